@@ -1,0 +1,42 @@
+# Every target sets up what it needs in .venv; nothing else is touched.
+PYTHON ?= python3
+TRIALS ?= 100
+STORAGE ?= study.db
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: search dashboard report test lint types tests clean
+
+search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)
+	$(RUN) search/run.py --trials $(TRIALS) --storage $(STORAGE)
+
+dashboard: $(VENV)/run.stamp  ## watch the study in a browser
+	$(RUN) search/dashboard.py --storage $(STORAGE)
+
+report: $(VENV)/run.stamp  ## write reports/ from the study
+	$(RUN) search/report.py --storage $(STORAGE)
+
+test: lint types tests  ## what CI runs
+
+lint: $(VENV)/test.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/test.stamp
+	$(VENV)/bin/mypy
+
+tests: $(VENV)/test.stamp
+	$(VENV)/bin/pytest
+
+$(VENV)/run.stamp: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/test.stamp: requirements-dev.txt $(VENV)/run.stamp
+	$(RUN) -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+clean:  ## remove the virtual environment and caches, never a study or a report
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

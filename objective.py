@@ -1,0 +1,244 @@
+"""HOW a candidate is judged: suggest, check the budget, train, report, prune.
+
+The value of a trial is the validation accuracy after its last epoch, in [0, 1]. The test images
+cannot be reached from here.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import optuna
+
+import space
+from search.engine.dataset import DataSource, load_training
+from search.engine.seeds import mix_seed
+
+if TYPE_CHECKING:
+    from search.engine.training import Epoch, Fit, Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a search holds fixed for all of its trials."""
+
+    source: DataSource
+    max_params: int = 20_000  # exactly so many are allowed
+    max_macs: int | None = None  # multiply-accumulates of one image; None = no limit
+    epochs: int = 20
+    seed: int = 0
+    train_images: int | None = None  # only the first so many; None = all
+    device: str = "cpu"
+    bfloat16: bool = False  # convolutions and matrix products in bfloat16
+    commit: str = "unknown"  # of this program
+
+
+class Objective:
+    """Judges one trial at a time; made once in each worker.
+
+    Args:
+        settings: The data are loaded when the first candidate is within the limits.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def __call__(
+        self, trial: optuna.Trial, should_stop: Callable[[], bool] = lambda: False
+    ) -> float:
+        """Judge a trial.
+
+        Raises:
+            optuna.TrialPruned: If the candidate is over a limit, or the pruner gives it up.
+            search.engine.errors.TrainingError: If its loss is not finite.
+            search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
+        """
+        candidate = space.suggest(trial, max_params=self.settings.max_params)
+        check_limits(trial, candidate, self.settings)
+        fit = self._train(trial, candidate, should_stop)
+        return fit.epochs[-1].accuracy
+
+    def _train(
+        self, trial: optuna.Trial, candidate: space.Candidate, should_stop: Callable[[], bool]
+    ) -> Fit:
+        from optuna_dashboard import save_note
+
+        from search.engine import training
+
+        settings = self.settings
+        train, validation = self._images
+        number = trial.user_attrs.get("retry_of", trial.number)
+        seed = mix_seed(settings.seed, "trial", number)
+        for name, value in {
+            "seed": seed,
+            "device": self._device_name,
+            "commit": settings.commit,
+            "versions": versions(),
+        }.items():
+            trial.set_user_attr(name, value)
+        watch = _Watch(trial)
+        save_note(trial, note(candidate))
+        try:
+            return training.fit(
+                lambda: space.build(candidate),
+                candidate.recipe,
+                train,
+                validation,
+                epochs=min(settings.epochs, candidate.recipe.epochs or settings.epochs),
+                seed=seed,
+                autocast=settings.bfloat16,
+                on_epoch=watch,
+                should_stop=should_stop,
+            )
+        finally:
+            watch.record()
+
+    @cached_property
+    def _images(self) -> tuple[Images, Images]:
+        import torch
+
+        from search.engine.training import on_device
+
+        settings = self.settings
+        device = torch.device(settings.device)
+        train, validation = load_training(settings.source)
+        keep = slice(settings.train_images)
+        mean, deviation = settings.source.mean, settings.source.std
+        return (
+            on_device(train.images[keep], train.labels[keep], mean, deviation, device),
+            on_device(validation.images, validation.labels, mean, deviation, device),
+        )
+
+    @cached_property
+    def _device_name(self) -> str:
+        import torch
+
+        precision = "bfloat16" if self.settings.bfloat16 else "float32"
+        device = torch.device(self.settings.device)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+        return f"{device} ({name}, {precision})"
+
+
+def check_limits(trial: optuna.Trial, candidate: space.Candidate, settings: Settings) -> None:
+    """Record what a candidate costs and prune it when that is over a limit.
+
+    The constraint tells the sampler how far over; pruning alone would not, and a search could
+    lock into a region where everything is too large.
+
+    Raises:
+        optuna.TrialPruned: If it is over.
+    """
+    parameters = space.count_parameters(candidate)
+    macs = space.count_macs(candidate)
+    excess = parameters / settings.max_params - 1
+    reasons = []
+    if excess > 0:
+        reasons.append(f"{parameters:,} parameters > {settings.max_params:,}")
+    if settings.max_macs is not None:
+        excess_macs = macs / settings.max_macs - 1
+        trial.set_constraint("multiply-accumulates over the limit", excess_macs)
+        if excess_macs > 0:
+            reasons.append(f"{macs:,} multiply-accumulates > {settings.max_macs:,}")
+    trial.set_constraint("parameters over the limit", excess)
+    for name, value in {
+        "architecture": candidate.one_line(),
+        "parameters": parameters,
+        "macs": macs,
+        "peak_activation_bytes": space.peak_activation_bytes(candidate),
+        "candidate": candidate.to_json(),
+        "over_budget": bool(reasons),
+    }.items():
+        trial.set_user_attr(name, value)
+    if reasons:
+        trial.set_user_attr("reason", "over budget: " + ", ".join(reasons))
+        raise optuna.TrialPruned
+
+
+def note(candidate: space.Candidate) -> str:
+    """A candidate's layer table in Markdown, for the dashboard."""
+    lines = ["| layer | output shape | parameters | multiply-accumulates |", "|:--|--:|--:|--:|"]
+    rows = space.layer_table(candidate)
+    for row in rows:
+        shape = "×".join(map(str, row.output_shape))
+        lines.append(f"| {row.name} | {shape} | {row.parameters:,} | {row.macs:,} |")
+    parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
+    lines.append(f"| **total** | | **{parameters:,}** | **{macs:,}** |")
+    return f"`{candidate.one_line()}`\n\n" + "\n".join(lines)
+
+
+class _Watch:
+    """Reports each epoch to the study, prunes, and sums up what was seen."""
+
+    def __init__(self, trial: optuna.Trial) -> None:
+        self._trial = trial
+        self._started = time.perf_counter()
+        self._epochs: list[Epoch] = []
+
+    def __call__(self, epoch: Epoch) -> None:
+        self._epochs.append(epoch)
+        self._trial.report(epoch.accuracy, epoch.number)
+        if self._trial.should_prune():
+            name = type(self._trial.study.pruner).__name__.removesuffix("Pruner").lower()
+            reason = f"{name} pruner at epoch {epoch.number}: {epoch.accuracy:.4f}"
+            self._trial.set_user_attr("reason", reason)
+            raise optuna.TrialPruned
+
+    def record(self) -> None:
+        """Write the summary, also of a trial that ended early."""
+        self._trial.set_user_attr("seconds", round(time.perf_counter() - self._started, 3))
+        self._trial.set_user_attr("epochs", len(self._epochs))
+        if self._epochs:
+            best = max(self._epochs, key=lambda epoch: epoch.accuracy)
+            self._trial.set_user_attr("best_epoch", best.number)
+            self._trial.set_user_attr("best_accuracy", best.accuracy)
+            self._trial.set_user_attr("validation_loss", self._epochs[-1].loss)
+
+
+def versions() -> dict[str, str]:
+    """The versions on which a trial's figures may depend."""
+    import numpy
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "optuna": optuna.__version__,
+    }
+
+
+def describe_space(max_params: int) -> dict[str, str]:
+    """Every parameter of the space with its range, as text: equal for equal spaces."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    space.suggest(trial, max_params=max_params)
+    return {
+        name: json.dumps(json.loads(optuna.distributions.distribution_to_json(distribution)))
+        for name, distribution in trial.distributions.items()
+    }
+
+
+def smallest_start(max_params: int) -> dict[str, float | int | str]:
+    """The space's smallest candidate, as parameters to enqueue: every range at its low end.
+
+    One feasible trial at the start shows the sampler that there is room within the limit.
+    """
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    space.suggest(trial, max_params=max_params)
+    lowest: dict[str, float | int | str] = {}
+    for name, distribution in trial.distributions.items():
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            lowest[name] = distribution.choices[0]  # type: ignore[assignment]
+        elif isinstance(
+            distribution,
+            optuna.distributions.IntDistribution | optuna.distributions.FloatDistribution,
+        ):
+            lowest[name] = distribution.low
+    return lowest

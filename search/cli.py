@@ -1,0 +1,62 @@
+"""What the commands share: one-line errors, exit codes, argument types."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from search.engine.errors import UserError
+
+USAGE_ERROR = 2
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and end with exit code 2."""
+        self.exit(USAGE_ERROR, f"error: {message}. See python search/{self.prog} --help.\n")
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the description's command lines and shows every default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        hidden = any(action.default is value for value in (None, False, argparse.SUPPRESS))
+        return text if hidden or "default" in text else f"{text} (default: %(default)s)"
+
+
+def positive(text: str) -> int:
+    """An argument type: a whole number from 1 on, also written 20_000 or 20,000."""
+    try:
+        value = int(text.replace(",", ""))
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, but got {text!r}")
+    return value
+
+
+def natural(text: str) -> int:
+    """An argument type: a whole number from 0 on."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 on is needed, but got {text!r}")
+    return int(text)
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code; a user's error is one line."""
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = USAGE_ERROR
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:  # the reader of our output, head for instance, has gone
+        sys.stderr.close()
+        code = 1
+    sys.exit(code)

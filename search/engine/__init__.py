@@ -1,0 +1,1 @@
+"""What trains, stores and runs: knows nothing of CNN spaces or of commands."""

@@ -1,0 +1,120 @@
+"""The cache of decoded arrays: where it is, how it is checked, how several processes fill it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_dir
+
+from search.engine import mnist
+from search.engine.errors import UserError
+
+LONGEST_WAIT = 600.0  # seconds for a process that fills the cache: it may be downloading
+
+
+def cache_directory() -> Path:
+    """The environment variable CNN_SEARCH_CACHE, else the user's cache directory for cnn-search."""
+    chosen = os.environ.get("CNN_SEARCH_CACHE")
+    return Path(chosen or user_cache_dir("cnn-search", appauthor=False)).expanduser().absolute()
+
+
+def problem(folder: Path, digests: Mapping[str, str]) -> str | None:
+    """What is wrong with the arrays in `folder` that should have these SHA-256; None: nothing."""
+    for name, digest in digests.items():
+        path = folder / f"{name}.npy"
+        try:
+            array = np.load(path, mmap_mode="r")
+        except FileNotFoundError:
+            return f"{path} is missing"
+        except (OSError, ValueError, EOFError) as error:
+            return f"{path} cannot be read ({error})"
+        rank = 3 if name.endswith("images") else 1
+        if array.dtype != np.uint8 or array.ndim != rank or array.shape[1:] != (28, 28)[: rank - 1]:
+            return f"{path} holds something else"
+        if mnist.sha256(array) != digest:
+            return f"{path} is damaged (its SHA-256 is wrong)"
+    return None
+
+
+def store(folder: Path, arrays: Mapping[str, mnist.Array]) -> None:
+    """Write each array as `name`.npy: a reader finds no file, the old or the new one, but whole.
+
+    Raises:
+        OSError: The folder cannot be made or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in arrays.items():
+        temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
+        try:
+            with temporary.open("xb") as file:
+                np.save(file, array, allow_pickle=False)
+            os.replace(temporary, folder / f"{name}.npy")
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def keep(folder: Path, arrays: Mapping[str, mnist.Array], say: Callable[[str], None]) -> Path:
+    """Store the arrays in `folder`, or if that cannot be written in a temporary one for this run.
+
+    Returns:
+        The folder that holds them.
+
+    Raises:
+        UserError: Neither can be written.
+    """
+    try:
+        store(folder, arrays)
+        return folder
+    except OSError as error:
+        say(
+            f"the cache {folder} cannot be written ({error.strerror or error}): the data goes to a"
+            " temporary folder for this run"
+        )
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix="cnn-search-"))
+        atexit.register(_remove, temporary, os.getpid())
+        store(temporary, arrays)
+        return temporary
+    except OSError as error:
+        raise UserError(
+            f"the decoded data can be written neither to {folder} nor to a temporary folder"
+            f" ({error.strerror or error})",
+            "Set CNN_SEARCH_CACHE to a directory with 60 MB of space that can be written",
+        ) from error
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not a fork of it that ends earlier
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock under which `folder` is filled.
+
+    It saves several processes from doing the same work; it is not what keeps the files whole
+    (`store` does). So where no lock can be had (read-only folder, no such file system) we go on.
+    """
+    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=1.0)
+        except Timeout:
+            say(f"waiting for another process that is filling {folder}")
+            lock.acquire(timeout=LONGEST_WAIT)
+    except (OSError, NotImplementedError):  # Timeout is an OSError
+        pass
+    try:
+        yield
+    finally:
+        lock.release()

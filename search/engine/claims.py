@@ -1,0 +1,123 @@
+"""Who may start which trial: the study's total is exact, and no cut trial is lost.
+
+Every function here expects its caller to hold the study's lock.
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import socket
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+if TYPE_CHECKING:
+    import optuna
+
+FAILURES_IN_A_ROW = 5  # so many failed trials, one after the other, end the run
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+class Decision(enum.Enum):
+    """What a worker that asks for a trial is told."""
+
+    TRIAL = enum.auto()  # here is one
+    WAIT = enum.auto()  # the running ones may be enough
+    ENOUGH = enum.auto()  # the study holds what was asked for
+    FAILING = enum.auto()  # too many failures in a row
+
+
+def claim(
+    study: optuna.Study, total: int, owner: str, since: datetime
+) -> tuple[Decision, Trial | None]:
+    """Start the next trial if the study needs one more.
+
+    Args:
+        study: With the sampler that shall draw.
+        total: Finished trials that the study shall hold in the end.
+        owner: Recorded in the trial, for ``release_dead``.
+        since: The run's start; only later failures can end it.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if count_finished(trials) >= total:
+        return Decision.ENOUGH, None
+    if len(trailing_failures(trials, since)) >= FAILURES_IN_A_ROW:
+        return Decision.FAILING, None
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)
+    if count_finished(trials) + running >= total:
+        return Decision.WAIT, None
+    trial = study.ask()
+    trial.set_user_attr("worker", owner)
+    return Decision.TRIAL, trial
+
+
+def count_finished(trials: list[FrozenTrial]) -> int:
+    """Trials that count towards a total: complete and pruned ones."""
+    return sum(trial.state in FINISHED for trial in trials)
+
+
+def trailing_failures(trials: list[FrozenTrial], since: datetime) -> list[FrozenTrial]:
+    """Trials that failed after a moment with none finishing after them, the last one first.
+
+    Interrupted and killed trials do not count: their candidates are tried again.
+    """
+    ended = [t for t in trials if t.datetime_complete is not None and t.datetime_complete > since]
+    ended.sort(key=lambda trial: trial.datetime_complete or since, reverse=True)
+    failed = itertools.takewhile(lambda trial: trial.state == TrialState.FAIL, ended)
+    return [trial for trial in failed if "retried" not in trial.user_attrs]
+
+
+def close(study: optuna.Study, trial_id: int, *, reason: str, retry: bool = False) -> None:
+    """Fail a running trial for a reason; with ``retry`` its candidate is put in the queue again.
+
+    The queued trial keeps the first one's number in ``retry_of``: its seed comes from there.
+    """
+    storage = study._storage
+    trial = storage.get_trial(trial_id)
+    storage.set_trial_user_attr(trial_id, "reason", reason)
+    if retry:
+        storage.set_trial_user_attr(trial_id, "retried", True)
+    study.tell(trial.number, state=TrialState.FAIL)
+    if retry:
+        kept = {key: trial.user_attrs[key] for key in ("label",) if key in trial.user_attrs}
+        first = trial.user_attrs.get("retry_of", trial.number)
+        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        study.enqueue_trial(params, user_attrs={**kept, "retry_of": first})
+
+
+def release_dead(study: optuna.Study) -> list[int]:
+    """Fail and queue again the running trials whose process on this machine is gone.
+
+    Returns:
+        Their numbers.
+    """
+    released = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if not _alive(trial.user_attrs.get("worker")):
+            close(study, trial._trial_id, reason="its worker died", retry=True)
+            released.append(trial.number)
+    return released
+
+
+def _alive(owner: object) -> bool:
+    """Whether an owner still runs; one of another machine counts as alive.
+
+    A trial is marked with its owner under the lock that also starts it, so a trial without one
+    was cut in between.
+    """
+    import psutil
+
+    if not isinstance(owner, str) or owner.count(":") < 2:
+        return False
+    host, process, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        found = psutil.Process(int(process))
+        return abs(found.create_time() - float(started)) < 1.0 and (
+            found.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.NoSuchProcess, ValueError):
+        return False

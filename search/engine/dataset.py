@@ -1,0 +1,80 @@
+"""The training file's images as two splits, memory-mapped from a folder of decoded arrays.
+
+All that a search may see of the data. `sources.locate` finds, checks and decodes the data and names
+it by a `DataSource`; the test file is opened by `testset` alone, which nothing here imports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from search.engine.errors import UserError
+
+LARGEST_VALIDATION = 10_000  # the classical split of MNIST's training file: 50,000 / 10,000
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Where decoded and verified data lies: small, picklable, handed to the workers.
+
+    The mean and the standard deviation are those of the whole training file, of pixel values
+    scaled to [0, 1].
+    """
+
+    folder: Path  # holds train_images.npy and train_labels.npy
+    name: str  # "MNIST" when the digests match, else the data directory's name
+    description: str  # one line that says which source served
+    fingerprint: str  # SHA-256 of the training images' bytes followed by the labels' bytes
+    mean: float
+    std: float
+    idx_folder: Path | None = None  # where `--data` found IDX files; None: MNIST from the cache
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Split:
+    """Images and their labels, in the order of the file.
+
+    The images are read-only (and memory-mapped where they come from the cache: processes on one
+    machine share one copy): copy them before a library gets them that wants to write.
+    """
+
+    images: npt.NDArray[np.uint8]  # [N, 28, 28]
+    labels: npt.NDArray[np.int64]  # [N], 0 to 9
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def validation_size(images: int) -> int:
+    """How many of a training file's images validate: a sixth, at most 10,000 (MNIST's case)."""
+    return min(LARGEST_VALIDATION, images // 6)
+
+
+def load_training(source: DataSource) -> tuple[Split, Split]:
+    """The training split and the validation split, of the training file both.
+
+    The last `validation_size(N)` of the file's N images validate: MNIST's last 10,000. The files
+    are not verified again: `sources.locate` did that when it made `source`.
+
+    Raises:
+        UserError: The decoded files are gone or cannot be read.
+    """
+    try:
+        images = np.load(source.folder / "train_images.npy", mmap_mode="r")
+        labels = np.load(source.folder / "train_labels.npy").astype(np.int64)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{source.name}'s decoded files in {source.folder} cannot be read ({error})",
+            "Start the command again: it checks and restores them",
+        ) from error
+    labels.setflags(write=False)
+    start = len(labels) - validation_size(len(labels))
+    pixels = np.asarray(images)  # a plain array over the same mapped pages
+    return (
+        Split(images=pixels[:start], labels=labels[:start]),
+        Split(images=pixels[start:], labels=labels[start:]),
+    )

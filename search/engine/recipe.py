@@ -1,0 +1,108 @@
+"""How a network is trained: one frozen value, written into every trial and read back to repeat it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES = ("onecycle", "cosine", "step", "constant")
+
+
+def _within(name: str, value: float, low: float, high: float) -> None:
+    if not (isinstance(value, (int, float)) and low <= value <= high):
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], but got {value}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, but got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random affine distortion of the training images, drawn anew for every image and epoch.
+
+    Each amount is the half-width of a uniform distribution around no change; all zero switches
+    the distortion off.
+    """
+
+    rotation: float = 0.0  # degrees
+    shift: float = 0.0  # pixels, along each axis
+    scale: float = 0.0  # share of the size: 0.08 draws factors from 0.92 to 1.08
+
+    def __post_init__(self) -> None:
+        _within("rotation", self.rotation, 0.0, 180.0)
+        _within("shift", self.shift, 0.0, 14.0)
+        _within("scale", self.scale, 0.0, 0.9)
+
+    @property
+    def active(self) -> bool:
+        """Whether any amount is above zero."""
+        return bool(self.rotation or self.shift or self.scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything of a training run but the network, the data and the seed.
+
+    Raises:
+        ValueError: If a setting is out of its range; the message names it and the value.
+    """
+
+    learning_rate: float = 0.1  # the peak, for schedules that have one
+    optimizer: str = "sgd"  # sgd | adam | adamw
+    momentum: float = 0.9  # sgd; Adam's first coefficient is always 0.9
+    nesterov: bool = True  # sgd only
+    weight_decay: float = 5e-4  # on every parameter; decoupled for adamw
+    batch_size: int = 128
+    schedule: str = "onecycle"  # onecycle | cosine | step | constant
+    warmup: float = 0.2  # onecycle: share of the steps until the peak
+    milestones: tuple[int, ...] = ()  # step: the rate falls after these epochs
+    gamma: float = 0.1  # step: by this factor
+    label_smoothing: float = 0.0
+    average_decay: float = 0.0  # moving average of weights, per step; 0 = none
+    epochs: int | None = None  # None = as many as the search allows
+    augmentation: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _within("learning_rate", self.learning_rate, 1e-8, 100.0)
+        _within("momentum", self.momentum, 0.0, 0.9999)
+        _within("weight_decay", self.weight_decay, 0.0, 1.0)
+        _within("batch_size", self.batch_size, 1, 60_000)
+        _within("warmup", self.warmup, 0.0, 1.0)
+        _within("gamma", self.gamma, 0.0, 1.0)
+        _within("label_smoothing", self.label_smoothing, 0.0, 0.9)
+        _within("average_decay", self.average_decay, 0.0, 0.99999)
+        if self.epochs is not None:
+            _within("epochs", self.epochs, 1, 100_000)
+        if any(milestone < 1 for milestone in self.milestones):
+            raise ValueError(f"milestones are epochs from 1 on, but got {self.milestones}")
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0.0:
+            raise ValueError("nesterov needs a momentum above 0, but got 0.0")
+
+    def rate(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
+        """The learning rate at a step.
+
+        ``onecycle`` rises linearly over the first ``warmup`` share of the steps and falls by half
+        a cosine to a thousandth of the peak (after Smith and Topin 2018, arXiv:1708.07120);
+        ``cosine`` is the fall alone (Loshchilov and Hutter 2017, arXiv:1608.03983).
+
+        Args:
+            step: From 0 to ``total_steps`` - 1.
+            total_steps: Steps of the whole run.
+            steps_per_epoch: Steps of one epoch, for the milestones.
+        """
+        peak = self.learning_rate
+        if self.schedule == "constant":
+            return peak
+        if self.schedule == "step":
+            passed = sum(step >= milestone * steps_per_epoch for milestone in self.milestones)
+            return peak * self.gamma**passed
+        rising = self.warmup * total_steps if self.schedule == "onecycle" else 0.0
+        if step < rising:
+            return peak * (step + 1) / (rising + 1)
+        fall = (step - rising) / max(total_steps - rising, 1.0)
+        return peak * (0.001 + 0.999 * 0.5 * (1.0 + math.cos(math.pi * fall)))

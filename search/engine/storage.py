@@ -1,0 +1,223 @@
+"""Opens studies: SQLite made safe for several processes, errors in words, one lock per study."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from search.engine.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
+DEFAULT_STUDY = "cnn-search"
+METRIC = "validation accuracy"
+BUSY_TIMEOUT = 60.0  # seconds that a writer waits for another process's transaction
+
+
+def storage_url(storage: str) -> str:
+    """A storage URL from a URL or from the path of an SQLite file."""
+    return storage if "://" in storage else f"sqlite:///{Path(storage).expanduser().absolute()}"
+
+
+def sqlite_file(storage: str) -> Path | None:
+    """The file behind a storage, or None where it is a database server."""
+    url = storage_url(storage)
+    prefix = "sqlite:///"
+    return Path(unquote(url[len(prefix) :].split("?")[0])) if url.startswith(prefix) else None
+
+
+def without_password(storage: str) -> str:
+    """A storage as it may be printed."""
+    if sqlite_file(storage) is not None:
+        return storage
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError):
+        return "the given URL"
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage that cannot hold a study, before anything is created.
+
+    Raises:
+        UserError: If the file is not an SQLite database, or cannot be read and written.
+    """
+    path = sqlite_file(storage)
+    if path is None:
+        return
+    hint = "Name another file with --storage"
+    if not path.parent.is_dir():
+        raise UserError(f"there is no directory {path.parent} for the study", hint)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, not a study", hint)
+    if not path.exists():
+        if not _writable_directory(path.parent):
+            raise UserError(f"the directory {path.parent} is not writable", hint)
+        return
+    try:
+        with path.open("rb+") as file:
+            head = file.read(16)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise UserError(f"the study {path} cannot be opened for writing: {problem}", hint) from None
+    if head and head != b"SQLite format 3\0":
+        raise UserError(f"{path} is not an SQLite database", hint)
+
+
+def _writable_directory(directory: Path) -> bool:
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def readable_errors(storage: str) -> Iterator[None]:
+    """Turn what database drivers raise into one line without a password.
+
+    Raises:
+        UserError: In place of a driver's error.
+    """
+    import optuna
+    from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+
+    shown = without_password(storage)
+    hint = "Check --storage, and that the database server runs and can be reached"
+    if sqlite_file(storage) is not None:
+        hint = "Name another file with --storage"
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        raise UserError(
+            f"{shown} is not a storage URL that can be used: {_cause(error)}", hint
+        ) from None
+    except OperationalError as error:
+        raise UserError(f"the storage {shown} cannot be used: {_cause(error)}", hint) from None
+    except (DatabaseError, RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"{shown} does not hold a study that this Optuna ({optuna.__version__}) can read: "
+            f"{_cause(error)}",
+            hint,
+        ) from None
+    except optuna.exceptions.StorageInternalError as error:
+        raise UserError(
+            f"the storage {shown} cannot be used: {_cause(error.__cause__ or error)}", hint
+        ) from None
+
+
+def _cause(error: BaseException) -> str:
+    """The driver's own first line: SQLAlchemy's wrapping shows SQL, Optuna's may show a URL."""
+    original = getattr(error, "orig", None) or error
+    return str(original).strip().splitlines()[0] if str(original).strip() else type(error).__name__
+
+
+def connect(storage: str) -> optuna.storages.RDBStorage:
+    """Open a storage, creating its tables where there are none.
+
+    Raises:
+        UserError: If it cannot be opened.
+    """
+    import optuna
+    from sqlalchemy import event
+
+    check_storage(storage)
+    is_file = sqlite_file(storage) is not None
+    arguments: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2}
+    if is_file:
+        arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    with readable_errors(storage):
+        opened = optuna.storages.RDBStorage(storage_url(storage), engine_kwargs=arguments)
+        if is_file:
+            event.listen(opened.engine, "connect", _set_pragmas)
+            opened.engine.dispose()  # what the constructor opened is without the pragmas
+    return opened
+
+
+def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    """Readers no longer block writers; one fsync a checkpoint instead of one a transaction."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def open_study(storage: str, name: str | None = None) -> optuna.Study:
+    """Open a study that exists, without a sampler; nothing is created.
+
+    Args:
+        storage: A URL or the path of an SQLite file.
+        name: None takes the only study there is, or the default one of several.
+
+    Raises:
+        UserError: If there is no such study or the storage cannot be opened.
+    """
+    import optuna
+
+    path = sqlite_file(storage)
+    if path is not None and (not path.exists() or path.stat().st_size == 0):
+        raise UserError(f"there is no study at {path} yet", "Run python search/run.py first")
+    opened = connect(storage)
+    with readable_errors(storage):
+        names = optuna.get_all_study_names(opened)
+    shown = without_password(storage)
+    if not names:
+        raise UserError(f"{shown} holds no study yet", "Run python search/run.py first")
+    if name is None:
+        name = names[0] if len(names) == 1 else DEFAULT_STUDY
+    if name not in names:
+        raise UserError(
+            f"{shown} has no study {name!r}", f"Name one with --study: {', '.join(sorted(names))}"
+        )
+    return optuna.load_study(study_name=name, storage=opened)
+
+
+def create_study(storage: str, name: str) -> optuna.Study:
+    """Open the study of a name, or create it; for the parent process alone.
+
+    Raises:
+        UserError: If the storage cannot be opened or the study maximises nothing.
+    """
+    import optuna
+
+    opened = connect(storage)
+    with readable_errors(storage):
+        study = optuna.create_study(
+            study_name=name, storage=opened, direction="maximize", load_if_exists=True
+        )
+        if len(study.directions) != 1 or study.direction.name != "MAXIMIZE":
+            raise UserError(
+                f"the study {name!r} is not one of this tool", "Choose another name with --study"
+            )
+        if study.metric_names != [METRIC]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names([METRIC])
+    return study
+
+
+@contextmanager
+def study_lock(storage: str) -> Iterator[None]:
+    """Hold a study alone among this machine's processes while a trial is handed out.
+
+    SQLite cannot lock a row, so two workers could take the same waiting trial. The system
+    releases the lock of a process that dies.
+    """
+    from filelock import FileLock
+
+    path = sqlite_file(storage)
+    if path is None:
+        yield
+        return
+    with FileLock(f"{path}.lock"):
+        yield

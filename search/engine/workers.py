@@ -1,0 +1,188 @@
+"""Hands trials out to local worker processes, each of which trains one at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Protocol
+
+from search.engine import storage as storages
+from search.engine.claims import Decision, claim, close, release_dead
+from search.engine.sampling import make_pruner, make_sampler
+
+if TYPE_CHECKING:
+    import optuna
+
+POLL = 0.5  # seconds between looks at a study that has nothing to hand out
+
+
+class Objective(Protocol):
+    """Judges a trial; ``should_stop`` is asked often, and True ends the trial early."""
+
+    def __call__(self, trial: optuna.Trial, should_stop: Callable[[], bool]) -> float:
+        """The trial's value."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a worker needs to know; small, and sent to its process as a whole."""
+
+    storage: str
+    study: str
+    trials: int  # finished trials that the study shall hold
+    sampler: str
+    pruner: str
+    seed: int
+    epochs: int
+    started: datetime  # of the run: older failures do not end it
+    make_objective: Callable[[int], Objective]  # from a worker's index
+
+
+def owner_name() -> str:
+    """This process's name in the trials that it runs: host, process and its start time.
+
+    The start time tells it from a later process of the same number.
+    """
+    import psutil
+
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def load_study(job: Job) -> optuna.Study:
+    """The job's study with its sampler and pruner; the parent has created it."""
+    import optuna
+
+    return optuna.load_study(
+        study_name=job.study,
+        storage=storages.connect(job.storage),
+        sampler=make_sampler(job.sampler, job.seed),
+        pruner=make_pruner(job.pruner, job.epochs),
+    )
+
+
+def work(job: Job, index: int, parent: int) -> None:
+    """Run trials until the study holds enough, a stop is asked for, or the parent is gone."""
+    import optuna
+
+    stop = False
+
+    def ask_to_stop(_signal: int, _frame: object) -> None:
+        nonlocal stop
+        stop = True
+
+    def should_stop() -> bool:
+        return stop or os.getppid() != parent
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = load_study(job)
+    owner = owner_name()
+    objective = job.make_objective(index)
+    while not should_stop():
+        with storages.study_lock(job.storage):
+            decision, trial = claim(study, job.trials, owner, job.started)
+        if decision is Decision.ENOUGH or decision is Decision.FAILING:
+            return
+        if trial is None:
+            time.sleep(POLL)
+            continue
+        run_trial(study, trial, objective, should_stop, job.storage)
+
+
+def run_trial(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    objective: Objective,
+    should_stop: Callable[[], bool],
+    storage: str,
+) -> None:
+    """Judge one trial and record how it ended; no error of a candidate leaves this function."""
+    import optuna
+
+    from search.engine.errors import InterruptedTraining
+
+    try:
+        value = objective(trial, should_stop)
+    except optuna.TrialPruned:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    except InterruptedTraining:
+        with storages.study_lock(storage):
+            close(study, trial._trial_id, reason="interrupted", retry=True)
+    except Exception as error:
+        import traceback
+
+        text = traceback.format_exc()
+        trial.set_user_attr("traceback", text[-8000:])
+        with storages.study_lock(storage):
+            close(study, trial._trial_id, reason=f"failed: {error or type(error).__name__}")
+    else:
+        study.tell(trial, value)
+
+
+class LocalWorkers:
+    """A number of worker processes on this machine, replaced when one dies.
+
+    Args:
+        job: What each of them does.
+        count: How many.
+    """
+
+    def __init__(self, job: Job, count: int) -> None:
+        self._job = job
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[BaseProcess] = [self._start(index) for index in range(count)]
+
+    def _start(self, index: int) -> BaseProcess:
+        process = self._context.Process(target=_main, args=(self._job, index, os.getpid()))
+        process.start()
+        return process
+
+    @property
+    def running(self) -> bool:
+        """Whether any process is alive."""
+        return any(process.is_alive() for process in self._processes)
+
+    def tend(self, study: optuna.Study) -> int:
+        """Release the trials of dead workers and replace those; returns how many had died."""
+        dead = [i for i, p in enumerate(self._processes) if not p.is_alive() and p.exitcode]
+        if dead:
+            with storages.study_lock(self._job.storage):
+                release_dead(study)
+        for index in dead:
+            self._processes[index] = self._start(index)
+        return len(dead)
+
+    def stop(self) -> None:
+        """Ask every worker to end its trial now."""
+        for process in self._processes:
+            if process.is_alive():
+                process.terminate()
+
+    def kill(self) -> None:
+        """End every worker at once; its trial is released by the caller."""
+        for process in self._processes:
+            process.kill()
+
+    def join(self, timeout: float) -> bool:
+        """Wait for all to end; returns whether they did."""
+        deadline = time.monotonic() + timeout
+        for process in self._processes:
+            process.join(max(0.0, deadline - time.monotonic()))
+        return not self.running
+
+
+def _main(job: Job, index: int, parent: int) -> None:
+    """A worker process from start to end."""
+    import torch
+
+    torch.set_num_threads(1)
+    work(job, index, parent)

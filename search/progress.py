@@ -1,0 +1,198 @@
+"""What a person sees while a search runs: a live view, or log lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A trial in training."""
+
+    number: int
+    worker: str
+    epoch: int
+    accuracy: float | None
+    parameters: int | None
+    architecture: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A study at one moment."""
+
+    total: int
+    complete: int
+    pruned: int  # by the pruner
+    over_budget: int
+    failed: int
+    running: list[Running]
+    ranked: list[FrozenTrial]  # complete and within the limits, best first
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the total."""
+        return self.complete + self.pruned + self.over_budget
+
+
+def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
+    """Sum up a study's trials."""
+    by_state: dict[TrialState, list[FrozenTrial]] = {state: [] for state in TrialState}
+    for trial in trials:
+        by_state[trial.state].append(trial)
+    complete = by_state[TrialState.COMPLETE]
+    over = [t for t in by_state[TrialState.PRUNED] if t.user_attrs.get("over_budget")]
+    return Snapshot(
+        total=total,
+        complete=len(complete),
+        pruned=len(by_state[TrialState.PRUNED]) - len(over),
+        over_budget=len(over),
+        failed=len(by_state[TrialState.FAIL]),
+        running=[_running(trial) for trial in by_state[TrialState.RUNNING]],
+        ranked=sorted(
+            (t for t in complete if t.value is not None),
+            key=lambda t: (-(t.value or 0.0), t.user_attrs.get("parameters", 0), t.number),
+        ),
+    )
+
+
+def _running(trial: FrozenTrial) -> Running:
+    epoch = max(trial.intermediate_values, default=0)
+    return Running(
+        number=trial.number,
+        worker=str(trial.user_attrs.get("worker", "")).split(":")[-2:][0],
+        epoch=epoch,
+        accuracy=trial.intermediate_values.get(epoch),
+        parameters=trial.user_attrs.get("parameters"),
+        architecture=str(trial.user_attrs.get("architecture", "starting")),
+    )
+
+
+class Progress:
+    """Shows a running search; use as a context manager and call ``update`` about once a second.
+
+    Args:
+        console: Where to; a live view on a terminal, else one line for each trial that ended.
+        epochs: The most epochs of a trial.
+        workers: How many run side by side.
+    """
+
+    def __init__(self, console: Console, *, epochs: int, workers: int) -> None:
+        self._console = console
+        self._epochs = epochs
+        self._workers = workers
+        self._started = time.monotonic()
+        self._first: int | None = None  # finished trials at the start
+        self._seen: set[int] | None = None
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
+        """Show the study as it is now."""
+        now = snapshot(trials, total)
+        if self._first is None:
+            self._first = now.finished
+        if self._console.is_terminal:
+            self._live.update(self._view(now), refresh=True)
+        else:
+            self._log(trials, now)
+
+    def say(self, line: str) -> None:
+        """Print a line above the live view, or among the log lines."""
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def _log(self, trials: Sequence[FrozenTrial], now: Snapshot) -> None:
+        ended = {trial.number for trial in trials if trial.state.is_finished()}
+        fresh = sorted(ended - self._seen) if self._seen is not None else []
+        self._seen = ended
+        by_number = {trial.number: trial for trial in trials}
+        for number in fresh:
+            left = self._left(now)
+            self.say(f"[{now.finished}/{now.total}] {outcome(by_number[number])}{left}")
+
+    def _left(self, now: Snapshot) -> str:
+        done = now.finished - (self._first or 0)
+        missing = now.total - now.finished
+        if done < self._workers or missing <= 0:
+            return ""
+        seconds = (time.monotonic() - self._started) / done * missing
+        return f" · about {duration(seconds)} left"
+
+    def _view(self, now: Snapshot) -> RenderableType:
+        counts = Text(
+            f"{now.complete} complete · {now.pruned} pruned · "
+            f"{now.over_budget} over budget · {now.failed} failed"
+        )
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(f"{now.finished}/{now.total} trials", style="bold"),
+            ProgressBar(total=now.total, completed=now.finished, width=30),
+            Text(f"{duration(time.monotonic() - self._started)}{self._left(now)}"),
+        )
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("worker", "trial", "epoch", "accuracy", "parameters"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("architecture", no_wrap=True, overflow="ellipsis", ratio=1)
+        for row in now.running:
+            table.add_row(
+                row.worker,
+                str(row.number),
+                f"{row.epoch}/{self._epochs}",
+                percent(row.accuracy),
+                f"{row.parameters:,}" if row.parameters else "–",
+                row.architecture,
+            )
+        best = Text("best so far: ", style="bold")
+        best.append(outcome(now.ranked[0]) if now.ranked else "none yet", style="green")
+        return Group(head, counts, Text(), table, Text(), best)
+
+
+def outcome(trial: FrozenTrial) -> str:
+    """One line on how a trial ended."""
+    attributes = trial.user_attrs
+    parts = [f"trial {trial.number}"]
+    if trial.state == TrialState.COMPLETE:
+        parts[0] += f" {percent(trial.value)}"
+    elif trial.state == TrialState.PRUNED:
+        parts.append("pruned, " + str(attributes.get("reason", "")))
+    else:
+        parts.append(str(attributes.get("reason", trial.state.name.lower())))
+    if "parameters" in attributes and not attributes.get("over_budget"):
+        parts.append(f"{attributes['parameters']:,} parameters")
+    if "seconds" in attributes:
+        parts.append(f"{attributes['seconds']:.0f} s")
+    parts.append(str(attributes.get("architecture", "")))
+    return " · ".join(part for part in parts if part)
+
+
+def percent(accuracy: float | None) -> str:
+    """An accuracy in [0, 1] as a percentage."""
+    return "–" if accuracy is None else f"{100 * accuracy:.2f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"

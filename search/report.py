@@ -1,0 +1,159 @@
+"""Writes the leaderboard of a study, at any moment, also while a search is running.
+
+    python search/report.py                         study.db -> reports/leaderboard.html
+    python search/report.py --storage small.db --out small-reports --top 100
+    python search/report.py --storage postgresql+psycopg://user@host/db --study cnn-search
+
+Beside the page: leaderboard.md, .csv and .json. The study is read and not changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[1]
+if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
+    sys.path[0] = str(ROOT)
+
+from search.cli import HelpFormatter, Parser, positive, run_command
+from search.engine.errors import UserError
+from search.engine.storage import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.reporting.leaderboard import Summary
+
+TOP = 50  # rows that the page and the Markdown show
+PRINTED = 5  # rows that the command prints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was written, and what it was written from."""
+
+    summary: Summary
+    paths: tuple[Path, ...]
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = Parser(prog="report.py", description=__doc__, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        metavar="URL|FILE",
+        help="where the study is; default: study.db in the project's root",
+    )
+    add("--study", metavar="NAME", help="which study, where the storage holds several")
+    add(
+        "--out",
+        type=Path,
+        default=ROOT / "reports",
+        metavar="DIR",
+        help="where to write; default: reports/ in the project's root",
+    )
+    add(
+        "--top",
+        type=positive,
+        default=TOP,
+        metavar="K",
+        help="rows that the page and the Markdown show; the CSV and the JSON hold all",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the report, print the best few; returns the exit code."""
+    options = parse(arguments)
+    import optuna
+
+    from search.engine.storage import open_study, readable_errors
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = open_study(options.storage, options.study)
+    with readable_errors(options.storage):
+        report = write_reports(study, options.out, top=options.top)
+    print(table(report.summary))
+    print()
+    for path in report.paths:
+        print(f"wrote {path}")
+    return 0
+
+
+def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Report:
+    """Write ``leaderboard.html``, ``.md``, ``.csv`` and ``.json`` into a directory.
+
+    All four are made before the first is written, and each takes its place in one step: a reader
+    never sees half a file. The study's trials are read once.
+
+    Args:
+        study: Any Optuna study, one that this tool did not make included.
+        out_dir: Where to write; made if it is not there.
+        top: How many rows the page and the Markdown show; CSV and JSON hold all.
+
+    Raises:
+        UserError: If the directory cannot be made or written to.
+    """
+    from search.reporting.leaderboard import summarize
+    from search.reporting.render import render
+
+    summary = summarize(study)
+    texts = render(summary, top=top)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            _write(out_dir / name, text)
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+        raise UserError(
+            f"the report cannot be written to {out_dir}: {problem}", "Name a directory with --out"
+        ) from None
+    return Report(summary=summary, paths=tuple(out_dir / name for name in texts))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def table(summary: Summary) -> str:
+    """The verdict and the best few architectures as plain text."""
+    from search.reporting import words
+
+    lines = [f"{words.headline(summary)}. {words.verdict_sentence(summary)}"]
+    lines.append(f"{summary.finished:,} finished trials: {words.counts_sentence(summary)}.")
+    if not summary.entries:
+        return "\n".join(lines)
+    header = ("rank", "trial", "accuracy", "95 % interval", "parameters", "architecture")
+    rows = [
+        (
+            words.place(entry),
+            str(entry.trial.number),
+            words.percent(entry.accuracy),
+            words.interval(entry.interval),
+            words.count(entry.parameters),
+            " ".join(part for part in (entry.trial.architecture, entry.trial.label) if part),
+        )
+        for entry in summary.entries[:PRINTED]
+    ]
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header) - 1)]
+    lines.append("")
+    for row in (header, *rows):
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append("  ".join((*cells, row[-1])).rstrip())
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run_command(main)

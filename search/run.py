@@ -1,0 +1,299 @@
+"""Searches for the best networks under the limits; run it again to go on.
+
+    python search/run.py --trials 100               the search, about an hour on two cores
+    python search/run.py --trials 4 --epochs 2      a quick look, about a minute
+    python search/run.py --trials 200               go on with the same study
+    python search/run.py --max-params 5000 --storage small.db
+
+Watch it meanwhile with: optuna-dashboard sqlite:///study.db
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[1]
+if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
+    sys.path[0] = str(ROOT)
+
+from search.cli import HelpFormatter, Parser, natural, positive, run_command
+from search.engine.errors import UserError
+from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
+
+if TYPE_CHECKING:
+    import optuna
+    from rich.console import Console
+
+    from objective import Objective, Settings
+    from search.engine.workers import Job
+
+STOP_SECONDS = 20.0  # how long workers get to end their trials after Ctrl-C
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = Parser(prog="run.py", description=__doc__, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    # How much
+    add(
+        "--trials",
+        type=positive,
+        default=100,
+        metavar="N",
+        help="finished trials that the study shall hold in the end, over-budget ones included",
+    )
+    add("--epochs", type=positive, default=20, metavar="N", help="most epochs of a trial")
+    add(
+        "--workers",
+        type=_workers,
+        default="auto",
+        metavar="N|auto",
+        help="processes that train side by side; auto: one per core, or 3 per GPU",
+    )
+    # Limits
+    add(
+        "--max-params",
+        type=positive,
+        default=20_000,
+        metavar="N",
+        help="most trainable parameters; exactly so many are allowed",
+    )
+    add(
+        "--max-macs",
+        type=positive,
+        metavar="N",
+        help="most multiply-accumulates of one image; default: no limit",
+    )
+    # How
+    add("--seed", type=natural, default=0, metavar="N", help="of the sampler and of every training")
+    add("--sampler", choices=("tpe", "random"), default="tpe", help="what proposes candidates")
+    add(
+        "--pruner",
+        choices=("median", "hyperband", "none"),
+        default="median",
+        help="what ends weak trials early",
+    )
+    add("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of convolutions; auto: bfloat16 where the hardware computes in it",
+    )
+    # Data
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="directory of MNIST or of any data set in its IDX format; default: fetch MNIST",
+    )
+    add(
+        "--train-images",
+        type=positive,
+        metavar="N",
+        help="train on the first N images only, for a quick look; default: all",
+    )
+    # Study
+    add(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        metavar="FILE|URL",
+        help="SQLite file or database URL; default: study.db in the project's root",
+    )
+    add("--study", default=DEFAULT_STUDY, metavar="NAME", help="name within the storage")
+    add(
+        "--continue-anyway",
+        action="store_true",
+        help="go on with a study that was begun with other settings",
+    )
+    add(
+        "--reports",
+        type=Path,
+        default=ROOT / "reports",
+        metavar="DIR",
+        help="where the leaderboard goes; default: reports/ in the project's root",
+    )
+    return parser.parse_args(arguments)
+
+
+def _workers(text: str) -> int | None:
+    return None if text == "auto" else positive(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Search; returns the exit code."""
+    options = parse(arguments)
+
+    import optuna
+    from rich.console import Console
+
+    from search.engine.hardware import default_workers, resolve_device, use_bfloat16
+    from search.engine.storage import check_storage
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    console = Console()
+    device = resolve_device(options.device)
+    check_storage(options.storage)
+    check_directory(options.reports)
+    settings = _settings(options, device, use_bfloat16(options.precision, device))
+    console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
+
+    from search import study_settings
+
+    study = study_settings.open_for_search(
+        options.storage,
+        options.study,
+        settings,
+        sampler=options.sampler,
+        pruner=options.pruner,
+        continue_anyway=options.continue_anyway,
+    )
+    from search.engine.workers import Job
+
+    job = Job(
+        storage=options.storage,
+        study=options.study,
+        trials=options.trials,
+        sampler=options.sampler,
+        pruner=options.pruner,
+        seed=options.seed,
+        epochs=options.epochs,
+        started=datetime.now(),
+        make_objective=partial(_make_objective, settings),
+    )
+    workers = options.workers or default_workers(device)
+    code = search(study, job, workers, console)
+    return finish(study, options, console, code)
+
+
+def _settings(options: argparse.Namespace, device: str, bfloat16: bool) -> Settings:
+    from objective import Settings
+    from search.engine.sources import locate
+    from search.study_settings import commit
+
+    source = locate(options.data)
+    return Settings(
+        source=source,
+        max_params=options.max_params,
+        max_macs=options.max_macs,
+        epochs=options.epochs,
+        seed=options.seed,
+        train_images=options.train_images,
+        device=device,
+        bfloat16=bfloat16,
+        commit=commit(ROOT),
+    )
+
+
+def _make_objective(settings: Settings, worker: int) -> Objective:
+    """In a worker's process: the objective on that worker's device."""
+    from objective import Objective
+    from search.engine.hardware import device_of_worker
+
+    return Objective(replace(settings, device=device_of_worker(settings.device, worker)))
+
+
+def check_directory(directory: Path) -> None:
+    """Refuse a report directory that cannot be written, before hours are spent.
+
+    Raises:
+        UserError: If it is a file or not writable.
+    """
+    import os
+
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(
+            f"reports cannot be written to {directory}", "Name a directory with --reports"
+        )
+
+
+def search(study: optuna.Study, job: Job, workers: int, console: Console) -> int:
+    """Run workers until the study holds the job's trials; returns the exit code."""
+    from search.engine.claims import (
+        FAILURES_IN_A_ROW,
+        count_finished,
+        release_dead,
+        trailing_failures,
+    )
+    from search.engine.storage import study_lock
+    from search.engine.workers import LocalWorkers
+    from search.progress import Progress
+
+    with study_lock(job.storage):
+        released = release_dead(study)
+    if released:
+        console.print(f"{len(released)} cut trials of an earlier run are queued again")
+    trials = study.get_trials(deepcopy=False)
+    if count_finished(trials) >= job.trials:
+        console.print(
+            f"the study already holds {count_finished(trials)} finished trials, "
+            f"{job.trials} were asked for: nothing to do",
+            highlight=False,
+        )
+        return 0
+    signals: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _frame: signals.append(received))
+    pool = LocalWorkers(job, workers)
+    with Progress(console, epochs=job.epochs, workers=workers) as progress:
+        while pool.running and not signals:
+            progress.update(study.get_trials(deepcopy=False), job.trials)
+            time.sleep(0.5)
+            died = pool.tend(study)
+            if died:
+                progress.say(f"{died} workers died and were replaced; their trials are queued")
+        if signals:
+            progress.say("stopping: every worker ends its trial; once more to stop at once")
+            pool.stop()
+            deadline = time.monotonic() + STOP_SECONDS
+            while pool.running and len(signals) < 2 and time.monotonic() < deadline:
+                time.sleep(0.1)
+        pool.kill()
+        pool.join(5.0)
+        progress.update(study.get_trials(deepcopy=False), job.trials)
+    with study_lock(job.storage):
+        release_dead(study)
+    if signals:
+        return 128 + signals[0]
+    failures = trailing_failures(study.get_trials(deepcopy=False), job.started)
+    if len(failures) >= FAILURES_IN_A_ROW:
+        reason = failures[0].user_attrs.get("reason", "unknown")
+        print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
+        print(failures[0].user_attrs.get("traceback", ""), file=sys.stderr)
+        return 1
+    return 0
+
+
+def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:
+    """Print the best five and what to run next, and write the leaderboard."""
+    from search.progress import outcome, snapshot
+    from search.report import write_reports
+
+    now = snapshot(study.get_trials(deepcopy=False), options.trials)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say(
+        f"\n{now.finished} of {now.total} trials: {now.complete} complete, {now.pruned} pruned, "
+        f"{now.over_budget} over budget, {now.failed} failed"
+    )
+    for trial in now.ranked[:5]:
+        say(f"  {outcome(trial)}")
+    write_reports(study, options.reports)
+    say(f"\nLeaderboard: {options.reports / 'leaderboard.html'}")
+    if now.finished < now.total:
+        say("Go on:       the same command again")
+    else:
+        say(f"Search on:   python search/run.py --trials {2 * now.total}")
+    return code
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,439 @@
+"""WHAT is searched: the candidate, how a trial suggests it, how it is counted and built.
+
+Edit this file to search something else; the engine needs no change for it. It needs these names:
+``suggest``, ``count_parameters``, ``count_macs``, ``peak_activation_bytes``, ``layer_table``,
+``build`` and a ``Candidate`` with ``to_json``, ``from_json``, ``one_line`` and ``recipe``.
+Everything but ``build`` is arithmetic on Python integers: a candidate over the limit costs
+microseconds, and torch is not even imported for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from search.engine.recipe import Augmentation, Recipe
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+    from torch import nn
+
+INPUT_SHAPE = (1, 28, 28)  # channels, height, width
+CLASSES = 10
+HEADS = ("gap-linear", "conv-gap", "flatten-linear")
+
+Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv:
+    """A convolution of stride 1, followed by BatchNorm (with ``norm``) and ReLU."""
+
+    width: int  # output channels
+    kernel: int = 3
+    padding: int = 0
+    bias: bool = False
+    norm: bool = True
+    early_pool: bool = False  # 2x2 max pooling before BatchNorm and ReLU: a quarter of their work
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"a convolution's width must be at least 1, but got {self.width}")
+        if not 1 <= self.kernel <= 28:
+            raise ValueError(f"a kernel must lie in 1..28, but got {self.kernel}")
+        if not 0 <= self.padding < self.kernel:
+            raise ValueError(f"padding must lie in 0..kernel-1, but got {self.padding}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """2x2 max pooling; an odd last row and column are dropped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout:
+    """Dropout of single values, or of whole channels with ``channelwise``."""
+
+    rate: float
+    channelwise: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.rate < 1.0:
+            raise ValueError(f"a dropout rate must lie in [0, 1), but got {self.rate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """The classifier: from the last feature map to ten logits.
+
+    ``gap-linear`` averages each channel over the map, then a fully connected layer. ``conv-gap``
+    is a convolution to ten channels, then the average: with ``kernel`` 1 the same function of
+    its weights at a higher cost. ``flatten-linear`` keeps the positions.
+    """
+
+    kind: str = "gap-linear"
+    kernel: int = 1  # conv-gap only
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.kind not in HEADS:
+            raise ValueError(f"a head must be one of {', '.join(HEADS)}, but got {self.kind!r}")
+        if self.kernel != 1 and self.kind != "conv-gap":
+            raise ValueError(f"only a conv-gap head has a kernel, but got {self.kernel}")
+        if not 1 <= self.kernel <= 28:
+            raise ValueError(f"a head's kernel must lie in 1..28, but got {self.kernel}")
+
+
+Layer = Conv | Pool | Dropout
+_LAYERS: dict[str, type[Layer]] = {"conv": Conv, "pool": Pool, "dropout": Dropout}
+_OPS = {kind: op for op, kind in _LAYERS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An architecture and the recipe that trains it."""
+
+    layers: tuple[Layer, ...]
+    head: Head = Head()
+    recipe: Recipe = Recipe()
+
+    def to_json(self) -> str:
+        """The whole candidate as one line of JSON; ``from_json`` gives an equal one back."""
+        layers = [{"op": _OPS[type(layer)], **dataclasses.asdict(layer)} for layer in self.layers]
+        rest = {"head": dataclasses.asdict(self.head), "recipe": dataclasses.asdict(self.recipe)}
+        return json.dumps({"layers": layers, **rest})
+
+    @classmethod
+    def from_json(cls, text: str) -> Candidate:
+        """Read a candidate; fields left out take their defaults.
+
+        Raises:
+            ValueError: If the text is not JSON, a field is unknown or of the wrong type, a value
+                is out of range, or the feature map vanishes; the message says which.
+        """
+        data = json.loads(text)
+        if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
+            raise ValueError('a candidate is an object with a list "layers"')
+        unknown = set(data) - {"layers", "head", "recipe"}
+        if unknown:
+            raise ValueError(f"a candidate has no field {sorted(unknown)[0]!r}")
+        layers = []
+        for item in data["layers"]:
+            op = item.get("op") if isinstance(item, dict) else item
+            if not isinstance(op, str) or op not in _LAYERS:
+                raise ValueError(f'a layer\'s "op" is one of {", ".join(_LAYERS)}, but got {op!r}')
+            fields = {key: value for key, value in item.items() if key != "op"}
+            layers.append(_decode(_LAYERS[op], fields))
+        candidate = cls(
+            layers=tuple(layers),
+            head=_decode(Head, data.get("head", {})),
+            recipe=_decode(Recipe, data.get("recipe", {})),
+        )
+        layer_table(candidate)  # raises where the feature map vanishes
+        return candidate
+
+    def layout(self) -> str:
+        """The layers alone, for instance ``c8 c16 P k1:8 c32p``: equal for equal architectures.
+
+        ``c16`` is a 3x3 convolution to 16 channels, ``p`` padded, ``b`` with a bias, ``+P``
+        pooled before BatchNorm and ReLU; ``k5:16`` has another kernel; ``P`` is max pooling.
+        """
+        return " ".join(_name(layer) for layer in self.layers if not isinstance(layer, Dropout))
+
+    def one_line(self) -> str:
+        """The human form: layout | head | dropout | optimiser and learning rate."""
+        recipe = self.recipe
+        rates = sorted({layer.rate for layer in self.layers if isinstance(layer, Dropout)} - {0.0})
+        parts = [self.layout(), self.head.kind]
+        if any(isinstance(layer, Conv) and not layer.norm for layer in self.layers):
+            parts.append("no BN")
+        if rates:
+            parts.append("drop " + "–".join(f"{rate:.3g}" for rate in {rates[0]: 0, rates[-1]: 0}))
+        parts.append(f"{recipe.optimizer} {recipe.learning_rate:.3g}")
+        return " | ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One line of a candidate's layer table; the figures are for one image."""
+
+    name: str
+    output_shape: tuple[int, ...]  # channels, height, width; classes for the head
+    parameters: int
+    macs: int  # multiply-accumulates
+    input_values: int  # numbers that go in
+    output_values: int  # the largest map that the layer writes
+
+
+def layer_table(candidate: Candidate) -> list[LayerRow]:
+    """The layers from the image to the logits, each with what it holds and costs.
+
+    BatchNorm and ReLU belong to their convolution. Multiply-accumulates are those of the
+    convolutions and the classifier: BatchNorm folds into the weights for inference.
+
+    Raises:
+        ValueError: If a feature map vanishes; the message names the layer.
+    """
+    rows = []
+    shape = INPUT_SHAPE
+    for layer in candidate.layers:
+        if isinstance(layer, Dropout):
+            continue
+        row, shape = _layer_row(layer, shape)
+        rows.append(row)
+    rows.append(_head_row(candidate.head, shape))
+    return rows
+
+
+def count_parameters(candidate: Candidate) -> int:
+    """Trainable parameters by formula; equal to ``sum(p.numel())`` of the built model."""
+    return sum(row.parameters for row in layer_table(candidate))
+
+
+def count_macs(candidate: Candidate) -> int:
+    """Multiply-accumulates to classify one image."""
+    return sum(row.macs for row in layer_table(candidate))
+
+
+def peak_activation_bytes(candidate: Candidate, bytes_per_value: int = 4) -> int:
+    """The largest input plus output of any layer, for one image: the RAM that inference needs.
+
+    Layers run one after the other into fresh memory, BatchNorm and ReLU in place. Four bytes a
+    value is float32; pass 1 for an int8 deployment.
+    """
+    rows = layer_table(candidate)
+    return bytes_per_value * max(row.input_values + row.output_values for row in rows)
+
+
+def _layer_row(layer: Conv | Pool, shape: Shape) -> tuple[LayerRow, Shape]:
+    channels, height, width = shape
+    if isinstance(layer, Pool):
+        out = _pooled(shape, "P")
+        row = LayerRow(
+            name="max pooling 2×2",
+            output_shape=out,
+            parameters=0,
+            macs=0,
+            input_values=_size(shape),
+            output_values=_size(out),
+        )
+        return row, out
+    shrink = 2 * layer.padding - layer.kernel + 1
+    full = (layer.width, height + shrink, width + shrink)
+    if min(full) < 1:
+        raise ValueError(
+            f"the feature map vanishes: {_name(layer)} needs at least "
+            f"{layer.kernel - 2 * layer.padding} pixels a side, but gets {height}×{width}"
+        )
+    out = _pooled(full, _name(layer)) if layer.early_pool else full
+    weights = layer.kernel**2 * channels * layer.width
+    extras = layer.width * (int(layer.bias) + 2 * int(layer.norm))
+    steps = [f"conv {layer.kernel}×{layer.kernel}" + (" padded" if layer.padding else "")]
+    steps += ["max pooling 2×2"] * layer.early_pool + ["BatchNorm"] * layer.norm + ["ReLU"]
+    row = LayerRow(
+        name=", ".join(steps),
+        output_shape=out,
+        parameters=weights + extras,
+        macs=weights * full[1] * full[2],
+        input_values=_size(shape),
+        output_values=_size(full),
+    )
+    return row, out
+
+
+def _head_row(head: Head, shape: Shape) -> LayerRow:
+    channels, height, width = shape
+    positions, inputs, output_values = 1, channels, CLASSES
+    name = "global average pooling, linear"
+    if head.kind == "flatten-linear":
+        inputs, name = _size(shape), "flatten, linear"
+    elif head.kind == "conv-gap":
+        if head.kernel > min(height, width):
+            raise ValueError(
+                f"the feature map vanishes: the head's {head.kernel}×{head.kernel} kernel gets "
+                f"{height}×{width} pixels"
+            )
+        inputs = channels * head.kernel**2
+        positions = (height - head.kernel + 1) * (width - head.kernel + 1)
+        output_values = CLASSES * positions
+        name = f"conv {head.kernel}×{head.kernel}, global average pooling"
+    return LayerRow(
+        name=name,
+        output_shape=(CLASSES,),
+        parameters=CLASSES * (inputs + int(head.bias)),
+        macs=CLASSES * inputs * positions,
+        input_values=_size(shape),
+        output_values=output_values,
+    )
+
+
+def _pooled(shape: Shape, name: str) -> Shape:
+    channels, height, width = shape
+    if min(height, width) < 2:
+        raise ValueError(f"the feature map vanishes: {name} pools {height}×{width} pixels")
+    return channels, height // 2, width // 2
+
+
+def _size(shape: Shape) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def _name(layer: Conv | Pool) -> str:
+    if isinstance(layer, Pool):
+        return "P"
+    name = f"c{layer.width}" if layer.kernel == 3 else f"k{layer.kernel}:{layer.width}"
+    same = layer.padding == (layer.kernel - 1) // 2
+    padded = ("p" if same else f"p{layer.padding}") if layer.padding else ""
+    return name + padded + "b" * layer.bias + "+P" * layer.early_pool
+
+
+def _decode(kind: type[T], data: Any) -> T:
+    """A dataclass from plain JSON values, with unknown fields and wrong types refused."""
+    if not isinstance(data, dict):
+        raise ValueError(f"{kind.__name__.lower()} must be an object, but got {data!r}")
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in hints:
+            raise ValueError(f"{kind.__name__.lower()} has no field {name!r}")
+        values[name] = _typed(f"{kind.__name__.lower()}.{name}", hints[name], value)
+    try:
+        return kind(**values)
+    except TypeError as error:  # a field without a default is missing
+        raise ValueError(f"{kind.__name__.lower()}: {error}") from None
+
+
+def _typed(name: str, hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _decode(typing.cast(type[Any], hint), value)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{name} must be a list, but got {value!r}")
+        return tuple(_typed(name, typing.get_args(hint)[0], item) for item in value)
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if float in allowed and type(value) is int:
+        return float(value)
+    if type(value) not in allowed:
+        expected = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
+        raise ValueError(f"{name} must be {expected}, but got {value!r}")
+    return value
+
+
+def build(candidate: Candidate) -> nn.Module:
+    """The trainable network: ``[N, 1, 28, 28]`` float images to ``[N, 10]`` logits.
+
+    Where pooling directly follows ReLU the two change places: the function and its gradient stay
+    the same to the last bit, and ReLU has a quarter of the work.
+    """
+    from torch import nn
+
+    return nn.Sequential(*_modules(candidate))
+
+
+def _modules(candidate: Candidate) -> Iterator[nn.Module]:
+    from torch import nn
+
+    channels, height, width = INPUT_SHAPE
+    layers = list(candidate.layers)
+    waiting: list[nn.Module] = []  # a ReLU that lets a pooling pass before it
+    for layer in layers:
+        if isinstance(layer, Pool):
+            yield nn.MaxPool2d(2)
+            continue
+        yield from waiting
+        waiting = []
+        if isinstance(layer, Dropout):
+            if layer.rate > 0.0:
+                yield (nn.Dropout2d if layer.channelwise else nn.Dropout)(layer.rate)
+            continue
+        yield nn.Conv2d(channels, layer.width, layer.kernel, padding=layer.padding, bias=layer.bias)
+        if layer.early_pool:
+            yield nn.MaxPool2d(2)
+        if layer.norm:
+            yield nn.BatchNorm2d(layer.width)
+        waiting = [nn.ReLU(inplace=True)]
+        channels = layer.width
+    yield from waiting
+    head = candidate.head
+    if head.kind == "conv-gap":
+        yield nn.Conv2d(channels, CLASSES, head.kernel, bias=head.bias)
+    if head.kind != "flatten-linear":
+        yield nn.AdaptiveAvgPool2d(1)
+    yield nn.Flatten()
+    if head.kind != "conv-gap":
+        inputs = channels if head.kind == "gap-linear" else layer_table(candidate)[-1].input_values
+        yield nn.Linear(inputs, CLASSES, bias=head.bias)
+
+
+def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
+    """Draw a candidate: two or three stages of convolutions with max pooling between them.
+
+    Every parameter is drawn in every trial, those that the drawn depth leaves unused included:
+    a parameter that some trials lack would drop out of the sampler's joint model for good.
+
+    Args:
+        trial: Draws the parameters.
+        max_params: The limit of the search. A convolution's parameters grow with the square of
+            its width, so the widths follow the limit's square root: of random draws about as
+            many are within a limit of 5,000 as within 20,000.
+    """
+    reach = math.sqrt(max_params / 20_000)
+
+    def width(name: str, low: int, high: int) -> int:
+        low, high = max(2, round(low * reach)), max(2, round(high * reach))
+        return trial.suggest_int(name, low, high, log=True)
+
+    depths = [
+        trial.suggest_int("depth_1", 1, 3),
+        trial.suggest_int("depth_2", 1, 3),
+        trial.suggest_int("depth_3", 0, 2),
+    ]
+    widths = [
+        [width(f"width_1_{i}", 3, 16) for i in (1, 2, 3)],
+        [width(f"width_2_{i}", 6, 40) for i in (1, 2, 3)],
+        [width(f"width_3_{i}", 8, 56) for i in (1, 2)],
+    ]
+    squeezes = [trial.suggest_int(f"squeeze_{i}", 0, 1) for i in (1, 2)]
+    squeeze_widths = [width(f"squeeze_width_{i}", 4, 24) for i in (1, 2)]
+    padded = bool(trial.suggest_int("padded", 0, 1))
+    early_pool = bool(trial.suggest_int("early_pool", 0, 1))
+    first_kernel = trial.suggest_int("first_kernel", 3, 5, step=2)
+    dropout = trial.suggest_float("dropout", 0.0, 0.15)
+    strength = trial.suggest_float("augmentation", 0.0, 1.0)
+    recipe = Recipe(
+        learning_rate=trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-5, 1e-3, log=True),
+        batch_size=trial.suggest_int("batch_size", 64, 256, step=64),
+        average_decay=0.995,
+        augmentation=Augmentation(
+            rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength
+        ),
+    )
+
+    layers: list[Layer] = []
+    side = INPUT_SHAPE[1]
+    last = 2 if depths[2] else 1
+    for stage in range(last + 1):
+        for i in range(depths[stage]):
+            kernel = first_kernel if stage == i == 0 else 3
+            padding = kernel // 2 if padded or side <= kernel else 0
+            side += 2 * padding - kernel + 1
+            pools = stage < last and i == depths[stage] - 1
+            early = pools and early_pool
+            layers.append(
+                Conv(width=widths[stage][i], kernel=kernel, padding=padding, early_pool=early)
+            )
+            if pools:
+                side //= 2
+                layers.extend([] if early else [Pool()])
+        layers.append(Dropout(rate=dropout))
+        if stage < last and squeezes[stage]:
+            layers.append(Conv(width=squeeze_widths[stage], kernel=1))
+    return Candidate(layers=tuple(layers), recipe=recipe)
