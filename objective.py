@@ -25,12 +25,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a candidate may cost; known before anything is built."""
+
+    max_params: int = 20_000  # exactly so many are allowed
+    max_macs: int | None = None  # multiply-accumulates of one image; None = no limit
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """What a search holds fixed for all of its trials."""
 
     source: DataSource
-    max_params: int = 20_000  # exactly so many are allowed
-    max_macs: int | None = None  # multiply-accumulates of one image; None = no limit
+    limits: Limits = Limits()
     epochs: int = 20
     seed: int = 0
     train_images: int | None = None  # only the first so many; None = all
@@ -59,8 +66,8 @@ class Objective:
             search.engine.errors.TrainingError: If its loss is not finite.
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
         """
-        candidate = space.suggest(trial, max_params=self.settings.max_params)
-        check_limits(trial, candidate, self.settings)
+        candidate = space.suggest(trial, max_params=self.settings.limits.max_params)
+        check_limits(trial, candidate, self.settings.limits)
         fit = self._train(trial, candidate, should_stop)
         return fit.epochs[-1].accuracy
 
@@ -125,7 +132,7 @@ class Objective:
         return f"{device} ({name}, {precision})"
 
 
-def check_limits(trial: optuna.Trial, candidate: space.Candidate, settings: Settings) -> None:
+def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits) -> None:
     """Record what a candidate costs and prune it when that is over a limit.
 
     The constraint tells the sampler how far over; pruning alone would not, and a search could
@@ -136,15 +143,15 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, settings: Sett
     """
     parameters = space.count_parameters(candidate)
     macs = space.count_macs(candidate)
-    excess = parameters / settings.max_params - 1
+    excess = parameters / limits.max_params - 1
     reasons = []
     if excess > 0:
-        reasons.append(f"{parameters:,} parameters > {settings.max_params:,}")
-    if settings.max_macs is not None:
-        excess_macs = macs / settings.max_macs - 1
+        reasons.append(f"{parameters:,} parameters > {limits.max_params:,}")
+    if limits.max_macs is not None:
+        excess_macs = macs / limits.max_macs - 1
         trial.set_constraint("multiply-accumulates over the limit", excess_macs)
         if excess_macs > 0:
-            reasons.append(f"{macs:,} multiply-accumulates > {settings.max_macs:,}")
+            reasons.append(f"{macs:,} multiply-accumulates > {limits.max_macs:,}")
     trial.set_constraint("parameters over the limit", excess)
     for name, value in {
         "architecture": candidate.one_line(),

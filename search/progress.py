@@ -159,7 +159,7 @@ class Progress:
                 f"{row.epoch}/{self._epochs}",
                 percent(row.accuracy),
                 f"{row.parameters:,}" if row.parameters else "–",
-                row.architecture,
+                Text(row.architecture),
             )
         best = Text("best so far: ", style="bold")
         best.append(outcome(now.ranked[0]) if now.ranked else "none yet", style="green")

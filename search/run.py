@@ -175,15 +175,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _settings(options: argparse.Namespace, device: str, bfloat16: bool) -> Settings:
-    from objective import Settings
+    from objective import Limits, Settings
     from search.engine.sources import locate
     from search.study_settings import commit
 
     source = locate(options.data)
     return Settings(
         source=source,
-        max_params=options.max_params,
-        max_macs=options.max_macs,
+        limits=Limits(max_params=options.max_params, max_macs=options.max_macs),
         epochs=options.epochs,
         seed=options.seed,
         train_images=options.train_images,

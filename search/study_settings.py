@@ -39,8 +39,8 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
     file_images = _images_in_file(settings)
     validation = validation_size(file_images)
     return {
-        "max_params": settings.max_params,
-        "max_macs": settings.max_macs,
+        "max_params": settings.limits.max_params,
+        "max_macs": settings.limits.max_macs,
         "epochs": settings.epochs,
         "seed": settings.seed,
         "sampler": sampler,
@@ -53,7 +53,7 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
             "train_images": min(settings.train_images or file_images, file_images - validation),
             "validation_images": validation,
         },
-        "space": describe_space(settings.max_params),
+        "space": describe_space(settings.limits.max_params),
     }
 
 
@@ -87,7 +87,7 @@ def open_for_search(
         if then is None and not study.get_trials(deepcopy=False):
             study.set_user_attr("settings", now)
             study.enqueue_trial(
-                smallest_start(settings.max_params), user_attrs={"label": "smallest candidate"}
+                smallest_start(settings.limits.max_params), user_attrs={"label": "smallest candidate"}
             )
             return study
     differing = differences(then or {}, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import queue
 import threading
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from urllib.parse import urlsplit
@@ -116,5 +117,6 @@ def download(url: str, limit: float) -> bytes:
     except queue.Empty:
         raise FetchError(f"no answer within {limit:g} s") from None
     if isinstance(answer, Exception):
-        raise FetchError(str(getattr(answer, "reason", "") or answer or type(answer).__name__))
+        cause = answer.reason if type(answer) is urllib.error.URLError else answer
+        raise FetchError(str(cause) or type(cause).__name__)
     return answer

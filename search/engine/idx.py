@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from search.engine.errors import UserError
 
+Array = npt.NDArray[np.uint8]
+
 STEMS = {
     "train_images": "train-images{}idx3-ubyte",
     "train_labels": "train-labels{}idx1-ubyte",
@@ -82,7 +84,7 @@ def _files_in(place: Path) -> dict[str, Path]:
     }
 
 
-def parse(file: BufferedIOBase, dimensions: int) -> npt.NDArray[np.uint8]:
+def parse(file: BufferedIOBase, dimensions: int) -> Array:
     """The array in an IDX stream, plain or gzipped: told by its first bytes, not by its name.
 
     Raises:
@@ -98,7 +100,7 @@ def parse(file: BufferedIOBase, dimensions: int) -> npt.NDArray[np.uint8]:
         raise IdxError(f"is damaged: {error}") from error
 
 
-def _parse_plain(file: BufferedIOBase, dimensions: int) -> npt.NDArray[np.uint8]:
+def _parse_plain(file: BufferedIOBase, dimensions: int) -> Array:
     header = file.read(4 + 4 * dimensions)
     expected = bytes((0, 0, 8, dimensions))
     if header[:4] != expected:
@@ -120,9 +122,7 @@ def _parse_plain(file: BufferedIOBase, dimensions: int) -> npt.NDArray[np.uint8]
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
-def read_pair(
-    images_path: Path, labels_path: Path, *, fewest: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+def read_pair(images_path: Path, labels_path: Path, *, fewest: int) -> tuple[Array, Array]:
     """At least `fewest` images [N, 28, 28] and their labels [N] from 0 to 9, both uint8.
 
     Raises:
@@ -141,7 +141,7 @@ def read_pair(
     return images, labels
 
 
-def _read(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
+def _read(path: Path, dimensions: int) -> Array:
     try:
         with path.open("rb") as file:
             return parse(file, dimensions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,11 +140,26 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
     if is_file:
         arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}}
     with readable_errors(storage):
-        opened = optuna.storages.RDBStorage(storage_url(storage), engine_kwargs=arguments)
+        opened = _open_tables(storage_url(storage), arguments)
         if is_file:
             event.listen(opened.engine, "connect", _set_pragmas)
             opened.engine.dispose()  # what the constructor opened is without the pragmas
     return opened
+
+
+def _open_tables(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Optuna's storage; tried again when another process creates the same tables just now."""
+    import optuna
+    from sqlalchemy.exc import IntegrityError, OperationalError
+
+    for _ in range(20):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+        except (OperationalError, IntegrityError) as error:
+            if "already exists" not in str(error) and "UNIQUE" not in str(error):
+                raise
+            time.sleep(0.2)
+    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:

@@ -1,0 +1,1 @@
+"""What reads a study and says what is in it: computes once, then renders. It never trains."""

@@ -1,0 +1,149 @@
+"""What a trial trained, in words and numbers: read from its candidate, else from its parameters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.reporting.records import TrialRecord, number, positive, text
+
+HEADS = {
+    "gap-linear": "global average pooling, fully connected",
+    "conv-gap": "1×1 convolution, global average pooling",
+    "flatten-linear": "fully connected",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One row of a layer table."""
+
+    name: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """The features that a leaderboard shows of a candidate; None where nothing says."""
+
+    learning_rate: float | None = None
+    dropout: tuple[float, ...] | None = None  # the rates above zero, ascending; () for none
+    widths: tuple[int, ...] | None = None  # channels of each convolution, in order
+    batch_norm: bool | None = None
+    head: str | None = None
+    recipe: tuple[tuple[str, str], ...] = ()  # (name, value) pairs as they are shown
+
+
+def describe(record: TrialRecord) -> Description:
+    """Describe a trial's candidate; any part that is missing or malformed is left out."""
+    candidate = _loads(record.candidate)
+    layers = [layer for layer in _list(candidate.get("layers")) if isinstance(layer, Mapping)]
+    recipe = candidate.get("recipe")
+    recipe = recipe if isinstance(recipe, Mapping) else {}
+    head = candidate.get("head")
+    kind = head.get("kind") if isinstance(head, Mapping) else None
+    shown = recipe or record.params
+    return Description(
+        learning_rate=_learning_rate(recipe) or _learning_rate(record.params),
+        dropout=_dropout(layers) if layers else _suggested_dropout(record.params),
+        widths=_widths(layers) if layers else _suggested_widths(record.params),
+        batch_norm=_batch_norm(layers),
+        head=kind if isinstance(kind, str) else None,
+        recipe=tuple((_spaced(str(name)), value_text(value)) for name, value in shown.items()),
+    )
+
+
+def layer_table(candidate: str | None) -> tuple[Layer, ...]:
+    """The layer table of a candidate's JSON; empty for one that our space cannot read."""
+    if candidate is None:
+        return ()
+    try:
+        import space
+
+        rows = space.layer_table(space.Candidate.from_json(candidate))
+    except Exception:  # noqa: BLE001  foreign text: whatever is wrong with it, there is no table
+        return ()
+    return tuple(
+        Layer(
+            name=str(row.name),
+            output_shape=tuple(int(size) for size in row.output_shape),
+            parameters=int(row.parameters),
+            macs=int(row.macs),
+        )
+        for row in rows
+    )
+
+
+def dropout_text(rates: Sequence[float]) -> str:
+    """Dropout rates in short: ``0.05``, ``0.05–0.1``, or ``0`` for none."""
+    if not rates:
+        return "0"
+    low, high = (f"{rate:.3f}".rstrip("0").rstrip(".") for rate in (rates[0], rates[-1]))
+    return low if low == high else f"{low}–{high}"
+
+
+def value_text(value: object) -> str:
+    """A setting as a person writes it: ``0.03``, ``yes``, ``–`` for nothing."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(value_text(part) for part in value) or "–"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_spaced(str(k))} {value_text(v)}" for k, v in value.items()) or "–"
+    return text(str(value))
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _loads(candidate: str | None) -> Mapping[str, object]:
+    try:
+        loaded = json.loads(candidate or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _learning_rate(settings: Mapping[str, object]) -> float | None:
+    return number(settings.get("learning_rate", settings.get("lr")))
+
+
+def _dropout(layers: list[Mapping[str, object]]) -> tuple[float, ...]:
+    rates = {number(layer.get("rate")) or 0.0 for layer in layers if layer.get("op") == "dropout"}
+    return tuple(sorted(rate for rate in rates if rate > 0))
+
+
+def _suggested_dropout(params: Mapping[str, object]) -> tuple[float, ...] | None:
+    rates = {number(value) for name, value in params.items() if "dropout" in name.lower()}
+    found = {rate for rate in rates if rate is not None}
+    return tuple(sorted(rate for rate in found if rate > 0)) if found else None
+
+
+def _widths(layers: list[Mapping[str, object]]) -> tuple[int, ...]:
+    widths = [positive(layer.get("width")) for layer in layers if layer.get("op") == "conv"]
+    return tuple(width for width in widths if width is not None)
+
+
+def _suggested_widths(params: Mapping[str, object]) -> tuple[int, ...] | None:
+    named = [name for name in params if re.search(r"width|channels|filters", name.lower())]
+    named.sort(key=lambda name: [int(p) if p.isdigit() else p for p in re.split(r"(\d+)", name)])
+    widths = [positive(params[name]) for name in named]
+    return tuple(width for width in widths if width is not None) or None
+
+
+def _batch_norm(layers: list[Mapping[str, object]]) -> bool | None:
+    convolutions = [layer for layer in layers if layer.get("op") == "conv"]
+    return any(layer.get("norm") is True for layer in convolutions) if convolutions else None

@@ -1,0 +1,89 @@
+"""What an architecture must keep to be ranked, and the exercise's constraints one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.reporting.candidates import HEADS, Description, dropout_text
+from search.reporting.records import Limits, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One constraint of the exercise; ``passed`` is None where nothing recorded tells."""
+
+    name: str
+    passed: bool | None
+    found: str
+
+
+def why_not_valid(trial: TrialRecord, limits: Limits, *, maximizes: bool = True) -> str:
+    """Why a complete trial is not ranked, or the empty string for a valid architecture."""
+    if not maximizes:
+        return "of a study that does not maximise one value"
+    if trial.accuracy is None or not 0.0 <= trial.accuracy <= 1.0:
+        return "whose value is not an accuracy from 0 to 1"
+    if trial.parameters is None:
+        return "without a recorded parameter count"
+    if trial.parameters > limits.max_params:
+        return f"with more than {limits.max_params:,} parameters"
+    if limits.max_macs is not None and trial.macs is None:
+        return "without recorded multiply-accumulates"
+    if limits.max_macs is not None and (trial.macs or 0) > limits.max_macs:
+        return f"with more than {limits.max_macs:,} multiply-accumulates"
+    if trial.epochs is None:
+        return "without a recorded number of epochs"
+    if trial.epochs > limits.epochs:
+        return f"with more than {limits.epochs} epochs"
+    return ""
+
+
+def constraint_checks(
+    trial: TrialRecord, description: Description, limits: Limits
+) -> tuple[Check, ...]:
+    """The exercise's constraints, each with what was found."""
+    rates = description.dropout
+    head = description.head
+    unknown = "not recorded"
+    parameters, epochs, accuracy = trial.parameters, trial.epochs, trial.accuracy
+    checks = [
+        Check(
+            name="BatchNorm",
+            passed=description.batch_norm,
+            found={True: "used", False: "not used", None: unknown}[description.batch_norm],
+        ),
+        Check(
+            name="Dropout",
+            passed=None if rates is None else bool(rates),
+            found=unknown if rates is None else dropout_text(rates) if rates else "not used",
+        ),
+        Check(
+            name="GAP or fully connected",
+            passed=None if head is None else head in HEADS,
+            found=unknown if head is None else HEADS.get(head, head),
+        ),
+        Check(
+            name=f"≤ {limits.max_params:,} parameters",
+            passed=None if parameters is None else parameters <= limits.max_params,
+            found=unknown if parameters is None else f"{parameters:,}",
+        ),
+        Check(
+            name=f"≤ {limits.epochs} epochs",
+            passed=None if epochs is None else epochs <= limits.epochs,
+            found=unknown if epochs is None else str(epochs),
+        ),
+        Check(
+            name=f"≥ {100 * limits.target:.4g} %",
+            passed=None if accuracy is None else accuracy >= limits.target,
+            found=unknown if accuracy is None else f"{100 * accuracy:.2f} %",
+        ),
+    ]
+    if limits.max_macs is not None:
+        macs = trial.macs
+        check = Check(
+            name=f"≤ {limits.max_macs:,} multiply-accumulates",
+            passed=None if macs is None else macs <= limits.max_macs,
+            found=unknown if macs is None else f"{macs:,}",
+        )
+        checks.insert(4, check)
+    return tuple(checks)

@@ -1,0 +1,219 @@
+"""Health checks: questions to ask of a search before its result is believed.
+
+Each check is one function, whose docstring is its rule and whose verdict is pass, warning or "not
+enough trials to say". They look at what the search drew; enqueued references are left out.
+"""
+
+from __future__ import annotations
+
+import enum
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from search.reporting.dimensions import Dimension
+from search.reporting.records import Limits, Outcome, TrialRecord, positive
+
+ENOUGH_COMPLETE = 20
+BEST = 5  # "the best" of the checks below
+LARGEST_OVER_BUDGET_SHARE = 0.2
+LARGEST_FAILED_SHARE = 0.05
+EDGE = 0.02  # share of a range that counts as its edge
+STARTUP_TRIALS = 10  # optuna's default for TPE, where the study does not record another
+
+
+class Health(enum.StrEnum):
+    """A check's verdict."""
+
+    PASS = "pass"
+    WARNING = "warning"
+    UNKNOWN = "not enough trials"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthCheck:
+    """One question with its verdict, what was found, and the rule that judged it."""
+
+    question: str
+    verdict: Health
+    found: str
+    rule: str
+
+
+def check_health(
+    *,
+    trials: Sequence[TrialRecord],
+    ranked: Sequence[TrialRecord],
+    ties: int,
+    limits: Limits,
+    dimensions: Sequence[Dimension],
+    settings: Mapping[str, object],
+) -> tuple[HealthCheck, ...]:
+    """All checks, in the order in which a reader should worry about them.
+
+    Args:
+        trials: All trials of the study.
+        ranked: The valid ones that the search found itself, best first.
+        ties: How many ranked architectures share the first place.
+        limits: What the study demands.
+        dimensions: The searched parameters.
+        settings: The study's recorded settings, for the sampler and its startup.
+    """
+    searched = [trial for trial in trials if not trial.is_reference]
+    startup = positive(settings.get("startup_trials")) or STARTUP_TRIALS
+    return (
+        enough_complete(searched),
+        gaps_above_noise(ties, len(ranked), limits),
+        better_than_startup(searched, ranked, startup, str(settings.get("sampler") or "")),
+        few_over_budget(searched),
+        best_inside_ranges(ranked, dimensions),
+        pruner_spares_the_best(searched, ranked),
+        few_failures(searched),
+    )
+
+
+def enough_complete(trials: Sequence[TrialRecord]) -> HealthCheck:
+    """Pass with at least 20 complete trials."""
+    complete = sum(trial.outcome is Outcome.COMPLETE for trial in trials)
+    return HealthCheck(
+        question="Are there enough complete trials to say anything?",
+        verdict=Health.PASS if complete >= ENOUGH_COMPLETE else Health.WARNING,
+        found=f"{complete:,} complete",
+        rule=f"at least {ENOUGH_COMPLETE} complete trials",
+    )
+
+
+def gaps_above_noise(ties: int, ranked: int, limits: Limits) -> HealthCheck:
+    """Warning if the intervals of other architectures overlap that of the first."""
+    if limits.validation_images is None:
+        verdict, found = Health.UNKNOWN, "the number of validation images was not recorded"
+    elif ranked < 2:
+        verdict, found = Health.UNKNOWN, f"{ranked} ranked"
+    elif ties > 1:
+        verdict = Health.WARNING
+        found = f"{ties:,} architectures tie for the first place: retrain them on fresh seeds"
+    else:
+        verdict, found = Health.PASS, "the first stands alone"
+    return HealthCheck(
+        question="Is the winner's lead larger than the noise?",
+        verdict=verdict,
+        found=found,
+        rule="no other 95 % interval overlaps the first one's",
+    )
+
+
+def better_than_startup(
+    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord], startup: int, sampler: str
+) -> HealthCheck:
+    """Pass if a trial after the sampler's random startup beats the best one of the startup.
+
+    Needs a ranked trial on both sides. A random search has no startup to compare with.
+    """
+    first = {trial.number for trial in trials[:startup]}
+    early = [trial.accuracy or 0.0 for trial in ranked if trial.number in first]
+    late = [trial.accuracy or 0.0 for trial in ranked if trial.number not in first]
+    verdict, found = Health.UNKNOWN, f"{len(early)} ranked in the startup, {len(late)} after it"
+    if "random" in sampler.lower():
+        found = "a random search has no startup to compare with"
+    elif early and late:
+        verdict = Health.PASS if max(late) > max(early) else Health.WARNING
+        found = f"best {100 * max(late):.2f} % after it, {100 * max(early):.2f} % in it"
+    return HealthCheck(
+        question="Is the search better than its random startup?",
+        verdict=verdict,
+        found=found,
+        rule=f"the best after the first {startup} trials beats the best of them",
+    )
+
+
+def few_over_budget(trials: Sequence[TrialRecord]) -> HealthCheck:
+    """Warning if more than 20 % of the finished trials were over budget."""
+    over = sum(trial.outcome is Outcome.OVER_BUDGET for trial in trials)
+    ended = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVER_BUDGET)
+    finished = sum(trial.outcome in ended for trial in trials)
+    verdict, found = Health.UNKNOWN, "nothing finished"
+    if finished:
+        verdict = Health.PASS if over <= LARGEST_OVER_BUDGET_SHARE * finished else Health.WARNING
+        found = f"{over:,} of {finished:,} finished ({100 * over / finished:.0f} %)"
+    return HealthCheck(
+        question="Does the sampler keep to the budget?",
+        verdict=verdict,
+        found=found,
+        rule=f"at most {100 * LARGEST_OVER_BUDGET_SHARE:.0f} % over budget",
+    )
+
+
+def best_inside_ranges(
+    ranked: Sequence[TrialRecord], dimensions: Sequence[Dimension]
+) -> HealthCheck:
+    """Warning if most of the best five lie in the same outer 2 % of a numeric range.
+
+    Integer ranges of fewer than five values are left out: their ends are choices, not edges.
+    """
+    best = ranked[:BEST]
+    at_edge = []
+    for dimension in dimensions:
+        if not dimension.is_ordered or (dimension.whole and dimension.high - dimension.low < 4):
+            continue
+        places = [dimension.position(trial.params.get(dimension.name)) for trial in best]
+        low = sum(place is not None and place <= EDGE for place in places)
+        high = sum(place is not None and place >= 1 - EDGE for place in places)
+        for count, end, name in (
+            (low, dimension.ends()[0], "low"),
+            (high, dimension.ends()[1], "high"),
+        ):
+            if 2 * count > BEST:
+                at_edge.append(f"{dimension.name.replace('_', ' ')} at its {name} end {end}")
+    if len(best) < BEST:
+        verdict, found = Health.UNKNOWN, f"{len(best)} ranked"
+    else:
+        verdict = Health.WARNING if at_edge else Health.PASS
+        found = "; ".join(at_edge) or "none of the ranges"
+    return HealthCheck(
+        question="Do the best lie at the edge of a range?",
+        verdict=verdict,
+        found=found,
+        rule=f"fewer than three of the best {BEST} in the outer {100 * EDGE:.0f} % of one range",
+    )
+
+
+def pruner_spares_the_best(
+    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord]
+) -> HealthCheck:
+    """Warning if one of the best five was below the median when most trials were pruned.
+
+    The epoch is the median of those at which trials were pruned. Trials that were in fact pruned
+    cannot be asked, so a pass is weak evidence.
+    """
+    last_epochs = [t.curve[-1][0] for t in trials if t.outcome is Outcome.PRUNED and t.curve]
+    complete = [dict(t.curve) for t in trials if t.outcome is Outcome.COMPLETE and t.curve]
+    best = ranked[:BEST]
+    verdict, found = Health.UNKNOWN, f"{len(last_epochs)} pruned, {len(best)} ranked"
+    if last_epochs and len(best) == BEST:
+        epoch = round(statistics.median(last_epochs))
+        seen = [curve[epoch] for curve in complete if epoch in curve]
+        below = sum(dict(t.curve).get(epoch, 1.0) < statistics.median(seen) for t in best if seen)
+        verdict = Health.WARNING if below else Health.PASS
+        found = f"{below} of the best {BEST} were below the median at epoch {epoch}"
+    return HealthCheck(
+        question="Does the pruner spare late bloomers?",
+        verdict=verdict,
+        found=found,
+        rule=f"none of the best {BEST} below the median at the usual pruning epoch",
+    )
+
+
+def few_failures(trials: Sequence[TrialRecord]) -> HealthCheck:
+    """Warning if more than 5 % of the ended trials failed."""
+    failed = sum(trial.outcome is Outcome.FAILED for trial in trials)
+    ended = sum(trial.outcome not in (Outcome.RUNNING, Outcome.WAITING) for trial in trials)
+    verdict, found = Health.UNKNOWN, "nothing has ended"
+    if ended:
+        verdict = Health.PASS if failed <= LARGEST_FAILED_SHARE * ended else Health.WARNING
+        found = f"{failed:,} of {ended:,} failed"
+    return HealthCheck(
+        question="Do trials fail?",
+        verdict=verdict,
+        found=found,
+        rule=f"at most {100 * LARGEST_FAILED_SHARE:.0f} % failed",
+    )

@@ -1,0 +1,84 @@
+"""Which parameters mattered: PED-ANOVA over the complete trials, where there are enough of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from search.reporting.records import number
+
+FEWEST_TRIALS = 20
+FEWEST_TOP_TRIALS = 5  # what optuna's documentation asks for above the quantile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """Shares that sum to 1, largest first; empty with the reason where nothing can be said."""
+
+    shares: tuple[tuple[str, float], ...] = ()
+    top_share: float = 0.0  # "good" means: among this best share of the complete trials
+    trials: int = 0
+    reason: str = ""
+
+
+def measure_importance(
+    trials: Sequence[FrozenTrial], directions: Sequence[StudyDirection]
+) -> Importance:
+    """Importance of each parameter for being among the best complete trials.
+
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255) compares how the best trials
+    are spread over a parameter's range with how all are. Works on a copy in memory: a running
+    search's storage is read once, and never for this.
+
+    Returns:
+        No shares but a reason with fewer than 20 complete trials, or if their values are all
+        equal, or if optuna cannot compute them.
+    """
+    complete = [
+        trial
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        and len(trial.values or ()) == 1
+        and number((trial.values or [None])[0]) is not None
+        and trial.params
+    ]
+    count = len(complete)
+    if len(directions) != 1:
+        return Importance(trials=count, reason="The study has more than one objective.")
+    if count < FEWEST_TRIALS:
+        return Importance(
+            trials=count,
+            reason=f"Importance needs at least {FEWEST_TRIALS} complete trials; "
+            f"this study has {count}.",
+        )
+    if len({trial.values[0] for trial in complete}) == 1:
+        return Importance(trials=count, reason="All complete trials have the same value.")
+    top_share = max(0.1, FEWEST_TOP_TRIALS / count)
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        copy = optuna.create_study(direction=directions[0])
+        copy.add_trials(
+            [
+                optuna.trial.create_trial(
+                    params=trial.params, distributions=trial.distributions, value=trial.values[0]
+                )
+                for trial in complete
+            ]
+        )
+        shares = optuna.importance.get_param_importances(
+            copy, evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share)
+        )
+    except Exception as error:  # noqa: BLE001  a figure less, not a report less
+        return Importance(trials=count, reason=f"optuna could not compute it: {error}")
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    finite = [(name, share) for name, share in shares.items() if number(share) is not None]
+    return Importance(
+        shares=tuple(sorted(finite, key=lambda pair: -pair[1])), top_share=top_share, trials=count
+    )

@@ -1,0 +1,175 @@
+"""The leaderboard: what a study holds, computed once, before anything is drawn or written.
+
+A valid architecture is a complete trial that is known to keep every limit of its study. Valid ones
+are ranked by validation accuracy; of equal ones the smaller comes first, then the earlier trial.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from optuna.study import Study, StudyDirection
+
+from search.reporting.constraints import why_not_valid
+from search.reporting.dimensions import Dimension, read_dimensions
+from search.reporting.health import HealthCheck, check_health
+from search.reporting.importance import Importance, measure_importance
+from search.reporting.ranking import Entry, Verdict, judge, rank
+from search.reporting.records import (
+    Limits,
+    Outcome,
+    TrialRecord,
+    integer,
+    read_limits,
+    read_trials,
+    text,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Everything that a report says, as values."""
+
+    study_name: str
+    maximizes: bool  # one value that is to be large, as an accuracy is
+    made_at: datetime
+    limits: Limits
+    settings: tuple[tuple[str, str], ...]  # the recorded settings that are fit to be shown
+    counts: Mapping[Outcome, int]
+    trials: tuple[TrialRecord, ...]
+    entries: tuple[Entry, ...]  # the valid architectures, best first
+    unranked: Mapping[str, int]  # why complete trials are not valid, with their number
+    verdict: Verdict
+    dimensions: tuple[Dimension, ...]
+    importance: Importance
+    health: tuple[HealthCheck, ...]
+    training_seconds: float  # over all trials
+    span_seconds: float | None  # from the first trial's start to the last one's end
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards ``--trials``: complete, pruned and over budget."""
+        ended = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVER_BUDGET)
+        return sum(self.counts[outcome] for outcome in ended)
+
+    @property
+    def measures_accuracy(self) -> bool:
+        """Whether the complete trials' values can be accuracies; if not, they are just values."""
+        complete = [t.accuracy for t in self.trials if t.outcome is Outcome.COMPLETE]
+        return self.maximizes and all(0 <= value <= 1 for value in complete if value is not None)
+
+    @property
+    def references(self) -> tuple[TrialRecord, ...]:
+        """The hand-made systems that were run in this study, whatever became of them."""
+        return tuple(trial for trial in self.trials if trial.is_reference)
+
+    @property
+    def tied_with_first(self) -> int:
+        """How many entries share the first place's tie, itself included."""
+        return sum(entry.tie == 1 for entry in self.entries)
+
+    def entry_of(self, number: int) -> Entry | None:
+        """The entry of a trial, or None if that trial is not ranked."""
+        return next((entry for entry in self.entries if entry.trial.number == number), None)
+
+
+def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
+    """Compute everything that a report says, from one reading of the study's trials.
+
+    Works at any moment of a search and for studies that this tool did not make: what is missing is
+    None, zero or empty, and no trial is ranked without evidence.
+    """
+    frozen = study.get_trials(deepcopy=False)
+    attrs = study.user_attrs
+    settings = attrs.get("settings")
+    settings = settings if isinstance(settings, Mapping) else {}
+    limits = read_limits(settings)
+    trials = read_trials(frozen, limits)
+    maximizes = study.directions == [StudyDirection.MAXIMIZE]
+    unranked: Counter[str] = Counter()
+    valid: list[TrialRecord] = []
+    for trial in trials:
+        if trial.outcome is Outcome.COMPLETE:
+            reason = why_not_valid(trial, limits, maximizes=maximizes)
+            if reason:
+                unranked[reason] += 1
+            else:
+                valid.append(trial)
+    entries = rank(valid, limits)
+    dimensions = read_dimensions(frozen)
+    counted = Counter(trial.outcome for trial in trials)
+    return Summary(
+        study_name=text(study.study_name),
+        maximizes=maximizes,
+        made_at=made_at or datetime.now(UTC),
+        limits=limits,
+        settings=_shown_settings(settings),
+        counts={outcome: counted[outcome] for outcome in Outcome},
+        trials=trials,
+        entries=entries,
+        unranked=dict(unranked),
+        verdict=judge(entries, limits),
+        dimensions=dimensions,
+        importance=measure_importance(frozen, study.directions),
+        health=check_health(
+            trials=trials,
+            ranked=[entry.trial for entry in entries if not entry.trial.is_reference],
+            ties=sum(entry.tie == 1 for entry in entries),
+            limits=limits,
+            dimensions=dimensions,
+            settings=settings,
+        ),
+        training_seconds=sum(trial.seconds or 0.0 for trial in trials),
+        span_seconds=_span(trials),
+    )
+
+
+def best_so_far(summary: Summary, trials: Sequence[TrialRecord]) -> list[float | None]:
+    """The best valid accuracy up to each of the trials, in the order that they are given.
+
+    In a study where nothing is ranked every complete trial counts, and the smallest value where the
+    study minimises, so that a foreign study still has a history.
+    """
+    better = max if summary.maximizes else min
+    ranked = {entry.trial.number for entry in summary.entries}
+    values = [
+        trial.accuracy
+        if trial.number in ranked or (not ranked and trial.outcome is Outcome.COMPLETE)
+        else None
+        for trial in trials
+    ]
+
+    def best(first: float | None, second: float | None) -> float | None:
+        known = [value for value in (first, second) if value is not None]
+        return better(known) if known else None
+
+    return list(itertools.accumulate(values, best))
+
+
+def _span(trials: Sequence[TrialRecord]) -> float | None:
+    starts = [trial.started for trial in trials if trial.started]
+    ends = [trial.ended for trial in trials if trial.ended]
+    if not starts or not ends:
+        return None
+    return max(0.0, (max(ends) - min(starts)).total_seconds())
+
+
+def _shown_settings(settings: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Settings by name, from a list of harmless ones: a storage URL may hold a password."""
+    dataset = settings.get("dataset")
+    shown = []
+    if isinstance(dataset, Mapping):
+        parts = [text(dataset.get("name"))]
+        for key, word in (("train_images", "training"), ("validation_images", "validation")):
+            images = integer(dataset.get(key))
+            parts += [f"{images:,} {word} images"] if images is not None else []
+        shown.append(("data", ", ".join(part for part in parts if part)))
+    for key in ("sampler", "pruner", "seed", "workers", "device", "commit"):
+        value = settings.get(key)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            shown.append((key, text(str(value))))
+    return tuple((name, value) for name, value in shown if value)

@@ -1,0 +1,172 @@
+"""The leaderboard as Markdown, and the block for graders that stands on its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from search.reporting import words
+from search.reporting.candidates import dropout_text
+from search.reporting.constraints import Check
+from search.reporting.leaderboard import Summary
+from search.reporting.ranking import Entry
+from search.reporting.records import TrialRecord
+
+
+def to_markdown(summary: Summary, *, top: int) -> str:
+    """The report in Markdown, as much as reads well as text: no figure, the best ``top`` rows."""
+    parts = [
+        f"# Leaderboard of {escape(summary.study_name)}",
+        f"**{escape(words.headline(summary))}.** {escape(words.verdict_sentence(summary))}",
+        f"{summary.finished:,} finished trials: {escape(words.counts_sentence(summary))}.",
+        _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
+        *_ranking(summary, top),
+        *_references(summary.references, summary),
+        "## Health checks",
+        _table(
+            ("", "check", "found", "rule"),
+            [(str(c.verdict), c.question, c.found, c.rule) for c in summary.health],
+        ),
+        "## For graders",
+        graders_block(summary),
+        f"Made {summary.made_at:%Y-%m-%d %H:%M} UTC by `python search/report.py`.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def graders_block(summary: Summary) -> str:
+    """Target, result and analysis of the best, each constraint's check and the parameter table."""
+    limits, best = summary.limits, summary.verdict.best
+    macs = "" if limits.max_macs is None else f", at most {limits.max_macs:,} multiply-accumulates"
+    target = (
+        f"**Target.** At least {100 * limits.target:.4g} % accuracy with at most "
+        f"{limits.max_params:,} parameters{macs} in at most {limits.epochs} epochs."
+    )
+    result = (
+        f"**Result.** {escape(words.headline(summary))}. {escape(words.verdict_sentence(summary))}"
+    )
+    if best is None:
+        return f"{target}\n\n{result}"
+    analysis = f"**Analysis.** {escape(analysis_sentence(summary))}"
+    architecture = f"**Architecture.** {escape(best.trial.architecture or words.NOTHING)}"
+    checks = _table(
+        ("constraint", "found", "met"),
+        [(check.name, check.found, check_word(check)) for check in best.checks],
+    )
+    return "\n\n".join(
+        part for part in (target, result, analysis, architecture, checks, layers(best)) if part
+    )
+
+
+def analysis_sentence(summary: Summary) -> str:
+    """How the best came about and how far to trust it."""
+    text = (
+        f"{summary.finished:,} finished trials ({words.counts_sentence(summary)}) "
+        f"took {words.duration(summary.training_seconds)} of training."
+    )
+    if summary.importance.shares:
+        name, share = summary.importance.shares[0]
+        text += (
+            f" Of the searched parameters {name.replace('_', ' ')} mattered most "
+            f"({100 * share:.0f} % of the importance)."
+        )
+    return f"{text} {words.noise_sentence(summary)} {words.OPTIMISM}"
+
+
+def check_word(check: Check) -> str:
+    """A check's result in a word."""
+    return {True: "yes", False: "no", None: "not recorded"}[check.passed]
+
+
+def layers(entry: Entry) -> str:
+    """The exact parameter table of an architecture; empty where its candidate cannot be read."""
+    if not entry.layers:
+        return ""
+    rows = [
+        (layer.name, shape(layer.output_shape), f"{layer.parameters:,}", f"{layer.macs:,}")
+        for layer in entry.layers
+    ]
+    parameters = sum(layer.parameters for layer in entry.layers)
+    macs = sum(layer.macs for layer in entry.layers)
+    rows.append(("total", "", f"{parameters:,}", f"{macs:,}"))
+    header = ("layer", "output", "parameters", "multiply-accumulates")
+    return _table(header, rows, right=(2, 3))
+
+
+def shape(sizes: Sequence[int]) -> str:
+    """A feature map's size: ``16×12×12``."""
+    return "×".join(map(str, sizes))
+
+
+def escape(text: str) -> str:
+    """Text of unknown origin, so that Markdown shows it as it is."""
+    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", one_line)
+
+
+def _ranking(summary: Summary, top: int) -> Iterable[str]:
+    yield "## Valid architectures"
+    yield words.noise_sentence(summary)
+    if not summary.entries:
+        return
+    yield words.OPTIMISM
+    header = (
+        *("rank", "trial", "accuracy", "95 % interval", "parameters", "MACs", "epochs"),
+        *("learning rate", "dropout", "widths", "checks"),
+    )
+    yield _table(header, [_entry_row(entry) for entry in summary.entries[:top]], right=range(10))
+    hidden = len(summary.entries) - top
+    if hidden > 0:
+        yield f"{hidden:,} more in leaderboard.csv."
+
+
+def _entry_row(entry: Entry) -> tuple[str, ...]:
+    about = entry.description
+    failing = [check for check in entry.checks if not check.passed]
+    return (
+        words.place(entry),
+        f"{entry.trial.number}" + (f" ({entry.trial.label})" if entry.trial.label else ""),
+        words.percent(entry.accuracy),
+        words.interval(entry.interval),
+        words.count(entry.parameters),
+        words.compact(entry.trial.macs),
+        words.count(entry.trial.epochs),
+        words.rate(about.learning_rate),
+        words.NOTHING if about.dropout is None else dropout_text(about.dropout),
+        words.widths(about.widths),
+        "; ".join(f"{c.name}: {check_word(c)}" for c in failing) or "all met",
+    )
+
+
+def _references(references: Sequence[TrialRecord], summary: Summary) -> Iterable[str]:
+    if not references:
+        return
+    yield "## Reference systems under this protocol"
+    rows = []
+    for trial in references:
+        entry = summary.entry_of(trial.number)
+        rows.append(
+            (
+                trial.label.removeprefix("reference:").strip(),
+                words.count(trial.parameters),
+                words.percent(entry.accuracy) if entry else words.NOTHING,
+                words.interval(entry.interval) if entry else words.NOTHING,
+                f"rank {words.place(entry)}" if entry else trial.reason or str(trial.outcome),
+            )
+        )
+    header = ("system", "parameters", "accuracy", "95 % interval", "result")
+    yield _table(header, rows, right=(1, 2, 3))
+
+
+def _table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()
+) -> str:
+    aligned = set(right)
+    rule = ["---:" if place in aligned else "---" for place in range(len(header))]
+    cells = [[escape(name) for name in header], rule]
+    cells += [[escape(value) for value in row] for row in rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def _paragraphs(*sentences: str) -> str:
+    return "\n\n".join(escape(sentence) for sentence in sentences if sentence)

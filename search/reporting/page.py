@@ -1,0 +1,224 @@
+"""The report as one HTML file that needs no network: text, tables, data, plotly and a script."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+import plotly.graph_objects as go
+import plotly.io
+from markupsafe import Markup, escape
+
+from search.reporting import captions, figures, markdown, search_figures, words
+from search.reporting.candidates import dropout_text
+from search.reporting.drawing import has_accuracy
+from search.reporting.leaderboard import Summary
+from search.reporting.ranking import Entry
+
+TEMPLATES = Path(__file__).parent / "templates"
+STRIP_WIDTH = 120  # of the drawing of an interval, in its own units
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure with the sentence above it and the text that stands for it."""
+
+    name: str
+    sentence: str
+    alternative: str
+
+
+def to_html(summary: Summary, *, top: int) -> str:
+    """The whole report; the leaderboard shows the best ``top`` rows, the figures all trials.
+
+    plotly.js is embedded compressed (the browser unpacks it), which makes the file 2 MB rather
+    than 5. The page's policy lets no script run but ours and plotly's, by their hashes, and
+    reaches no address at all: a study's names and reasons cannot do harm even if an escape failed.
+    """
+    drawn = _figures(summary)
+    shown = summary.entries[:top]
+    library = _plotly_source()
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_unbroken,
+    )
+    environment.globals.update(
+        words=words,
+        markdown=markdown,
+        dropout_text=dropout_text,
+        strip=_strip_of(shown, summary),
+    )
+    return environment.get_template("report.html").render(
+        summary=summary,
+        entries=shown,
+        figures={figure.name: figure for figure, _ in drawn},
+        captions=captions,
+        graders_block=escape(markdown.graders_block(summary)),
+        data=_embedded(_data(summary, shown, drawn)),
+        library=base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode(),
+        script=Markup(script),  # noqa: S704  our own file
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
+        script_hashes=[_hash(script), _hash(library)],
+    )
+
+
+def _figures(summary: Summary) -> list[tuple[Figure, go.Figure]]:
+    """The figures that this study has anything to draw in."""
+    drawn: list[tuple[Figure, go.Figure]] = []
+
+    def add(name: str, sentence: str, alternative: str, figure: go.Figure) -> None:
+        drawn.append((Figure(name=name, sentence=sentence, alternative=alternative), figure))
+
+    curves = any(entry.trial.curve for entry in summary.entries)
+    if curves:
+        add(
+            "curves",
+            captions.curves(summary),
+            "Line chart of validation accuracy over epochs for the best trials.",
+            figures.learning_curves(summary),
+        )
+    if summary.entries:
+        add(
+            "front",
+            captions.front(summary),
+            "Scatter chart of validation accuracy against parameters with the Pareto front.",
+            figures.accuracy_against_parameters(summary),
+        )
+    if any(has_accuracy(trial) for trial in summary.trials):
+        add(
+            "history",
+            captions.history(summary),
+            "Chart of each trial's accuracy and the best so far, over trials.",
+            search_figures.history(summary),
+        )
+        if summary.training_seconds:
+            add(
+                "history-time",
+                "The same over the training time of all trials, in the order in which they ended.",
+                "Chart of each trial's accuracy and the best so far, over training time.",
+                search_figures.history(summary, over_time=True),
+            )
+    if summary.importance.shares:
+        add(
+            "importance",
+            captions.importance(summary),
+            "Bar chart of the importance of each searched parameter.",
+            search_figures.importance(summary),
+        )
+    if sum(bool(entry.trial.params) for entry in summary.entries) > 1:
+        add(
+            "parallel",
+            captions.parallel(summary),
+            "Parallel coordinates of the searched parameters of valid architectures.",
+            search_figures.parallel_coordinates(summary),
+        )
+    if search_figures.seconds_by_outcome(summary):
+        add(
+            "time",
+            captions.time(summary),
+            "Bar chart of training time by how the trials ended.",
+            search_figures.time_by_outcome(summary),
+        )
+    if captions.cost(summary):
+        add(
+            "cost",
+            captions.cost(summary),
+            "Scatter chart of seconds an epoch against multiply-accumulates.",
+            search_figures.cost(summary),
+        )
+    return drawn
+
+
+def _data(
+    summary: Summary, shown: Sequence[Entry], drawn: Sequence[tuple[Figure, go.Figure]]
+) -> dict[str, object]:
+    """What the script draws: the figures, and the curve of every row that can be opened."""
+    return {
+        "figures": {
+            about.name: json.loads(plotly.io.to_json(figure, validate=False, engine="json"))
+            for about, figure in drawn
+        },
+        "curves": {
+            str(entry.trial.number): [
+                [epoch for epoch, _ in entry.trial.curve],
+                [round(100 * value, 2) for _, value in entry.trial.curve],
+            ]
+            for entry in shown
+        },
+        "median": [
+            [epoch for epoch, _ in figures.median_curve(summary)],
+            [round(100 * value, 2) for _, value in figures.median_curve(summary)],
+        ],
+        "target": 100 * summary.limits.target,
+    }
+
+
+def _embedded(data: object) -> Markup:
+    """JSON inside a script element: nothing in it can end the element."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c").replace("\u2028", " ").replace("\u2029", " "))
+
+
+def _unbroken(value: object) -> object:
+    """Keep a number and its unit on one line, in every text that the template puts out."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return re.sub(r"(?<=\d) (?=(?:h|min|s|G|M|k)\b|%)", "\u00a0", value)
+    return value
+
+
+def _plotly_source() -> str:
+    source = resources.files("plotly").joinpath("package_data", "plotly.min.js")
+    return source.read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Where an accuracy, its interval and the target lie on one row's small drawing."""
+
+    low: float
+    middle: float
+    high: float
+    target: float
+
+
+def _strip_of(shown: Sequence[Entry], summary: Summary) -> dict[int, Strip]:
+    """The drawings of all rows that have an interval, on one common scale, by trial number."""
+    spans = {e.trial.number: e.interval for e in shown if e.interval is not None}
+    if not spans:
+        return {}
+    lows = sorted(span.low for span in spans.values())
+    left = min(lows[len(lows) // 10], summary.limits.target - 0.002)  # an outlier may be cut off
+    right = max(*(span.high for span in spans.values()), summary.limits.target)
+
+    def at(share: float) -> float:
+        place = (share - left) / (right - left)
+        return round(4 + (STRIP_WIDTH - 8) * min(1.0, max(0.0, place)), 1)
+
+    return {
+        entry.trial.number: Strip(
+            low=at(entry.interval.low),
+            middle=at(entry.accuracy),
+            high=at(entry.interval.high),
+            target=at(summary.limits.target),
+        )
+        for entry in shown
+        if entry.interval is not None
+    }

@@ -1,0 +1,94 @@
+"""Ranks valid architectures: places, ties within the noise, the Pareto front, the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from search.reporting.candidates import Description, Layer, describe, layer_table
+from search.reporting.constraints import Check, constraint_checks
+from search.reporting.intervals import Interval, wilson
+from search.reporting.records import Limits, TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One valid architecture with its place."""
+
+    rank: int
+    tie: int  # entries with one number are ties: their intervals overlap that of the first of them
+    tied: bool  # whether another entry has the same number
+    on_front: bool  # no other entry is both as small and more accurate
+    trial: TrialRecord
+    accuracy: float
+    parameters: int
+    interval: Interval | None  # None where the number of validation images is not recorded
+    description: Description
+    checks: tuple[Check, ...]
+    layers: tuple[Layer, ...]  # empty where the candidate cannot be read
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether every constraint is known to be met."""
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """Whether the target was met, and by whom; references are left out: they were not found."""
+
+    met: bool | None  # None: there is no valid architecture to judge
+    certain: bool  # the whole interval of the best lies at or above the target
+    best: Entry | None
+    reaching: int  # how many valid architectures reach the target
+
+
+def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
+    """Rank valid trials, mark ties and the Pareto front of accuracy against parameters."""
+    ordered = sorted(valid, key=lambda t: (-(t.accuracy or 0.0), t.parameters or 0, t.number))
+    entries: list[Entry] = []
+    smallest = None  # of the entries so far: a later one is on the front only if it is smaller
+    first_of_tie: Entry | None = None
+    for place, trial in enumerate(ordered, start=1):
+        accuracy, parameters = trial.accuracy or 0.0, trial.parameters or 0
+        images = limits.validation_images
+        description = describe(trial)
+        entry = Entry(
+            rank=place,
+            tie=place,
+            tied=False,
+            on_front=smallest is None or parameters < smallest,
+            trial=trial,
+            accuracy=accuracy,
+            parameters=parameters,
+            interval=wilson(accuracy, images) if images else None,
+            description=description,
+            checks=constraint_checks(trial, description, limits),
+            layers=layer_table(trial.candidate),
+        )
+        if first_of_tie is not None and _same_place(first_of_tie, entry):
+            entry = replace(entry, tie=first_of_tie.tie)
+        else:
+            first_of_tie = entry
+        smallest = parameters if smallest is None else min(smallest, parameters)
+        entries.append(entry)
+    sizes = Counter(entry.tie for entry in entries)
+    return tuple(replace(entry, tied=sizes[entry.tie] > 1) for entry in entries)
+
+
+def judge(entries: Sequence[Entry], limits: Limits) -> Verdict:
+    """Whether a valid architecture that the search found reaches the target."""
+    found = [entry for entry in entries if not entry.trial.is_reference]
+    if not found:
+        return Verdict(met=None, certain=False, best=None, reaching=0)
+    best = found[0]
+    reaching = sum(entry.accuracy >= limits.target for entry in found)
+    certain = best.interval is not None and best.interval.low >= limits.target
+    return Verdict(met=reaching > 0, certain=certain, best=best, reaching=reaching)
+
+
+def _same_place(first: Entry, other: Entry) -> bool:
+    if first.interval is None or other.interval is None:
+        return first.accuracy == other.accuracy
+    return first.interval.overlaps(other.interval)

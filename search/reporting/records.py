@@ -1,0 +1,191 @@
+"""Trials as a report needs them: typed, finite, and tolerant of studies that are not ours."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from optuna.trial import FrozenTrial, TrialState
+
+
+class Outcome(enum.StrEnum):
+    """How a trial ended, or that it has not."""
+
+    COMPLETE = "complete"
+    PRUNED = "pruned"
+    OVER_BUDGET = "over budget"
+    FAILED = "failed"
+    CUT = "cut"  # interrupted or killed; its candidate is tried again as another trial
+    RUNNING = "running"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What the study demands; a limit that the study did not record is the tool's default."""
+
+    max_params: int = 20_000
+    max_macs: int | None = None
+    epochs: int = 20
+    target: float = 0.994
+    validation_images: int | None = None  # None: not recorded, so no interval can be given
+    assumed: tuple[str, ...] = ()  # which of the above are defaults for want of a record
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One trial. None means: not recorded, or recorded as something unusable (NaN, wrong type)."""
+
+    number: int
+    outcome: Outcome
+    accuracy: float | None  # the trial's value: of a pruned trial the last one reported
+    curve: tuple[tuple[int, float], ...]  # (epoch, validation accuracy), finite ones only
+    parameters: int | None
+    macs: int | None
+    peak_activation_bytes: int | None
+    epochs: int | None
+    seconds: float | None  # training time; from start to end where it was not recorded
+    started: datetime | None
+    ended: datetime | None
+    best_epoch: int | None
+    best_accuracy: float | None
+    validation_loss: float | None
+    seed: int | None
+    architecture: str
+    reason: str
+    label: str
+    worker: str
+    device: str
+    candidate: str | None  # the candidate's JSON, unread
+    params: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether this is one of the hand-made systems, enqueued for comparison."""
+        return self.label.startswith("reference:")
+
+
+def read_limits(settings: object) -> Limits:
+    """The limits in a study's recorded settings, with defaults for what is missing."""
+    recorded = settings if isinstance(settings, Mapping) else {}
+    dataset = recorded.get("dataset")
+    max_params = integer(recorded.get("max_params"))
+    epochs = integer(recorded.get("epochs"))
+    target = number(recorded.get("target"))
+    missing = {
+        "max_params": max_params is None,
+        "epochs": epochs is None,
+        "target": target is None,
+    }
+    default = Limits()
+    return Limits(
+        max_params=default.max_params if max_params is None else max_params,
+        max_macs=integer(recorded.get("max_macs")),
+        epochs=default.epochs if epochs is None else epochs,
+        target=default.target if target is None else target,
+        validation_images=positive(
+            dataset.get("validation_images") if isinstance(dataset, Mapping) else None
+        ),
+        assumed=tuple(name for name, is_missing in missing.items() if is_missing),
+    )
+
+
+def read_trials(trials: Iterable[FrozenTrial], limits: Limits) -> tuple[TrialRecord, ...]:
+    """All trials as records, in the order of their numbers."""
+    return tuple(_record(trial, limits) for trial in sorted(trials, key=lambda t: t.number))
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else (a bool included)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def integer(value: object) -> int | None:
+    """A whole number, or None for anything else."""
+    finite = number(value)
+    return None if finite is None or finite != int(finite) else int(finite)
+
+
+def positive(value: object) -> int | None:
+    """A whole number of at least 1, or None."""
+    whole = integer(value)
+    return None if whole is None or whole < 1 else whole
+
+
+def text(value: object) -> str:
+    """A string on one line without control characters; the empty string for anything else.
+
+    A terminal obeys escape sequences, and a study may come from anywhere.
+    """
+    if not isinstance(value, str):
+        return ""
+    return "".join(letter for letter in " ".join(value.split()) if letter.isprintable())
+
+
+def _record(trial: FrozenTrial, limits: Limits) -> TrialRecord:
+    attrs = trial.user_attrs
+    parameters = positive(attrs.get("parameters"))
+    macs = positive(attrs.get("macs"))
+    curve = tuple(
+        (int(epoch), float(value))
+        for epoch, value in sorted(trial.intermediate_values.items())
+        if number(value) is not None
+    )
+    epochs = positive(attrs.get("epochs"))
+    if epochs is None and curve:
+        epochs = curve[-1][0]
+    seconds = number(attrs.get("seconds"))
+    started, ended = trial.datetime_start, trial.datetime_complete
+    if seconds is None and started is not None and ended is not None:
+        seconds = max(0.0, (ended - started).total_seconds())
+    values = list(trial.values or [])
+    candidate = attrs.get("candidate")
+    return TrialRecord(
+        number=trial.number,
+        outcome=_outcome(trial, parameters, macs, limits),
+        accuracy=number(values[0]) if len(values) == 1 else None,
+        curve=curve,
+        parameters=parameters,
+        macs=macs,
+        peak_activation_bytes=positive(attrs.get("peak_activation_bytes")),
+        epochs=epochs,
+        seconds=seconds,
+        started=started,
+        ended=ended,
+        best_epoch=positive(attrs.get("best_epoch")),
+        best_accuracy=number(attrs.get("best_accuracy")),
+        validation_loss=number(attrs.get("validation_loss")),
+        seed=integer(attrs.get("seed")),
+        architecture=text(attrs.get("architecture")),
+        reason=text(attrs.get("reason")),
+        label=text(attrs.get("label")),
+        worker=text(attrs.get("worker")),
+        device=text(attrs.get("device")),
+        candidate=candidate if isinstance(candidate, str) else None,
+        params=dict(trial.params),
+    )
+
+
+def _outcome(
+    trial: FrozenTrial, parameters: int | None, macs: int | None, limits: Limits
+) -> Outcome:
+    if trial.state == TrialState.PRUNED:
+        over = trial.user_attrs.get("over_budget")
+        if not isinstance(over, bool):  # not recorded: judge by the limits, as the gate does
+            over = (parameters or 0) > limits.max_params or (
+                limits.max_macs is not None and (macs or 0) > limits.max_macs
+            )
+        return Outcome.OVER_BUDGET if over else Outcome.PRUNED
+    if trial.state == TrialState.FAIL and trial.user_attrs.get("retried") is True:
+        return Outcome.CUT
+    return {
+        TrialState.COMPLETE: Outcome.COMPLETE,
+        TrialState.FAIL: Outcome.FAILED,
+        TrialState.RUNNING: Outcome.RUNNING,
+        TrialState.WAITING: Outcome.WAITING,
+    }[trial.state]

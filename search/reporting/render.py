@@ -1,0 +1,23 @@
+"""A summary in all the forms that it is written in."""
+
+from __future__ import annotations
+
+from search.reporting.leaderboard import Summary
+from search.reporting.markdown import to_markdown
+from search.reporting.page import to_html
+from search.reporting.tables import to_csv, to_json
+
+
+def render(summary: Summary, *, top: int) -> dict[str, str]:
+    """The text of each file by its name.
+
+    Args:
+        summary: What to say.
+        top: How many rows the HTML and the Markdown show; CSV and JSON hold all.
+    """
+    return {
+        "leaderboard.html": to_html(summary, top=top),
+        "leaderboard.md": to_markdown(summary, top=top),
+        "leaderboard.csv": to_csv(summary),
+        "leaderboard.json": to_json(summary),
+    }

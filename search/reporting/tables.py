@@ -1,0 +1,132 @@
+"""The leaderboard as data: CSV for a spreadsheet, JSON for a program."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import enum
+import io
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from search.reporting.leaderboard import Summary
+from search.reporting.ranking import Entry
+
+COLUMNS = (
+    "rank",
+    "tied_with_rank",
+    "trial",
+    "validation_accuracy",
+    "interval_low",
+    "interval_high",
+    "parameters",
+    "macs",
+    "epochs",
+    "learning_rate",
+    "dropout",
+    "widths",
+    "on_pareto_front",
+    "passes_all_checks",
+    "best_epoch",
+    "best_accuracy",
+    "validation_loss",
+    "training_seconds",
+    "label",
+    "architecture",
+)
+
+
+def to_csv(summary: Summary) -> str:
+    """All valid architectures, best first; accuracies in [0, 1], rates as they were drawn.
+
+    The checks follow as one column each (``yes``, ``no``, empty for unknown).
+    """
+    checks = [check.name for check in summary.entries[0].checks] if summary.entries else []
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([*COLUMNS, *(f"check: {name}" for name in checks)])
+    for entry in summary.entries:
+        row = _row(entry)
+        states = [{True: "yes", False: "no", None: ""}[check.passed] for check in entry.checks]
+        writer.writerow([*(_cell(row[column]) for column in COLUMNS), *states])
+    return file.getvalue()
+
+
+def to_json(summary: Summary) -> str:
+    """The whole summary: every trial, the ranked ones with checks, layers and description.
+
+    Times are ISO 8601; what is not known is null. ``format`` grows when a field changes meaning.
+    """
+    data = {"format": 1, **_plain(summary)}
+    data["entries"] = [_entry(entry) for entry in summary.entries]
+    data["references"] = [trial.number for trial in summary.references]
+    best = summary.verdict.best
+    data["verdict"]["best"] = None if best is None else best.trial.number
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _row(entry: Entry) -> dict[str, object]:
+    trial, interval, about = entry.trial, entry.interval, entry.description
+    return {
+        "rank": entry.rank,
+        "tied_with_rank": entry.tie if entry.tied else None,  # the first of its group
+        "trial": trial.number,
+        "validation_accuracy": entry.accuracy,
+        "interval_low": None if interval is None else round(interval.low, 6),
+        "interval_high": None if interval is None else round(interval.high, 6),
+        "parameters": entry.parameters,
+        "macs": trial.macs,
+        "epochs": trial.epochs,
+        "learning_rate": about.learning_rate,
+        "dropout": None if about.dropout is None else " ".join(map(str, about.dropout or (0,))),
+        "widths": None if about.widths is None else " ".join(map(str, about.widths)),
+        "on_pareto_front": entry.on_front,
+        "passes_all_checks": entry.passes_all,
+        "best_epoch": trial.best_epoch,
+        "best_accuracy": trial.best_accuracy,
+        "validation_loss": trial.validation_loss,
+        "training_seconds": None if trial.seconds is None else round(trial.seconds, 2),
+        "label": trial.label,
+        "architecture": trial.architecture,
+    }
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t")):
+        return "'" + value  # or a spreadsheet would take it for a formula
+    return value
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    """An entry that refers to its trial by number: the trials are listed once."""
+    fields = {f.name: _plain(getattr(entry, f.name)) for f in dataclasses.fields(entry)}
+    return {**fields, "trial": entry.trial.number, "passes_all": entry.passes_all}
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            f.name: _plain(getattr(value, f.name))
+            for f in dataclasses.fields(value)
+            if not (isinstance(value, Summary) and f.name == "entries")
+        }
+    if isinstance(value, enum.Enum):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return str(value)

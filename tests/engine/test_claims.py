@@ -1,0 +1,111 @@
+"""Handing out trials: exact totals, nothing twice, cut trials queued again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import datetime, timedelta
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.engine.claims import Decision, claim, close, release_dead, trailing_failures
+from search.engine.workers import owner_name
+
+PAST = datetime.now() - timedelta(days=1)
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+
+
+def start(study: optuna.Study, total: int = 100, owner: str | None = None) -> optuna.Trial:
+    decision, trial = claim(study, total, owner or owner_name(), PAST)
+    assert decision is Decision.TRIAL
+    assert trial is not None
+    trial.suggest_float("x", 0, 1)
+    return trial
+
+
+def fail(study: optuna.Study, *, retry: bool = False) -> None:
+    close(study, start(study)._trial_id, reason="failed: why", retry=retry)
+
+
+def test_the_total_counts_finished_and_running_trials(study: optuna.Study) -> None:
+    first, second = start(study, total=2), start(study, total=2)
+    assert claim(study, 2, "x", PAST) == (Decision.WAIT, None)
+    study.tell(first, 0.5)
+    assert claim(study, 2, "x", PAST) == (Decision.WAIT, None)
+    study.tell(second, state=TrialState.PRUNED)
+    assert claim(study, 2, "x", PAST) == (Decision.ENOUGH, None)
+    start(study, total=3)
+
+
+def test_a_failed_trial_does_not_count(study: optuna.Study) -> None:
+    fail(study)
+    study.tell(start(study, total=1), 0.5)
+    assert claim(study, 1, "x", PAST) == (Decision.ENOUGH, None)
+
+
+def test_five_failures_in_a_row_end_the_run(study: optuna.Study) -> None:
+    fail(study)
+    study.tell(start(study), 0.5)
+    for _ in range(5):
+        assert claim(study, 0, "x", PAST)[0] is not Decision.FAILING
+        fail(study)
+    assert claim(study, 100, "x", PAST) == (Decision.FAILING, None)
+    assert len(trailing_failures(study.trials, PAST)) == 5
+    assert claim(study, 100, "x", datetime.now())[0] is Decision.TRIAL, "of an earlier run"
+
+
+def test_cut_trials_do_not_end_the_run(study: optuna.Study) -> None:
+    for _ in range(7):
+        fail(study, retry=True)
+    assert claim(study, 100, "x", PAST)[0] is Decision.TRIAL
+
+
+def test_a_cut_trial_is_queued_with_its_candidate_and_first_number(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.25}, user_attrs={"label": "smallest candidate"})
+    trial = start(study)
+    close(study, trial._trial_id, reason="interrupted", retry=True)
+    again = start(study)
+    close(study, again._trial_id, reason="interrupted", retry=True)
+    third = start(study)
+    assert trial.params == again.params == third.params == {"x": 0.25}
+    assert third.user_attrs["retry_of"] == trial.number == 0
+    assert third.user_attrs["label"] == "smallest candidate"
+    assert study.trials[0].user_attrs["reason"] == "interrupted"
+
+
+def test_a_trial_cut_before_it_drew_anything_keeps_its_queued_parameters(
+    study: optuna.Study,
+) -> None:
+    study.enqueue_trial({"x": 0.75})
+    _, trial = claim(study, 9, "x", PAST)
+    assert trial is not None
+    close(study, trial._trial_id, reason="interrupted", retry=True)
+    assert start(study).params == {"x": 0.75}
+
+
+def test_only_trials_of_dead_processes_are_released(study: optuna.Study) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from search.engine.workers import owner_name as n; print(n())"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    name, _ = process.communicate(timeout=30)
+    dead = start(study, owner=name.strip())
+    living = start(study)
+    elsewhere = start(study, owner="some-other-host:1:1.0")
+    host, number, _ = owner_name().rsplit(":", 2)
+    number_reused = start(study, owner=f"{host}:{os.getpid()}:1.0")
+    assert int(number) == os.getpid()
+    assert release_dead(study) == [dead.number, number_reused.number]
+    states = [trial.state for trial in study.trials]
+    assert states[living.number] == states[elsewhere.number] == TrialState.RUNNING
+    assert states.count(TrialState.WAITING) == 2

@@ -1,0 +1,84 @@
+"""The two splits of the training file, and what the module that gives them cannot reach."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from search.engine.dataset import DataSource, load_training, validation_size
+from search.engine.errors import UserError
+from tests.engine.idx_files import some_images, some_labels
+
+
+def decoded(folder: Path, count: int) -> DataSource:
+    np.save(folder / "train_images.npy", some_images(count))
+    np.save(folder / "train_labels.npy", some_labels(count))
+    return DataSource(
+        folder=folder, name="small", description="small", fingerprint="-", mean=0.5, std=0.3
+    )
+
+
+def test_the_last_images_of_the_file_validate(tmp_path: Path) -> None:
+    train, validation = load_training(decoded(tmp_path, 120))
+    assert (len(train), len(validation)) == (100, 20)
+    images = some_images(120)
+    np.testing.assert_array_equal(train.images, images[:100])
+    np.testing.assert_array_equal(validation.images, images[100:])
+    np.testing.assert_array_equal(validation.labels, some_labels(120)[100:])
+    assert validation.labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("images", "expected"), [(60_000, 10_000), (240_000, 10_000), (59_999, 9_999), (60, 10)]
+)
+def test_a_sixth_validates_but_never_more_than_mnists_10000(images: int, expected: int) -> None:
+    assert validation_size(images) == expected
+
+
+def test_images_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
+    train, validation = load_training(decoded(tmp_path, 120))
+    for split in (train, validation):
+        base: object = split.images
+        while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
+            base = base.base
+        assert isinstance(base, np.memmap)
+        with pytest.raises(ValueError, match="read-only"):
+            split.images[0, 0, 0] = 1
+        with pytest.raises(ValueError, match="read-only"):
+            split.labels[0] = 1
+
+
+def test_decoded_files_that_are_gone_or_cut_are_the_users_to_mend(tmp_path: Path) -> None:
+    source = decoded(tmp_path, 120)
+    images = tmp_path / "train_images.npy"
+    images.write_bytes(images.read_bytes()[:1000])
+    with pytest.raises(UserError, match="small's decoded files"):
+        load_training(source)
+    images.unlink()
+    with pytest.raises(UserError, match="small's decoded files"):
+        load_training(source)
+
+
+def test_a_source_survives_pickling(tmp_path: Path) -> None:
+    source = decoded(tmp_path, 120)
+    assert pickle.loads(pickle.dumps(source)) == source
+    assert len(pickle.dumps(source)) < 1000
+
+
+def test_importing_it_reaches_neither_the_test_file_nor_torch() -> None:
+    code = (
+        "import sys, search.engine.dataset\n"
+        "names = ('torch', 'torchvision', 'pandas', 'optuna', 'search.engine.testset',"
+        " 'search.engine.sources', 'search.engine.fetch', 'search.engine.idx')\n"
+        "print([name for name in names if name in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

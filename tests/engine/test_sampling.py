@@ -1,0 +1,68 @@
+"""Samplers that depend on history alone, and pruners by name."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from search.engine.sampling import make_pruner, make_sampler
+
+
+def search(study: optuna.Study, trials: int) -> list[dict[str, float]]:
+    for _ in range(trials):
+        trial = study.ask()
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_int("y", 1, 9)
+        study.tell(trial, -((x - 0.3) ** 2) - y)
+    return [trial.params for trial in study.trials]
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_an_interrupted_search_draws_what_an_uninterrupted_one_does(name: str) -> None:
+    whole = search(optuna.create_study(sampler=make_sampler(name, 5), direction="maximize"), 30)
+    parts = optuna.create_study(sampler=make_sampler(name, 5), direction="maximize")
+    search(parts, 13)
+    parts.sampler = make_sampler(name, 5)
+    assert search(parts, 17) == whole
+    other = search(optuna.create_study(sampler=make_sampler(name, 6), direction="maximize"), 30)
+    assert other != whole
+    assert len({params["x"] for params in whole}) == 30, "no draw is repeated"
+
+
+def test_tpe_learns_and_random_does_not() -> None:
+    values = {}
+    for name in ("tpe", "random"):
+        study = optuna.create_study(sampler=make_sampler(name, 1), direction="maximize")
+        search(study, 60)
+        values[name] = sum(trial.value or 0.0 for trial in study.trials[-20:])
+    assert values["tpe"] > values["random"] + 20
+
+
+def complete(study: optuna.Study, value: float, epochs: int = 20) -> None:
+    trial = study.ask()
+    for epoch in range(1, epochs + 1):
+        trial.report(value, epoch)
+    study.tell(trial, value)
+
+
+def test_the_median_pruner_waits_and_then_prunes_the_weak() -> None:
+    study = optuna.create_study(direction="maximize", pruner=make_pruner("median", 20))
+    for i in range(5):
+        weak = study.ask()
+        weak.report(0.1, 20)
+        assert not weak.should_prune(), "before enough trials are complete"
+        study.tell(weak, state=TrialState.FAIL)
+        complete(study, 0.9 + i / 100)
+    weak, strong = study.ask(), study.ask()
+    for epoch in range(1, 5):
+        weak.report(0.1, epoch)
+        assert not weak.should_prune(), "while the learning rate rises"
+    weak.report(0.1, 5)
+    assert weak.should_prune()
+    strong.report(0.95, 5)
+    assert not strong.should_prune()
+
+
+def test_other_pruners() -> None:
+    assert isinstance(make_pruner("hyperband", 20), optuna.pruners.HyperbandPruner)
+    assert isinstance(make_pruner("none", 20), optuna.pruners.NopPruner)

@@ -1,0 +1,168 @@
+"""Training: learns, repeats exactly, shares memory, stops, and keeps to its device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from search.engine import training
+from search.engine.errors import InterruptedTraining, TrainingError
+from search.engine.recipe import Augmentation, Recipe
+from search.engine.training import Epoch, Fit, Images
+
+RECIPE = Recipe(
+    learning_rate=0.1,
+    batch_size=64,
+    average_decay=0.9,
+    augmentation=Augmentation(rotation=8, shift=1, scale=0.05),
+)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.05)),
+        *(nn.Conv2d(6, 12, 3), nn.BatchNorm2d(12), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10)),
+    )
+
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+def images(arrays: Arrays, part: slice) -> Images:
+    pixels, labels = arrays
+    return training.on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+
+
+@pytest.fixture
+def train(mnist_1200: Arrays) -> Images:
+    return images(mnist_1200, slice(1000))
+
+
+@pytest.fixture
+def held_out(mnist_1200: Arrays) -> Images:
+    return images(mnist_1200, slice(1000, None))
+
+
+def run(train: Images, held_out: Images, *, epochs: int = 2, seed: int = 0, **more: object) -> Fit:
+    recipe = more.pop("recipe", RECIPE)
+    assert isinstance(recipe, Recipe)
+    return training.fit(
+        network, recipe, train, held_out, epochs=epochs, seed=seed, autocast=False, **more
+    )  # type: ignore[arg-type]
+
+
+def without_seconds(fit: Fit) -> list[Epoch]:
+    return [replace(epoch, seconds=0.0) for epoch in fit.epochs]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_it_learns(train: Images, held_out: Images, optimizer: str) -> None:
+    rate = 0.1 if optimizer == "sgd" else 0.01
+    recipe = replace(RECIPE, optimizer=optimizer, learning_rate=rate)
+    fit = run(train, held_out, epochs=8, recipe=recipe)
+    assert fit.epochs[-1].accuracy > 0.8
+    assert fit.epochs[-1].training_loss < fit.epochs[0].training_loss
+
+
+def test_equal_seeds_give_equal_curves_and_others_do_not(train: Images, held_out: Images) -> None:
+    first, again, other = (run(train, held_out, seed=seed) for seed in (3, 3, 4))
+    assert without_seconds(first) == without_seconds(again)
+    assert without_seconds(first) != without_seconds(other)
+    for a, b in zip(first.model.state_dict().values(), again.model.state_dict().values(),
+                    strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_network_that_is_returned_has_the_last_epochs_accuracy(
+    train: Images, held_out: Images
+) -> None:
+    fit = run(train, held_out, epochs=3)
+    accuracy, loss = training.evaluate(fit.model, held_out, autocast=False)
+    assert (accuracy, loss) == (fit.epochs[-1].accuracy, fit.epochs[-1].loss)
+
+
+def test_without_augmentation_and_averaging_it_is_plain_pytorch(
+    train: Images, held_out: Images
+) -> None:
+    """One epoch of whole batches equals the textbook loop: same order, same arithmetic."""
+    recipe = Recipe(learning_rate=0.05, batch_size=100, schedule="cosine", weight_decay=1e-3)
+
+    def plain_network() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(2304, 10))
+
+    ours = training.fit(
+        plain_network, recipe, train, held_out, epochs=1, seed=7, autocast=False
+    ).model
+    torch.manual_seed(training.mix_seed(7, "weights"))
+    theirs = plain_network()
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3
+    )
+    generator = torch.Generator().manual_seed(training.mix_seed(7, 1, "order"))
+    order = torch.randperm(1000, generator=generator)
+    for step in range(10):
+        chosen = order[100 * step : 100 * step + 100]
+        batch = (train.pixels[chosen].unsqueeze(1) / 255 - 0.1307) / 0.3081
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(theirs(batch), train.labels[chosen]).backward()  # type: ignore[no-untyped-call]
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step, 10, 10)
+        optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_is_an_error(train: Images, held_out: Images) -> None:
+    def broken() -> nn.Module:
+        model = network()
+        with torch.no_grad():
+            next(iter(model.parameters())).fill_(math.nan)
+        return model
+
+    with pytest.raises(TrainingError, match="not finite at epoch 1"):
+        training.fit(broken, RECIPE, train, held_out, epochs=2, seed=0, autocast=False)
+
+
+def test_it_stops_within_a_step(train: Images, held_out: Images) -> None:
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 5
+
+    with pytest.raises(InterruptedTraining):
+        run(train, held_out, should_stop=should_stop)
+    assert asked == 6
+
+
+def test_averaging_is_of_parameters_and_running_statistics(
+    train: Images, held_out: Images
+) -> None:
+    plain = run(train, held_out, epochs=1, recipe=replace(RECIPE, average_decay=0.0))
+    averaged = run(train, held_out, epochs=1)
+    for name, value in plain.model.state_dict().items():
+        if value.is_floating_point():
+            assert not torch.equal(value, averaged.model.state_dict()[name]), name
+
+
+def test_the_images_share_the_arrays_memory(mnist_1200: Arrays) -> None:
+    pixels = mnist_1200[0]
+    assert images(mnist_1200, slice(None)).pixels.data_ptr() == pixels.ctypes.data
+
+
+def test_bfloat16_is_close_to_float32(train: Images, held_out: Images) -> None:
+    full = run(train, held_out, epochs=6)
+    half = training.fit(network, RECIPE, train, held_out, epochs=6, seed=0, autocast=True)
+    assert half.epochs[-1].accuracy == pytest.approx(full.epochs[-1].accuracy, abs=0.06)
+
+
+def test_a_recipe_with_a_batch_larger_than_the_data(train: Images, held_out: Images) -> None:
+    fit = run(train, held_out, epochs=1, recipe=replace(RECIPE, batch_size=5000))
+    assert math.isfinite(fit.epochs[0].training_loss)

@@ -1,0 +1,76 @@
+"""The imports run one way: engine, space, objective, references, commands; reporting reads."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("search", "space", "objective")
+
+
+def imports(path: Path) -> set[str]:
+    """The project's modules that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.split(".")[0] in PACKAGES}
+
+
+def offenders(files: list[Path], *allowed: str) -> list[str]:
+    def within(name: str) -> bool:
+        return name == "search" or any(
+            name == prefix or name.startswith(prefix + ".") for prefix in allowed
+        )
+
+    assert files
+    return [
+        f"{file.relative_to(ROOT)}: {name}"
+        for file in files
+        for name in imports(file)
+        if not within(name)
+    ]
+
+
+def test_the_engine_knows_nothing_of_spaces_or_commands() -> None:
+    assert offenders([*(ROOT / "search/engine").rglob("*.py")], "search.engine") == []
+
+
+def test_space_stands_on_the_engine() -> None:
+    assert offenders([ROOT / "space.py"], "search.engine") == []
+
+
+def test_objective_stands_on_both() -> None:
+    assert offenders([ROOT / "objective.py"], "search.engine", "space") == []
+
+
+def test_references_stand_on_the_space() -> None:
+    assert offenders([ROOT / "search/references.py"], "search.engine", "space") == []
+
+
+def test_reporting_reads_and_never_trains() -> None:
+    files = [*(ROOT / "search/reporting").rglob("*.py")]
+    allowed = (
+        *("search.reporting", "search.references", "space"),
+        *("search.engine.errors", "search.engine.storage", "search.engine.recipe"),
+    )
+    assert offenders(files, *allowed) == []
+
+
+def test_the_test_images_are_opened_by_the_finalists_alone() -> None:
+    openers = {
+        file.name
+        for file in [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
+        if "search.engine.testset" in imports(file)
+    }
+    assert openers <= {"finalists.py"}
+
+
+def test_no_command_hides_a_module_of_the_standard_library() -> None:
+    import sys
+
+    names = {path.stem for path in (ROOT / "search").glob("*.py")} - {"__init__"}
+    assert not names & set(sys.stdlib_module_names)

@@ -1,0 +1,224 @@
+"""The objective: budget before training, what is recorded, pruning, failures, no test images."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import optuna_dashboard
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+import objective
+import space
+from objective import Limits, Objective, Settings, check_limits
+from search.engine.dataset import DataSource
+from search.engine.errors import InterruptedTraining, TrainingError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def source(mnist_1200: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> DataSource:
+    """A data folder with training files only: there is no test file that could be read."""
+    pixels, labels = mnist_1200
+    np.save(tmp_path / "train_images.npy", pixels)
+    np.save(tmp_path / "train_labels.npy", labels)
+    return DataSource(
+        folder=tmp_path,
+        name="MNIST",
+        description="the first 1,200 images",
+        fingerprint="x",
+        mean=0.1307,
+        std=0.3081,
+    )
+
+
+def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
+    return optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0), pruner=pruner
+    )
+
+
+def ask_small(study: optuna.Study, **changes: float) -> optuna.Trial:
+    study.enqueue_trial({**objective.smallest_start(20_000), "learning_rate": 0.2, **changes})
+    return study.ask()
+
+
+def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
+    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))  # type: ignore[arg-type]
+    count = space.count_parameters(candidate)
+    study = new_study()
+    check_limits(study.ask(), candidate, Limits(max_params=count))
+    trial = study.ask()
+    with pytest.raises(optuna.TrialPruned):
+        check_limits(trial, candidate, Limits(max_params=count - 1))
+    assert trial.user_attrs["reason"] == f"over budget: {count:,} parameters > {count - 1:,}"
+    assert trial.user_attrs["over_budget"] is True
+    frozen = study.tell(trial, state=TrialState.PRUNED)
+    assert max(frozen.constraints.values()) > 0  # type: ignore[attr-defined]
+
+
+def test_the_other_limit_is_on_multiply_accumulates() -> None:
+    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))  # type: ignore[arg-type]
+    macs = space.count_macs(candidate)
+    trial = new_study().ask()
+    check_limits(trial, candidate, Limits(max_macs=macs))
+    with pytest.raises(optuna.TrialPruned):
+        check_limits(new_study().ask(), candidate, Limits(max_macs=macs - 1))
+
+
+def test_an_over_budget_candidate_touches_neither_data_nor_torch_and_costs_little(
+    tmp_path: Path,
+) -> None:
+    """In a fresh interpreter: the gate must not even import torch."""
+    code = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+import optuna, objective
+from search.engine.dataset import DataSource
+from pathlib import Path
+source = DataSource(folder=Path("nowhere"), name="", description="", fingerprint="", mean=0, std=1)
+judge = objective.Objective(objective.Settings(source=source, limits=objective.Limits(max_params=2)))
+study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+for _ in range(5):
+    try:
+        judge(study.ask())
+        raise SystemExit("trained")
+    except optuna.TrialPruned:
+        pass
+loaded = [name for name in ("torch", "torchvision") if name in sys.modules]
+print(loaded)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert ran.stdout.strip() == "[]", ran.stdout + ran.stderr
+
+
+def test_the_gate_costs_under_five_milliseconds() -> None:
+    study = new_study()
+    times = []
+    for _ in range(30):
+        trial = study.ask()
+        candidate = space.suggest(trial)
+        started = time.perf_counter()
+        with pytest.raises(optuna.TrialPruned):
+            check_limits(trial, candidate, Limits(max_params=1))
+        times.append(time.perf_counter() - started)
+    assert statistics.median(times) < 0.005
+
+
+def test_a_trained_trial_records_what_it_did(source: DataSource) -> None:
+    study = new_study()
+    trial = ask_small(study)
+    value = Objective(Settings(source=source, epochs=3, commit="abc"))(trial)
+    frozen = study.tell(trial, value)
+    seen = frozen.user_attrs
+    assert list(frozen.intermediate_values) == [1, 2, 3]
+    assert frozen.value == frozen.intermediate_values[3]
+    assert seen["best_accuracy"] == max(frozen.intermediate_values.values())
+    assert frozen.intermediate_values[seen["best_epoch"]] == seen["best_accuracy"]
+    candidate = space.Candidate.from_json(seen["candidate"])
+    assert seen["parameters"] == space.count_parameters(candidate)
+    assert seen["macs"] == space.count_macs(candidate)
+    assert seen["peak_activation_bytes"] == space.peak_activation_bytes(candidate)
+    assert seen["architecture"] == candidate.one_line()
+    assert seen["epochs"] == 3
+    assert seen["seconds"] > 0
+    assert seen["commit"] == "abc"
+    assert seen["device"].startswith("cpu")
+    assert "torch" in seen["versions"]
+    assert 0 < seen["validation_loss"] < 10
+    assert f"**{seen['parameters']:,}**" in optuna_dashboard.get_note(trial)
+
+
+def test_a_retried_trial_repeats_the_first_ones_curve(source: DataSource) -> None:
+    study = new_study()
+    judge = Objective(Settings(source=source, epochs=2))
+    first = ask_small(study)
+    study.tell(first, judge(first))
+    study.enqueue_trial(first.params, user_attrs={"retry_of": 0})
+    again, other = study.ask(), ask_small(study)
+    study.tell(again, judge(again))
+    study.tell(other, judge(other))
+    curves = [trial.intermediate_values for trial in study.trials]
+    assert curves[0] == curves[1] != curves[2]
+
+
+class PruneAfter(optuna.pruners.BasePruner):
+    """Prunes every trial at an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.last_step == self.epoch
+
+
+def test_a_pruned_trial_records_when_and_why(source: DataSource) -> None:
+    study = new_study(PruneAfter(2))
+    trial = ask_small(study)
+    with pytest.raises(optuna.TrialPruned):
+        Objective(Settings(source=source, epochs=5))(trial)
+    assert trial.user_attrs["epochs"] == 2
+    assert trial.user_attrs["reason"].startswith("pruneafter pruner at epoch 2: 0.")
+    assert "validation_loss" in trial.user_attrs
+
+
+def test_a_stopped_trial_says_so(source: DataSource) -> None:
+    with pytest.raises(InterruptedTraining):
+        Objective(Settings(source=source))(ask_small(new_study()), lambda: True)
+
+
+def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
+    broken = DataSource(**{**source.__dict__, "std": 1e-40})
+    with pytest.raises(TrainingError, match="not finite"):
+        Objective(Settings(source=broken, epochs=1))(ask_small(new_study()))
+
+
+def test_the_smallest_start_is_within_small_limits() -> None:
+    for limit in (1_000, 5_000, 20_000):
+        start = objective.smallest_start(limit)
+        candidate = space.suggest(FixedTrial(start), max_params=limit)  # type: ignore[arg-type]
+        assert space.count_parameters(candidate) <= limit / 2
+
+
+def test_the_description_of_the_space_changes_with_a_range() -> None:
+    one, other = objective.describe_space(20_000), objective.describe_space(5_000)
+    assert one == objective.describe_space(20_000)
+    assert one.keys() == other.keys()
+    assert one != other
+    assert json.loads(one["dropout"])["name"] == "FloatDistribution"
+
+
+def test_the_test_images_cannot_be_reached(source: DataSource) -> None:
+    """Nothing that a trial imports can open them, and a whole trial opens no such file."""
+    for name in ("train_images.npy", "train_labels.npy"):
+        bytes_ = (source.folder / name).read_bytes()
+        (source.folder / name.replace("train", "test")).write_bytes(bytes_)
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+import optuna, objective, torch
+torch.set_num_threads(1)
+from search.engine.dataset import DataSource
+from pathlib import Path
+source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
+                    fingerprint="", mean=0.13, std=0.31)
+study = optuna.create_study(direction="maximize")
+study.enqueue_trial(objective.smallest_start(20_000))
+study.optimize(objective.Objective(objective.Settings(source=source, epochs=1)), n_trials=1)
+here = [Path(name) for name in opened if {str(source.folder)!r} in name]
+print(*sorted(set(path.name for path in here)))
+print([name for name in sys.modules if "testset" in name])
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    expected = ["train_images.npy", "train_labels.npy", "[]"]
+    assert ran.stdout.split() == expected, ran.stdout + ran.stderr

@@ -1,0 +1,84 @@
+"""What a person sees: a live view on a terminal, log lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+import optuna
+from optuna.trial import TrialState
+from rich.console import Console
+
+from search.progress import Progress, duration, outcome, percent, snapshot
+
+
+def study() -> optuna.Study:
+    made = optuna.create_study(direction="maximize")
+    for value, size in ((0.991, 9_000), (0.994, 12_000), (0.994, 8_000)):
+        trial = made.ask()
+        trial.set_user_attr("parameters", size)
+        trial.set_user_attr("architecture", f"c8 P c16 | {size}")
+        trial.set_user_attr("seconds", 12.3)
+        trial.report(value, 20)
+        made.tell(trial, value)
+    over, slow = made.ask(), made.ask()
+    over.set_user_attr("over_budget", True)
+    over.set_user_attr("parameters", 23_000)
+    over.set_user_attr("reason", "over budget: 23,000 parameters > 20,000")
+    made.tell(over, state=TrialState.PRUNED)
+    slow.set_user_attr("reason", "median pruner at epoch 6: 0.9700")
+    made.tell(slow, state=TrialState.PRUNED)
+    made.tell(made.ask(), state=TrialState.FAIL)
+    running = made.ask()
+    running.set_user_attr("worker", "host:4711:1.0")
+    running.set_user_attr("architecture", "c5 [bold]P")
+    running.report(0.98, 3)
+    return made
+
+
+def test_the_counts_and_the_ranking() -> None:
+    now = snapshot(study().trials, 10)
+    assert (now.complete, now.pruned, now.over_budget, now.failed) == (3, 1, 1, 1)
+    assert now.finished == 5
+    assert [trial.number for trial in now.ranked] == [2, 1, 0], "of equals the smaller is first"
+    assert [(r.worker, r.epoch, r.accuracy) for r in now.running] == [("4711", 3, 0.98)]
+
+
+def test_the_live_view_shows_everything() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=110)
+    with Progress(console, epochs=20, workers=1) as progress:
+        progress.update(study().trials, 10)
+        shown = out.getvalue()
+    for part in ("5/10 trials", "4711", "3/20", "98.00 %", "trial 2", "99.40 %", "8,000",
+                 "3 complete", "1 pruned", "1 over budget", "1 failed", "c5 [bold]P"):
+        assert part in shown, part
+
+
+def test_log_lines_are_one_a_trial_without_control_codes() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=False, width=40)
+    made = study()
+    with Progress(console, epochs=20, workers=1) as progress:
+        progress.update(made.trials, 10)
+        assert out.getvalue() == "", "what was there before is not news"
+        made.tell(6, 0.9955)
+        progress.update(made.trials, 10)
+        progress.update(made.trials, 10)
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("[6/10] trial 6 99.55 %")
+    assert "\x1b" not in lines[0]
+
+
+def test_how_trials_ended_in_words() -> None:
+    lines = [outcome(trial) for trial in study().trials]
+    assert lines[0] == "trial 0 99.10 % · 9,000 parameters · 12 s · c8 P c16 | 9000"
+    assert lines[3] == "trial 3 · pruned, over budget: 23,000 parameters > 20,000"
+    assert lines[4] == "trial 4 · pruned, median pruner at epoch 6: 0.9700"
+    assert lines[5] == "trial 5 · fail"
+
+
+def test_durations_and_percentages() -> None:
+    assert [duration(s) for s in (8, 240, 7500)] == ["8 s", "4 min", "2 h 5 min"]
+    assert percent(None) == "–"
+    assert percent(0.99414) == "99.41 %"

@@ -1,0 +1,256 @@
+"""The search command, run as a user runs it: real processes, real SQLite, real images."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.engine.idx_files import write_idx
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data(
+    tmp_path_factory: pytest.TempPathFactory, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> Path:
+    """A directory with 1,200 images of MNIST as IDX training files."""
+    folder = tmp_path_factory.mktemp("data")
+    write_idx(folder / "train-images-idx3-ubyte", mnist_1200[0])
+    write_idx(folder / "train-labels-idx1-ubyte", mnist_1200[1])
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path, data: Path) -> list[str]:
+    return [
+        *(sys.executable, str(ROOT / "search/run.py"), "--data", str(data)),
+        *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
+        *("--epochs", "2", "--device", "cpu"),
+    ]
+
+
+def run(command: list[str], *more: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *more], capture_output=True, text=True, timeout=240, cwd=cwd or ROOT
+    )
+
+
+def load(tmp_path: Path) -> optuna.Study:
+    return optuna.load_study(study_name="cnn-search", storage=f"sqlite:///{tmp_path}/study.db")
+
+
+def facts(study: optuna.Study) -> list[object]:
+    """All of a study that does not depend on the clock."""
+    clocked = ("seconds", "worker")
+    return [
+        (t.number, t.state, t.params, t.values, t.intermediate_values,
+         {k: v for k, v in t.user_attrs.items() if k not in clocked})
+        for t in study.trials
+    ]
+
+
+def test_it_searches_reports_goes_on_and_knows_when_it_is_done(
+    command: list[str], tmp_path: Path
+) -> None:
+    first = run(command, "--trials", "3", "--workers", "2", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert "3 of 3 trials" in first.stdout
+    assert "[3/3]" in first.stdout
+    for suffix in ("html", "md", "csv"):
+        assert (tmp_path / "reports" / f"leaderboard.{suffix}").stat().st_size > 100
+    before = facts(load(tmp_path))
+    assert len(before) == 3
+    again = run(command, "--trials", "3", "--workers", "2")
+    assert "already holds 3 finished trials" in again.stdout
+    more = run(command, "--trials", "5", "--workers", "2")
+    assert more.returncode == 0, more.stderr
+    after = facts(load(tmp_path))
+    assert len(after) == 5
+    assert after[:3] == before
+
+
+def test_one_worker_and_one_seed_give_identical_studies(
+    command: list[str], tmp_path: Path
+) -> None:
+    studies = []
+    for _ in range(2):
+        done = run(command, "--trials", "4", "--workers", "1", "--seed", "3")
+        assert done.returncode == 0, done.stderr
+        studies.append(facts(load(tmp_path)))
+        for file in tmp_path.glob("study.db*"):
+            file.unlink()
+    assert studies[0] == studies[1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_and_the_same_command_goes_on(
+    command: list[str], tmp_path: Path, how: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2", "--pruner", "none"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: count_epochs(tmp_path) >= 2, process)
+    started = time.monotonic()
+    os.killpg(process.pid, how)  # as a terminal does: the workers get it too
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - started < 10
+    assert process.returncode == 128 + how
+    assert "Traceback" not in err
+    assert "the same command again" in out
+    trials = load(tmp_path).trials
+    assert [t for t in trials if t.state == TrialState.RUNNING] == []
+    cut = [t for t in trials if t.user_attrs.get("retried")]
+    waiting = [t for t in trials if t.state == TrialState.WAITING]
+    assert len(cut) == len(waiting) == 2
+    queued = {t.user_attrs["retry_of"]: t.system_attrs["fixed_params"] for t in waiting}
+    assert queued == {t.number: t.params for t in cut}
+    wait_until(lambda: not group_alive(process.pid))
+
+
+def group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def count_epochs(tmp_path: Path) -> int:
+    if not (tmp_path / "study.db").exists():
+        return 0
+    try:
+        trials = load(tmp_path).trials
+    except (KeyError, optuna.exceptions.StorageInternalError):
+        return 0
+    return sum(bool(trial.intermediate_values) for trial in trials)
+
+
+def wait_until(
+    done: Callable[[], bool], process: subprocess.Popen[str] | None = None
+) -> None:
+    deadline = time.monotonic() + 90
+    while not done():
+        assert process is None or process.poll() is None, process and process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_retried(
+    command: list[str], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [*command, "--trials", "2", "--workers", "1", "--epochs", "60", "--pruner", "none"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: count_epochs(tmp_path) >= 1, process)
+    worker = load(tmp_path).trials[0].user_attrs["worker"]
+    os.kill(int(worker.split(":")[1]), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    trials = load(tmp_path).trials
+    assert trials[0].state == TrialState.FAIL
+    assert trials[0].user_attrs["reason"] == "its worker died"
+    retry = next(t for t in trials if t.user_attrs.get("retry_of") == 0)
+    assert retry.params == trials[0].params
+    shared = trials[0].intermediate_values.items() & retry.intermediate_values.items()
+    assert len(shared) == len(trials[0].intermediate_values), "the curve is the same"
+    assert sum(t.state.is_finished() and t.state != TrialState.FAIL for t in trials) == 2
+
+
+def test_other_settings_are_named_and_refused_until_told(
+    command: list[str], tmp_path: Path
+) -> None:
+    assert run(command, "--trials", "1").returncode == 0
+    before = facts(load(tmp_path))
+    other = run(command, "--trials", "2", "--max-params", "5000")
+    assert other.returncode == 2
+    assert "max_params was 20000, now 5000" in other.stderr
+    assert other.stderr.count("\n") == 1
+    assert facts(load(tmp_path)) == before
+    anyway = run(command, "--trials", "2", "--max-params", "5000", "--continue-anyway")
+    assert anyway.returncode == 0, anyway.stderr
+    assert load(tmp_path).user_attrs["continued_with_other_settings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trials", "0"], "a whole number from 1 on is needed, but got '0'"),
+        (["--epochs", "0"], "a whole number from 1 on is needed"),
+        (["--max-params", "abc"], "--max-params: a whole number"),
+        (["--sampler", "grid"], "invalid choice: 'grid'"),
+        (["--data", "/no/such/directory"], "/no/such/directory"),
+        (["--storage", __file__], "not an SQLite database"),
+        (["--storage", "/no/such/a.db"], "no directory /no/such"),
+        (["--storage", "postgresql+psycopg://u:secret@127.0.0.1:1/x"], "storage"),
+        (["--reports", __file__], "reports cannot be written"),
+        (["--device", "cuda:7"], "the device cuda:7 is not there"),
+        (["--device", "tpu"], "'tpu' is not a device"),
+        (["--workers", "none"], "a whole number from 1 on is needed"),
+    ],
+)
+def test_bad_input_is_one_line_and_creates_nothing(
+    command: list[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    content = Path(__file__).read_bytes()
+    done = run(command, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == "" or "postgresql" in str(arguments)
+    assert list(tmp_path.iterdir()) == []
+    assert Path(__file__).read_bytes() == content
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        f"import sys; sys.argv = ['run.py', '--help']; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import search.run\n"
+        "try: search.run.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('torch', 'torchvision', 'optuna', 'numpy', 'pandas')\n"
+        "print('HEAVY', [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "--max-params" in done.stdout
+    assert done.stdout.endswith("HEAVY []\n")
+
+
+@pytest.mark.network
+def test_a_tiny_search_on_the_whole_of_mnist(tmp_path: Path) -> None:
+    """From nothing but the network: fetch, search, report."""
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "search/run.py"), "--trials", "2", "--epochs", "1"),
+            *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CNN_SEARCH_CACHE": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "MNIST from" in done.stdout
+    settings = load(tmp_path).user_attrs["settings"]
+    assert settings["dataset"]["train_images"] == 50_000
+    assert settings["dataset"]["validation_images"] == 10_000
+    assert "cnn-search" in (tmp_path / "reports/leaderboard.md").read_text()
