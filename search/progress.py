@@ -150,7 +150,7 @@ class Progress:
         )
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("worker", "trial", "epoch", "accuracy", "parameters"):
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
         table.add_column("architecture", no_wrap=True, overflow="ellipsis", ratio=1)
         for row in now.running:
             table.add_row(

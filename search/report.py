@@ -132,7 +132,7 @@ def table(summary: Summary) -> str:
     from search.reporting import words
 
     lines = [f"{words.headline(summary)}. {words.verdict_sentence(summary)}"]
-    lines.append(f"{summary.finished:,} finished trials: {words.counts_sentence(summary)}.")
+    lines.append(words.finished_sentence(summary))
     if not summary.entries:
         return "\n".join(lines)
     header = ("rank", "trial", "accuracy", "95 % interval", "parameters", "architecture")

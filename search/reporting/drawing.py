@@ -50,6 +50,7 @@ LIGHT = Palette(  # for figures that stand alone, as on the dashboard
 def blank(palette: Palette, *, height: int) -> go.Figure:
     """A figure with one pair of quiet axes and nothing in it; height in pixels."""
     axis = {
+        "type": "linear",  # also where there is no point to guess it from
         "gridcolor": palette.rule,
         "linecolor": palette.faint,
         "zeroline": False,

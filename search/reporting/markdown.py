@@ -18,7 +18,7 @@ def to_markdown(summary: Summary, *, top: int) -> str:
     parts = [
         f"# Leaderboard of {escape(summary.study_name)}",
         f"**{escape(words.headline(summary))}.** {escape(words.verdict_sentence(summary))}",
-        f"{summary.finished:,} finished trials: {escape(words.counts_sentence(summary))}.",
+        escape(words.finished_sentence(summary)),
         _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
         *_ranking(summary, top),
         *_references(summary.references, summary),
@@ -60,10 +60,8 @@ def graders_block(summary: Summary) -> str:
 
 def analysis_sentence(summary: Summary) -> str:
     """How the best came about and how far to trust it."""
-    text = (
-        f"{summary.finished:,} finished trials ({words.counts_sentence(summary)}) "
-        f"took {words.duration(summary.training_seconds)} of training."
-    )
+    text = words.finished_sentence(summary)
+    text += f" They took {words.duration(summary.training_seconds)} of training."
     if summary.importance.shares:
         name, share = summary.importance.shares[0]
         text += (

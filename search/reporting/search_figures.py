@@ -71,14 +71,14 @@ def history(summary: Summary, palette: Palette = PAGE, *, over_time: bool = Fals
     for level, (outcome, colour) in enumerate(strip):
         marks = [(x, t) for x, t in zip(positions, ended, strict=True) if t.outcome is outcome]
         figure.add_scatter(
-            x=[x for x, _ in marks],
-            y=[level] * len(marks),
+            x=[*(x for x, _ in marks), None],  # never empty: plotly would drop the strip's axis
+            y=[level] * (len(marks) + 1),
             yaxis="y2",
             mode="markers",
             name=str(outcome),
             showlegend=False,
             marker={"size": 9, "symbol": "line-ns-open", "color": colour, "line": {"width": 1.2}},
-            text=[trial_text(trial) for _, trial in marks],
+            text=[*(trial_text(trial) for _, trial in marks), ""],
             hovertemplate="%{text}<extra></extra>",
         )
     if over_time:
@@ -91,6 +91,7 @@ def history(summary: Summary, palette: Palette = PAGE, *, over_time: bool = Fals
         yaxis2={
             "domain": [0, 0.2],
             "anchor": "x",
+            "type": "linear",
             "tickvals": list(range(len(strip))),
             "ticktext": [str(outcome) for outcome, _ in strip],
             "range": [-0.6, 2.6],
@@ -128,7 +129,7 @@ def importance(summary: Summary, palette: Palette = PAGE) -> go.Figure:
         hovertemplate="%{y}: %{x:.1f} %<extra></extra>",
     )
     figure.update_xaxes(title_text="share of importance, %", rangemode="tozero")
-    figure.update_yaxes(automargin=True, showgrid=False)
+    figure.update_yaxes(type="category", showgrid=False)
     return figure
 
 
@@ -209,11 +210,13 @@ def time_by_outcome(summary: Summary, palette: Palette = PAGE) -> go.Figure:
         marker={"color": [colours.get(outcome, palette.muted) for outcome in outcomes]},
         width=0.5,
         text=[words.duration(spent[outcome]) for outcome in outcomes],
-        textposition="auto",
+        textposition="outside",
+        cliponaxis=False,
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
-    figure.update_xaxes(title_text=f"training time, {unit_name}", rangemode="tozero")
-    figure.update_yaxes(automargin=True, showgrid=False)
+    longest = max(spent.values(), default=0.0) / unit
+    figure.update_xaxes(title_text=f"training time, {unit_name}", range=[0, 1.15 * longest])
+    figure.update_yaxes(type="category", showgrid=False)
     return figure
 
 

@@ -139,6 +139,12 @@ def noise_sentence(summary: Summary) -> str:
     return text
 
 
+def finished_sentence(summary: Summary) -> str:
+    """How many trials finished and how all of them ended."""
+    kind = "finished trial" if summary.finished == 1 else "finished trials"
+    return f"{summary.finished:,} {kind}: {counts_sentence(summary)}."
+
+
 def counts_sentence(summary: Summary) -> str:
     """How the trials ended: ``61 complete, 25 pruned, 14 over budget, 0 failed``."""
     counts = summary.counts
@@ -153,9 +159,8 @@ def unranked_sentence(summary: Summary) -> str:
     """Why complete trials are missing from the leaderboard, or the empty string."""
     if not summary.unranked:
         return ""
-    reasons = "; ".join(f"{number:,} {why}" for why, number in summary.unranked.items())
-    total = sum(summary.unranked.values())
-    return f"{total:,} complete {'trial is' if total == 1 else 'trials are'} not ranked: {reasons}."
+    reasons = [f"{number:,} {why}" for why, number in summary.unranked.items()]
+    return f"Complete but not ranked: {', '.join(reasons)}."
 
 
 def assumed_sentence(summary: Summary) -> str:
