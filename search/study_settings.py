@@ -87,7 +87,8 @@ def open_for_search(
         if then is None and not study.get_trials(deepcopy=False):
             study.set_user_attr("settings", now)
             study.enqueue_trial(
-                smallest_start(settings.limits.max_params), user_attrs={"label": "smallest candidate"}
+                smallest_start(settings.limits.max_params),
+                user_attrs={"label": "smallest candidate"},
             )
             return study
     differing = differences(then or {}, now)

@@ -52,7 +52,7 @@ def ask_small(study: optuna.Study, **changes: float) -> optuna.Trial:
 
 
 def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
-    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))  # type: ignore[arg-type]
+    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))
     count = space.count_parameters(candidate)
     study = new_study()
     check_limits(study.ask(), candidate, Limits(max_params=count))
@@ -62,11 +62,11 @@ def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
     assert trial.user_attrs["reason"] == f"over budget: {count:,} parameters > {count - 1:,}"
     assert trial.user_attrs["over_budget"] is True
     frozen = study.tell(trial, state=TrialState.PRUNED)
-    assert max(frozen.constraints.values()) > 0  # type: ignore[attr-defined]
+    assert max(frozen.constraints.values()) > 0
 
 
 def test_the_other_limit_is_on_multiply_accumulates() -> None:
-    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))  # type: ignore[arg-type]
+    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))
     macs = space.count_macs(candidate)
     trial = new_study().ask()
     check_limits(trial, candidate, Limits(max_macs=macs))
@@ -85,7 +85,8 @@ import optuna, objective
 from search.engine.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path("nowhere"), name="", description="", fingerprint="", mean=0, std=1)
-judge = objective.Objective(objective.Settings(source=source, limits=objective.Limits(max_params=2)))
+limits = objective.Limits(max_params=2)
+judge = objective.Objective(objective.Settings(source=source, limits=limits))
 study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 for _ in range(5):
     try:
@@ -184,7 +185,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
 def test_the_smallest_start_is_within_small_limits() -> None:
     for limit in (1_000, 5_000, 20_000):
         start = objective.smallest_start(limit)
-        candidate = space.suggest(FixedTrial(start), max_params=limit)  # type: ignore[arg-type]
+        candidate = space.suggest(FixedTrial(start), max_params=limit)
         assert space.count_parameters(candidate) <= limit / 2
 
 

@@ -49,8 +49,20 @@ def test_the_live_view_shows_everything() -> None:
     with Progress(console, epochs=20, workers=1) as progress:
         progress.update(study().trials, 10)
         shown = out.getvalue()
-    for part in ("5/10 trials", "4711", "3/20", "98.00 %", "trial 2", "99.40 %", "8,000",
-                 "3 complete", "1 pruned", "1 over budget", "1 failed", "c5 [bold]P"):
+    for part in (
+        "5/10 trials",
+        "4711",
+        "3/20",
+        "98.00 %",
+        "trial 2",
+        "99.40 %",
+        "8,000",
+        "3 complete",
+        "1 pruned",
+        "1 over budget",
+        "1 failed",
+        "c5 [bold]P",
+    ):
         assert part in shown, part
 
 

@@ -40,7 +40,9 @@ def command(tmp_path: Path, data: Path) -> list[str]:
     ]
 
 
-def run(command: list[str], *more: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    command: list[str], *more: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*command, *more], capture_output=True, text=True, timeout=240, cwd=cwd or ROOT
     )
@@ -54,8 +56,14 @@ def facts(study: optuna.Study) -> list[object]:
     """All of a study that does not depend on the clock."""
     clocked = ("seconds", "worker")
     return [
-        (t.number, t.state, t.params, t.values, t.intermediate_values,
-         {k: v for k, v in t.user_attrs.items() if k not in clocked})
+        (
+            t.number,
+            t.state,
+            t.params,
+            t.values,
+            t.intermediate_values,
+            {k: v for k, v in t.user_attrs.items() if k not in clocked},
+        )
         for t in study.trials
     ]
 
@@ -81,9 +89,7 @@ def test_it_searches_reports_goes_on_and_knows_when_it_is_done(
     assert after[:3] == before
 
 
-def test_one_worker_and_one_seed_give_identical_studies(
-    command: list[str], tmp_path: Path
-) -> None:
+def test_one_worker_and_one_seed_give_identical_studies(command: list[str], tmp_path: Path) -> None:
     studies = []
     for _ in range(2):
         done = run(command, "--trials", "4", "--workers", "1", "--seed", "3")
@@ -141,9 +147,7 @@ def count_epochs(tmp_path: Path) -> int:
     return sum(bool(trial.intermediate_values) for trial in trials)
 
 
-def wait_until(
-    done: Callable[[], bool], process: subprocess.Popen[str] | None = None
-) -> None:
+def wait_until(done: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
     deadline = time.monotonic() + 90
     while not done():
         assert process is None or process.poll() is None, process and process.communicate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import statistics
 from dataclasses import replace
 
@@ -12,13 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.trial import TrialState
 from torch import nn
 
-import objective
 import space
+from benchmarks import over_budget
 from search.engine.recipe import Augmentation, Recipe
-from search.engine.sampling import make_sampler
 from space import Candidate, Conv, Dropout, Head, Layer, Pool
 
 CONVS = st.builds(
@@ -177,33 +174,8 @@ def test_most_random_draws_are_within_the_limit_and_all_can_be_built(max_params:
     assert over < 60
 
 
-def surrogate_search(seed: int, trials: int = 100) -> list[bool]:
-    """Which trials of a search are over budget when accuracy grows with size, as on MNIST.
-
-    The curve is fitted to four nets trained in full: 98.2 % at 280 parameters to 99.5 % at 18,000.
-    Everything but the training is the real search.
-    """
-    study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed))
-    study.enqueue_trial(objective.smallest_start(20_000))
-    noise = random.Random(seed)
-    for _ in range(trials):
-        trial = study.ask()
-        candidate = space.suggest(trial)
-        try:
-            objective.check_limits(trial, candidate, LIMITS)
-        except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-            continue
-        size = trial.user_attrs["parameters"]
-        study.tell(trial, 0.996 - 0.02 * (1000 / size) ** 0.8 + noise.gauss(0, 0.0006))
-    return [trial.user_attrs["over_budget"] for trial in study.trials]
-
-
-LIMITS = objective.Limits(max_params=20_000)
-
-
 def test_few_trials_are_over_budget_and_no_seed_locks_in() -> None:
-    runs = [surrogate_search(seed) for seed in range(5)]
+    runs = [over_budget.search(20_000, seed) for seed in range(5)]
     assert statistics.mean(sum(run) for run in runs) <= 20
     assert all(sum(run[-20:]) <= 12 for run in runs)
 

@@ -1,4 +1,4 @@
-"""How a network is trained: one frozen value, written into every trial and read back to repeat it."""
+"""How a network is trained: one frozen value, written into every trial to repeat it from."""
 
 from __future__ import annotations
 

@@ -131,7 +131,6 @@ def connect(storage: str) -> optuna.storages.RDBStorage:
     Raises:
         UserError: If it cannot be opened.
     """
-    import optuna
     from sqlalchemy import event
 
     check_storage(storage)

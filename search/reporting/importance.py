@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -58,6 +57,8 @@ def measure_importance(
         )
     if len({trial.values[0] for trial in complete}) == 1:
         return Importance(trials=count, reason="All complete trials have the same value.")
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # slow: 1 s
+
     top_share = max(0.1, FEWEST_TOP_TRIALS / count)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -71,7 +72,7 @@ def measure_importance(
                 for trial in complete
             ]
         )
-        shares = optuna.importance.get_param_importances(
+        shares = get_param_importances(
             copy, evaluator=PedAnovaImportanceEvaluator(target_quantile=top_share)
         )
     except Exception as error:  # noqa: BLE001  a figure less, not a report less

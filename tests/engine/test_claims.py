@@ -19,9 +19,7 @@ PAST = datetime.now() - timedelta(days=1)
 
 @pytest.fixture
 def study() -> optuna.Study:
-    return optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0)
-    )
+    return optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
 
 
 def start(study: optuna.Study, total: int = 100, owner: str | None = None) -> optuna.Trial:
