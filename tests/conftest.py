@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import optuna
 import pytest
 import torch
 
-FIXTURE = Path(__file__).parent / "data" / "mnist_1200.npz"
+from tests.engine.idx_files import write_idx
+
+ROOT = Path(__file__).parents[1]
+FIXTURE = ROOT / "tests" / "data" / "mnist_1200.npz"
 
 
 @pytest.fixture(autouse=True)
@@ -30,3 +34,23 @@ def mnist_1200() -> tuple[np.ndarray, np.ndarray]:
     """The first 1,200 training images of MNIST and their labels, as they are in its file."""
     with np.load(FIXTURE) as arrays:
         return arrays["images"], arrays["labels"]
+
+
+@pytest.fixture(scope="session")
+def data(
+    tmp_path_factory: pytest.TempPathFactory, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> Path:
+    """A directory with 1,200 images of MNIST as IDX training files."""
+    folder = tmp_path_factory.mktemp("data")
+    write_idx(folder / "train-images-idx3-ubyte", mnist_1200[0])
+    write_idx(folder / "train-labels-idx1-ubyte", mnist_1200[1])
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path, data: Path) -> list[str]:
+    return [
+        *(sys.executable, str(ROOT / "search/run.py"), "--data", str(data)),
+        *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
+        *("--epochs", "2", "--device", "cpu"),
+    ]

@@ -10,34 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from tests.engine.idx_files import write_idx
-
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="session")
-def data(
-    tmp_path_factory: pytest.TempPathFactory, mnist_1200: tuple[np.ndarray, np.ndarray]
-) -> Path:
-    """A directory with 1,200 images of MNIST as IDX training files."""
-    folder = tmp_path_factory.mktemp("data")
-    write_idx(folder / "train-images-idx3-ubyte", mnist_1200[0])
-    write_idx(folder / "train-labels-idx1-ubyte", mnist_1200[1])
-    return folder
-
-
-@pytest.fixture
-def command(tmp_path: Path, data: Path) -> list[str]:
-    return [
-        *(sys.executable, str(ROOT / "search/run.py"), "--data", str(data)),
-        *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
-        *("--epochs", "2", "--device", "cpu"),
-    ]
 
 
 def run(
@@ -111,7 +88,7 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(
         text=True,
         start_new_session=True,
     )
-    wait_until(lambda: count_epochs(tmp_path) >= 2, process)
+    wait_until(lambda: count_training(tmp_path) >= 2, process)
     started = time.monotonic()
     os.killpg(process.pid, how)  # as a terminal does: the workers get it too
     out, err = process.communicate(timeout=60)
@@ -137,14 +114,18 @@ def group_alive(group: int) -> bool:
     return True
 
 
-def count_epochs(tmp_path: Path) -> int:
+def trials_so_far(tmp_path: Path) -> list[optuna.trial.FrozenTrial]:
+    """A study's trials, none while it is not there yet."""
     if not (tmp_path / "study.db").exists():
-        return 0
+        return []
     try:
-        trials = load(tmp_path).trials
+        return load(tmp_path).trials
     except (KeyError, optuna.exceptions.StorageInternalError):
-        return 0
-    return sum(bool(trial.intermediate_values) for trial in trials)
+        return []
+
+
+def count_training(tmp_path: Path) -> int:
+    return sum(bool(trial.intermediate_values) for trial in trials_so_far(tmp_path))
 
 
 def wait_until(done: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
@@ -164,7 +145,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_retried(
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_until(lambda: count_epochs(tmp_path) >= 1, process)
+    wait_until(lambda: count_training(tmp_path) >= 1, process)
     worker = load(tmp_path).trials[0].user_attrs["worker"]
     os.kill(int(worker.split(":")[1]), signal.SIGKILL)
     out, err = process.communicate(timeout=120)

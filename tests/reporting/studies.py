@@ -32,21 +32,25 @@ SETTINGS: dict[str, Any] = {
 START = dt.datetime(2026, 11, 21, 9, 0)
 
 
-def sqlite_study(
-    path: Path,
+def study_of(
     trials: list[FrozenTrial],
     *,
+    storage: str | None = None,
     name: str = "cnn-search",
     settings: dict[str, Any] | None = SETTINGS,
     direction: Literal["maximize", "minimize"] = "maximize",
 ) -> optuna.Study:
-    """A study in a real SQLite file."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=name, storage=f"sqlite:///{path}", direction=direction)
+    """A study that holds these trials; in memory, where no other storage is named."""
+    study = optuna.create_study(study_name=name, storage=storage, direction=direction)
     if settings is not None:
         study.set_user_attr("settings", settings)
     study.add_trials(trials)
     return study
+
+
+def sqlite_study(path: Path, trials: list[FrozenTrial], *, name: str = "cnn-search") -> None:
+    """The same in a real SQLite file."""
+    study_of(trials, storage=f"sqlite:///{path}", name=name)
 
 
 def complete(

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.reporting import health
+from search.reporting.dimensions import Dimension
+from search.reporting.health import Health
+from search.reporting.leaderboard import Summary
+from search.reporting.records import Limits, TrialRecord, read_trials
+from tests.reporting.studies import complete, curve, pruned
+
+LIMITS = Limits(validation_images=10_000)
+RATE = Dimension(name="rate", low=0.0, high=1.0)
+
+
+def records(*trials: FrozenTrial) -> list[TrialRecord]:
+    for number, trial in enumerate(trials):
+        trial.number = number
+    return list(read_trials(trials, LIMITS))
+
+
+def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return sorted(trials, key=lambda trial: -(trial.accuracy or 0.0))
+
+
+def over() -> FrozenTrial:
+    return pruned(reason="", last=None, over_budget=True)
+
+
+def test_every_check_is_in_the_report_with_its_rule(summary: Summary) -> None:
+    assert len(summary.health) == 7
+    assert all(check.question.endswith("?") and check.rule for check in summary.health)
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(19, Health.WARNING), (20, Health.PASS)])
+def test_enough_complete(count: int, verdict: Health) -> None:
+    assert health.enough_complete(records(*(complete() for _ in range(count)))).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("ties", "ranked", "limits", "verdict"),
+    [
+        (1, 5, LIMITS, Health.PASS),
+        (2, 5, LIMITS, Health.WARNING),
+        (1, 1, LIMITS, Health.UNKNOWN),
+        (2, 5, Limits(), Health.UNKNOWN),
+    ],
+)
+def test_gaps_above_noise(ties: int, ranked: int, limits: Limits, verdict: Health) -> None:
+    assert health.gaps_above_noise(ties, ranked, limits).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "sampler", "verdict"),
+    [
+        ([0.9, 0.95, 0.96], "tpe", Health.PASS),
+        ([0.9, 0.95, 0.94], "tpe", Health.WARNING),
+        ([0.9, 0.95], "tpe", Health.UNKNOWN),
+        ([0.9, 0.95, 0.94], "random", Health.UNKNOWN),
+    ],
+)
+def test_better_than_startup(accuracies: list[float], sampler: str, verdict: Health) -> None:
+    trials = records(*(complete(accuracy=accuracy) for accuracy in accuracies))
+
+    check = health.better_than_startup(trials, best_first(trials), 2, sampler)
+
+    assert check.verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("too_large", "verdict"), [(0, Health.PASS), (1, Health.PASS), (2, Health.WARNING)]
+)
+def test_few_over_budget(too_large: int, verdict: Health) -> None:
+    trials = records(*(complete() for _ in range(5 - too_large)), *(over(),) * too_large)
+
+    assert health.few_over_budget(trials).verdict is verdict
+
+
+def test_over_budget_of_nothing_is_unknown() -> None:
+    assert health.few_over_budget([]).verdict is Health.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([1.0, 0.99, 0.985, 0.5, 0.4], Health.WARNING),
+        ([1.0, 0.99, 0.5, 0.5, 0.4], Health.PASS),
+        ([0.0, 0.01, 0.0, 1.0, 1.0], Health.WARNING),
+        ([0.0, 0.01, 0.5, 1.0, 1.0], Health.PASS),
+        ([1.0, 1.0, 1.0, 1.0], Health.UNKNOWN),
+    ],
+)
+def test_best_inside_ranges(values: list[float], verdict: Health) -> None:
+    trials = [complete() for _ in values]
+    for trial, value in zip(trials, values, strict=True):
+        trial._params = {"rate": value}
+
+    assert health.best_inside_ranges(records(*trials), [RATE]).verdict is verdict
+
+
+def test_the_ends_of_a_short_integer_range_are_choices() -> None:
+    trials = [complete() for _ in range(5)]
+    for trial in trials:
+        trial._params = {"depth": 3}
+    short = Dimension(name="depth", low=1, high=3, whole=True)
+    long = Dimension(name="depth", low=1, high=3, whole=False)
+
+    assert health.best_inside_ranges(records(*trials), [short]).verdict is Health.PASS
+    assert health.best_inside_ranges(records(*trials), [long]).verdict is Health.WARNING
+
+
+@pytest.mark.parametrize(("slow", "verdict"), [(False, Health.PASS), (True, Health.WARNING)])
+def test_pruner_spares_the_best(slow: bool, verdict: Health) -> None:
+    good = [complete(accuracy=0.99 + n / 1000) for n in range(5)]
+    if slow:  # the best of all starts badly
+        good[4].intermediate_values = {**curve(0.994, 20), 5: 0.5}
+    rest = [complete(accuracy=0.95) for _ in range(6)]
+    cut = [pruned(reason="median", last=0.9, epoch=epoch) for epoch in (4, 5, 5)]
+    trials = records(*good, *rest, *cut)
+    ranked = best_first([trial for trial in trials if trial.parameters])
+
+    check = health.pruner_spares_the_best(trials, ranked)
+
+    assert check.verdict is verdict
+    assert "epoch 5" in check.found
+
+
+def test_without_pruned_trials_the_pruner_is_not_judged() -> None:
+    trials = records(*(complete() for _ in range(6)))
+
+    assert health.pruner_spares_the_best(trials, trials).verdict is Health.UNKNOWN
+
+
+@pytest.mark.parametrize(("failed", "verdict"), [(1, Health.PASS), (2, Health.WARNING)])
+def test_few_failures(failed: int, verdict: Health) -> None:
+    trials = [create_trial(state=TrialState.FAIL) for _ in range(failed)]
+    cut = create_trial(state=TrialState.FAIL, user_attrs={"retried": True})
+
+    check = health.few_failures(records(*trials, *(complete() for _ in range(20 - failed)), cut))
+
+    assert check.verdict is verdict
+
+
+def test_references_are_left_out() -> None:
+    label = "reference: narrow-8k"
+    trials = records(*(complete(label=label) for _ in range(30)))
+    checks = health.check_health(
+        trials=trials, ranked=[], ties=0, limits=LIMITS, dimensions=[], settings={}
+    )
+
+    assert checks[0].found == "0 complete"

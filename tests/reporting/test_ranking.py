@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial
+
+from search.references import REFERENCES
+from search.reporting.constraints import why_not_valid
+from search.reporting.ranking import Entry, judge, rank
+from search.reporting.records import Limits, read_trials
+from tests.reporting.studies import complete
+
+LIMITS = Limits(validation_images=10_000)
+
+
+def ranked(*trials: FrozenTrial, limits: Limits = LIMITS) -> tuple[Entry, ...]:
+    for number, trial in enumerate(trials):
+        trial.number = number
+    return rank(read_trials(trials, limits), limits)
+
+
+def test_accuracy_ranks_then_size_then_age() -> None:
+    entries = ranked(
+        complete(accuracy=0.99, parameters=900),
+        complete(accuracy=0.99, parameters=800),
+        complete(accuracy=0.995, parameters=19_000),
+        complete(accuracy=0.99, parameters=800),
+    )
+
+    assert [entry.trial.number for entry in entries] == [2, 1, 3, 0]
+    assert [entry.rank for entry in entries] == [1, 2, 3, 4]
+
+
+def test_overlapping_intervals_are_ties_of_the_first_of_their_group() -> None:
+    entries = ranked(*(complete(accuracy=accuracy) for accuracy in (0.995, 0.994, 0.99, 0.97)))
+
+    assert [entry.tie for entry in entries] == [1, 1, 3, 4]
+    assert [entry.tied for entry in entries] == [True, True, False, False]
+
+
+def test_a_tie_does_not_reach_beyond_the_first_one_s_interval() -> None:
+    steps = [0.996 - 0.001 * step for step in range(6)]  # each overlaps its neighbour
+    entries = ranked(*(complete(accuracy=accuracy) for accuracy in steps))
+    first = entries[0].interval
+
+    assert first is not None
+    for entry in entries:
+        assert entry.interval is not None
+        assert (entry.tie == 1) == first.overlaps(entry.interval)
+    assert {entry.tie for entry in entries} != {1}
+
+
+def test_without_the_number_of_images_only_equals_tie() -> None:
+    entries = ranked(
+        *(complete(accuracy=accuracy) for accuracy in (0.994, 0.994, 0.9939)), limits=Limits()
+    )
+
+    assert [entry.interval for entry in entries] == [None] * 3
+    assert [entry.tie for entry in entries] == [1, 1, 3]
+
+
+sizes = st.tuples(st.integers(1, 20), st.integers(1, 20))
+
+
+@given(st.lists(sizes, min_size=1, max_size=30))
+def test_the_front_is_what_no_other_dominates(drawn: list[tuple[int, int]]) -> None:
+    entries = ranked(
+        *(complete(accuracy=accuracy / 20, parameters=size) for accuracy, size in drawn)
+    )
+
+    for entry in entries:
+        dominated = any(
+            other.accuracy >= entry.accuracy
+            and other.parameters <= entry.parameters
+            and (other.rank < entry.rank)
+            for other in entries
+        )
+        assert entry.on_front == (not dominated)
+
+
+def test_checks_name_what_is_met_missed_and_unknown() -> None:
+    known, unknown = ranked(
+        complete(accuracy=0.9941, parameters=8_932, candidate=REFERENCES["narrow-8k"].candidate),
+        complete(accuracy=0.99, parameters=20_000),
+    )
+
+    assert [check.passed for check in known.checks] == [True] * 6
+    assert known.passes_all
+    assert {check.name: check.passed for check in unknown.checks} == {
+        "BatchNorm": None,
+        "Dropout": None,
+        "GAP or fully connected": None,
+        "≤ 20,000 parameters": True,
+        "≤ 20 epochs": True,
+        "≥ 99.4 %": False,
+    }
+    assert not unknown.passes_all
+
+
+def test_exactly_the_target_reaches_it() -> None:
+    assert judge(ranked(complete(accuracy=0.994)), LIMITS).met
+    assert not judge(ranked(complete(accuracy=0.9939)), LIMITS).met
+
+
+def test_the_verdict_says_how_sure_it_is() -> None:
+    near = judge(ranked(complete(accuracy=0.995)), LIMITS)
+    clear = judge(ranked(complete(accuracy=0.9965), complete(accuracy=0.995)), LIMITS)
+
+    assert (near.met, near.certain, near.reaching) == (True, False, 1)
+    assert (clear.met, clear.certain, clear.reaching) == (True, True, 2)
+
+
+def test_a_reference_does_not_meet_the_target_for_the_search() -> None:
+    entries = ranked(
+        complete(accuracy=0.995, label="reference: narrow-8k"), complete(accuracy=0.99)
+    )
+    verdict = judge(entries, LIMITS)
+
+    assert verdict.met is False
+    assert verdict.best is not None
+    assert verdict.best.trial.number == 1
+    assert judge(entries[:1], LIMITS).met is None
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        (complete(parameters=20_000, macs=10), ""),
+        (complete(parameters=20_001, macs=10), "more than 20,000 parameters"),
+        (complete(parameters=None, macs=10), "without a recorded parameter count"),
+        (complete(parameters=9, epochs=21, macs=10), "more than 20 epochs"),
+        (complete(parameters=9, macs=1_001), "more than 1,000 multiply-accumulates"),
+        (complete(parameters=9), "without recorded multiply-accumulates"),
+        (complete(accuracy=1.5, macs=10), "not an accuracy"),
+    ],
+)
+def test_a_valid_architecture_is_known_to_keep_every_limit(trial: FrozenTrial, reason: str) -> None:
+    limits = Limits(max_macs=1_000)
+    found = why_not_valid(read_trials([trial], limits)[0], limits)
+
+    assert (reason in found) if reason else found == ""
+
+
+def test_a_trial_without_epochs_is_not_valid() -> None:
+    trial = complete()
+    del trial.user_attrs["epochs"]
+    trial.intermediate_values = {}
+
+    assert "number of epochs" in why_not_valid(read_trials([trial], LIMITS)[0], LIMITS)
+    assert "maximise" in why_not_valid(
+        read_trials([complete()], LIMITS)[0], LIMITS, maximizes=False
+    )
