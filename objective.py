@@ -6,22 +6,27 @@ cannot be reached from here.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
 
 import space
+from search.engine.arithmetic import Arithmetic
 from search.engine.dataset import DataSource, load_training
+from search.engine.errors import InterruptedTraining
 from search.engine.seeds import mix_seed
 
 if TYPE_CHECKING:
-    from search.engine.training import Epoch, Fit, Images
+    from search.engine.checkpoint import Checkpoint
+    from search.engine.images import Images
+    from search.engine.training import Epoch, Fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +47,9 @@ class Settings:
     seed: int = 0
     train_images: int | None = None  # only the first so many; None = all
     device: str = "cpu"
-    bfloat16: bool = False  # convolutions and matrix products in bfloat16
+    arithmetic: Arithmetic = Arithmetic()
     commit: str = "unknown"  # of this program
+    checkpoints: Path | None = None  # where cut trials leave their state; None = nowhere
 
 
 class Objective:
@@ -90,46 +96,84 @@ class Objective:
         }.items():
             trial.set_user_attr(name, value)
         watch = _Watch(trial)
+        epochs = min(settings.epochs, candidate.recipe.epochs or settings.epochs)
+        checkpoint = self._checkpoint(trial, number, candidate, seed, epochs)
         save_note(trial, note(candidate))
         try:
-            return training.fit(
+            fit = training.fit(
                 lambda: space.build(candidate),
                 candidate.recipe,
                 train,
                 validation,
-                epochs=min(settings.epochs, candidate.recipe.epochs or settings.epochs),
+                epochs=epochs,
                 seed=seed,
-                autocast=settings.bfloat16,
+                arithmetic=settings.arithmetic,
+                checkpoint=checkpoint,
+                on_resume=watch.resume,
                 on_epoch=watch,
                 should_stop=should_stop,
             )
+        except InterruptedTraining:
+            raise
+        except BaseException:
+            _remove(checkpoint)
+            raise
         finally:
             watch.record()
+        _remove(checkpoint)
+        return fit
+
+    def _checkpoint(
+        self,
+        trial: optuna.Trial,
+        number: int,
+        candidate: space.Candidate,
+        seed: int,
+        epochs: int,
+    ) -> Checkpoint | None:
+        from search.engine.checkpoint import Checkpoint
+
+        settings = self.settings
+        if settings.checkpoints is None:
+            return None
+        study = hashlib.sha256(trial.study.study_name.encode()).hexdigest()[:12]
+        identity = "/".join(
+            [candidate.to_json(), str(seed), str(epochs), self._device_name]
+            + [settings.source.fingerprint, str(settings.train_images), str(versions())]
+        )
+        return Checkpoint(path=settings.checkpoints / f"{study}-{number}.pt", identity=identity)
 
     @cached_property
     def _images(self) -> tuple[Images, Images]:
-        import torch
-
-        from search.engine.training import on_device
-
-        settings = self.settings
-        device = torch.device(settings.device)
-        train, validation = load_training(settings.source)
-        keep = slice(settings.train_images)
-        mean, deviation = settings.source.mean, settings.source.std
-        return (
-            on_device(train.images[keep], train.labels[keep], mean, deviation, device),
-            on_device(validation.images, validation.labels, mean, deviation, device),
-        )
+        return load_images(self.settings)
 
     @cached_property
     def _device_name(self) -> str:
         import torch
 
-        precision = "bfloat16" if self.settings.bfloat16 else "float32"
+        from search.engine.training import uses_fused
+
         device = torch.device(self.settings.device)
+        arithmetic = self.settings.arithmetic
+        arithmetic = replace(arithmetic, fused=uses_fused(arithmetic, device))
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-        return f"{device} ({name}, {precision})"
+        return f"{device} ({name}, {arithmetic})"
+
+
+def load_images(settings: Settings) -> tuple[Images, Images]:
+    """The training and the validation images, on the settings' device."""
+    import torch
+
+    from search.engine.images import on_device
+
+    device = torch.device(settings.device)
+    train, validation = load_training(settings.source)
+    keep = slice(settings.train_images)
+    mean, deviation = settings.source.mean, settings.source.std
+    return (
+        on_device(train.images[keep], train.labels[keep], mean, deviation, device),
+        on_device(validation.images, validation.labels, mean, deviation, device),
+    )
 
 
 def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits) -> None:
@@ -179,6 +223,11 @@ def note(candidate: space.Candidate) -> str:
     return f"`{candidate.one_line()}`\n\n" + "\n".join(lines)
 
 
+def _remove(checkpoint: Checkpoint | None) -> None:
+    if checkpoint:
+        checkpoint.remove()
+
+
 class _Watch:
     """Reports each epoch to the study, prunes, and sums up what was seen."""
 
@@ -186,6 +235,13 @@ class _Watch:
         self._trial = trial
         self._started = time.perf_counter()
         self._epochs: list[Epoch] = []
+
+    def resume(self, epochs: list[Epoch]) -> None:
+        """Take over the epochs that an earlier attempt at this trial finished."""
+        for epoch in epochs:
+            self._epochs.append(epoch)
+            self._trial.report(epoch.accuracy, epoch.number)
+        self._trial.set_user_attr("resumed_after_epoch", epochs[-1].number)
 
     def __call__(self, epoch: Epoch) -> None:
         self._epochs.append(epoch)
@@ -218,34 +274,3 @@ def versions() -> dict[str, str]:
         "numpy": numpy.__version__,
         "optuna": optuna.__version__,
     }
-
-
-def describe_space(max_params: int) -> dict[str, str]:
-    """Every parameter of the space with its range, as text: equal for equal spaces."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    space.suggest(trial, max_params=max_params)
-    return {
-        name: json.dumps(json.loads(optuna.distributions.distribution_to_json(distribution)))
-        for name, distribution in trial.distributions.items()
-    }
-
-
-def smallest_start(max_params: int) -> dict[str, float | int | str]:
-    """The space's smallest candidate, as parameters to enqueue: every range at its low end.
-
-    One feasible trial at the start shows the sampler that there is room within the limit.
-    """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    space.suggest(trial, max_params=max_params)
-    lowest: dict[str, float | int | str] = {}
-    for name, distribution in trial.distributions.items():
-        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-            lowest[name] = distribution.choices[0]  # type: ignore[assignment]
-        elif isinstance(
-            distribution,
-            optuna.distributions.IntDistribution | optuna.distributions.FloatDistribution,
-        ):
-            lowest[name] = distribution.low
-    return lowest

@@ -21,8 +21,9 @@ import optuna
 from optuna.trial import TrialState
 
 import space
-from objective import Limits, check_limits, smallest_start
+from objective import Limits, check_limits
 from search.engine.sampling import make_sampler
+from search.study_settings import smallest_start
 
 
 def fitted_accuracy(parameters: int) -> float:

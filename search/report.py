@@ -167,7 +167,7 @@ def table(summary: Summary) -> str:
             words.percent(entry.accuracy),
             words.interval(entry.interval),
             words.count(entry.parameters),
-            " ".join(part for part in (entry.trial.architecture, entry.trial.label) if part),
+            entry.trial.architecture + (f" ({entry.trial.label})" if entry.trial.label else ""),
         )
         for entry in summary.entries[:PRINTED]
     ]

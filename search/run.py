@@ -25,6 +25,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
     sys.path[0] = str(ROOT)
 
 from search.cli import HelpFormatter, Parser, natural, positive, run_command
+from search.engine.arithmetic import Arithmetic
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from objective import Objective, Settings
     from search.engine.workers import Job
 
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
+    getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
+]
+RELEASE_SECONDS = 5.0  # how often to look for cut trials of other commands on this machine
 STOP_SECONDS = 20.0  # how long workers get to end their trials after Ctrl-C
 
 
@@ -87,6 +92,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=("auto", "float32", "bfloat16"),
         default="auto",
         help="of convolutions; auto: bfloat16 where the hardware computes in it",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="torch.compile every network: 10 to 30 s each, which a GPU may repay",
     )
     # Data
     add(
@@ -143,7 +153,10 @@ def main(arguments: list[str] | None = None) -> int:
     device = resolve_device(options.device)
     check_storage(options.storage)
     check_directory(options.reports)
-    settings = _settings(options, device, use_bfloat16(options.precision, device))
+    arithmetic = Arithmetic(
+        bfloat16=use_bfloat16(options.precision, device), compile=options.compile
+    )
+    settings = _settings(options, device, arithmetic)
     console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
 
     from search import study_settings
@@ -169,14 +182,16 @@ def main(arguments: list[str] | None = None) -> int:
         started=datetime.now(),
         make_objective=partial(_make_objective, settings),
     )
+    warm_up(arithmetic, device)
     workers = options.workers or default_workers(device)
     code = search(study, job, workers, console)
     return finish(study, options, console, code)
 
 
-def _settings(options: argparse.Namespace, device: str, bfloat16: bool) -> Settings:
+def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) -> Settings:
     from objective import Limits, Settings
     from search.engine.sources import locate
+    from search.engine.storage import checkpoint_folder
     from search.study_settings import commit
 
     source = locate(options.data)
@@ -187,9 +202,21 @@ def _settings(options: argparse.Namespace, device: str, bfloat16: bool) -> Setti
         seed=options.seed,
         train_images=options.train_images,
         device=device,
-        bfloat16=bfloat16,
+        arithmetic=arithmetic,
+        checkpoints=checkpoint_folder(options.storage),
         commit=commit(ROOT),
     )
+
+
+def warm_up(arithmetic: Arithmetic, device: str) -> None:
+    """Compile a CPU's fast passes before several workers would do it side by side."""
+    import torch
+
+    from search.engine import fused
+    from search.engine.training import uses_fused
+
+    if uses_fused(arithmetic, torch.device(device)):
+        fused.warm_up(torch.bfloat16 if arithmetic.bfloat16 else torch.float32)
 
 
 def _make_objective(settings: Settings, worker: int) -> Objective:
@@ -223,8 +250,8 @@ def search(study: optuna.Study, job: Job, workers: int, console: Console) -> int
         release_dead,
         trailing_failures,
     )
-    from search.engine.storage import study_lock
-    from search.engine.workers import LocalWorkers
+    from search.engine.storage import StudyFile, readable_errors, study_lock
+    from search.engine.workers import LocalWorkers, WorkerError
     from search.progress import Progress
 
     with study_lock(job.storage):
@@ -240,25 +267,38 @@ def search(study: optuna.Study, job: Job, workers: int, console: Console) -> int
         )
         return 0
     signals: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda received, _frame: signals.append(received))
     pool = LocalWorkers(job, workers)
-    with Progress(console, epochs=job.epochs, workers=workers) as progress:
-        while pool.running and not signals:
+    file = StudyFile(job.storage)
+    tended = time.monotonic()
+    try:
+        with Progress(console, epochs=job.epochs, workers=workers) as progress:
+            while pool.running and not signals:
+                with readable_errors(job.storage):
+                    progress.update(study.get_trials(deepcopy=False), job.trials)
+                time.sleep(0.5)
+                file.check()
+                died = pool.tend(study)
+                if died:
+                    progress.say(f"{died} workers died and were replaced; their trials are queued")
+                if time.monotonic() - tended > RELEASE_SECONDS:  # of another command on this study
+                    tended = time.monotonic()
+                    with study_lock(job.storage):
+                        release_dead(study)
+            if signals:
+                progress.say("stopping: every worker ends its trial; once more to stop at once")
+                pool.stop()
+                deadline = time.monotonic() + STOP_SECONDS
+                while pool.running and len(signals) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.1)
             progress.update(study.get_trials(deepcopy=False), job.trials)
-            time.sleep(0.5)
-            died = pool.tend(study)
-            if died:
-                progress.say(f"{died} workers died and were replaced; their trials are queued")
-        if signals:
-            progress.say("stopping: every worker ends its trial; once more to stop at once")
-            pool.stop()
-            deadline = time.monotonic() + STOP_SECONDS
-            while pool.running and len(signals) < 2 and time.monotonic() < deadline:
-                time.sleep(0.1)
+    except WorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
         pool.kill()
         pool.join(5.0)
-        progress.update(study.get_trials(deepcopy=False), job.trials)
     with study_lock(job.storage):
         release_dead(study)
     if signals:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,9 +33,57 @@ def commit(root: Path) -> str:
     return described.stdout.strip()
 
 
+def describe_space(max_params: int) -> dict[str, str]:
+    """Every parameter of the space with its range, as text: equal for equal spaces."""
+    import optuna
+
+    import space
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    space.suggest(trial, max_params=max_params)
+    return {
+        name: json.dumps(json.loads(optuna.distributions.distribution_to_json(distribution)))
+        for name, distribution in trial.distributions.items()
+    }
+
+
+def smallest_start(max_params: int) -> dict[str, float | int | str]:
+    """The space's smallest candidate, as parameters to enqueue: every range at its low end.
+
+    One feasible trial at the start shows the sampler that there is room within the limit.
+    """
+    import optuna
+
+    import space
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    trial = study.ask()
+    space.suggest(trial, max_params=max_params)
+    lowest: dict[str, float | int | str] = {}
+    for name, distribution in trial.distributions.items():
+        if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+            lowest[name] = distribution.choices[0]  # type: ignore[assignment]
+        elif isinstance(
+            distribution,
+            optuna.distributions.IntDistribution | optuna.distributions.FloatDistribution,
+        ):
+            lowest[name] = distribution.low
+    return lowest
+
+
+def code_fingerprint(root: Path) -> str:
+    """A digest of the program's files on which a trial's figures depend."""
+    files = [root / "space.py", root / "objective.py"]
+    files += sorted((root / "search" / "engine").rglob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]:
     """Everything that a study's figures depend on, as JSON values."""
-    from objective import describe_space
     from search.engine.dataset import validation_size
 
     file_images = _images_in_file(settings)
@@ -46,7 +96,7 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
         "sampler": sampler,
         "pruner": pruner,
         "target": TARGET,
-        "precision": "bfloat16" if settings.bfloat16 else "float32",
+        "arithmetic": str(settings.arithmetic),
         "dataset": {
             "name": settings.source.name,
             "fingerprint": settings.source.fingerprint,
@@ -54,6 +104,7 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
             "validation_images": validation,
         },
         "space": describe_space(settings.limits.max_params),
+        "code": code_fingerprint(Path(__file__).resolve().parents[1]),
     }
 
 
@@ -77,7 +128,6 @@ def open_for_search(
     Raises:
         UserError: If they differ and ``continue_anyway`` was not given.
     """
-    from objective import smallest_start
     from search.engine.storage import create_study, study_lock
 
     now = describe(settings, sampler=sampler, pruner=pruner)
@@ -93,24 +143,40 @@ def open_for_search(
             return study
     differing = differences(then or {}, now)
     if differing and not continue_anyway:
+        print_differences(differing)
         raise UserError(
-            f"the study {name!r} was begun with other settings: {'; '.join(differing)}",
+            f"the study {name!r} was begun with other settings, see above",
             "Give the same settings, another --storage or --study, or --continue-anyway",
         )
     if differing:
         study.set_user_attr("settings", now)
         record = study.user_attrs.get("continued_with_other_settings", [])
-        study.set_user_attr("continued_with_other_settings", [*record, differing])
+        changes = [f"{name}: {before} → {after}" for name, before, after in differing]
+        study.set_user_attr("continued_with_other_settings", [*record, changes])
     return study
 
 
-def differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
-    """Each setting that differs, as ``name: then, now``."""
+def differences(
+    then: dict[str, Any], now: dict[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Each setting that differs: its name, its value then and now."""
     found = []
     for key in sorted(then.keys() | now.keys()):
         before, after = then.get(key), now.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             found += differences(before, after, f"{prefix}{key}.")
         elif before != after:
-            found.append(f"{prefix}{key} was {before}, now {after}")
+            found.append((prefix + key, before, after))
     return found
+
+
+def print_differences(differing: list[tuple[str, Any, Any]]) -> None:
+    """A small table on the error stream."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", "the study's", "now", box=None, padding=(0, 2, 0, 0))
+    for row in differing:
+        table.add_row(*(Text(str(value)) for value in row))
+    Console(stderr=True, soft_wrap=True).print(table)

@@ -102,7 +102,11 @@ def test_a_running_search_is_seen_as_columns_curves_and_notes(
         note = load(tmp_path).trials[0].user_attrs
         assert f"{note['parameters']:,}" in shown
         assert "Intermediate Values" in shown
-        severe = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+        severe = [
+            entry
+            for entry in driver.get_log("browser")  # type: ignore[no-untyped-call]
+            if entry["level"] == "SEVERE"
+        ]
         assert [e for e in severe if "favicon" not in e["message"]] == []
     assert searching.poll() is None, "the search still runs"
 

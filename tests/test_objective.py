@@ -15,9 +15,9 @@ import optuna_dashboard
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
-import objective
 import space
 from objective import Limits, Objective, Settings, check_limits
+from search import study_settings
 from search.engine.dataset import DataSource
 from search.engine.errors import InterruptedTraining, TrainingError
 
@@ -47,12 +47,12 @@ def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
 
 
 def ask_small(study: optuna.Study, **changes: float) -> optuna.Trial:
-    study.enqueue_trial({**objective.smallest_start(20_000), "learning_rate": 0.2, **changes})
+    study.enqueue_trial({**study_settings.smallest_start(20_000), "learning_rate": 0.2, **changes})
     return study.ask()
 
 
 def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
-    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))
+    candidate = space.suggest(FixedTrial(study_settings.smallest_start(20_000)))
     count = space.count_parameters(candidate)
     study = new_study()
     check_limits(study.ask(), candidate, Limits(max_params=count))
@@ -66,7 +66,7 @@ def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
 
 
 def test_the_other_limit_is_on_multiply_accumulates() -> None:
-    candidate = space.suggest(FixedTrial(objective.smallest_start(20_000)))
+    candidate = space.suggest(FixedTrial(study_settings.smallest_start(20_000)))
     macs = space.count_macs(candidate)
     trial = new_study().ask()
     check_limits(trial, candidate, Limits(max_macs=macs))
@@ -184,14 +184,14 @@ def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
 
 def test_the_smallest_start_is_within_small_limits() -> None:
     for limit in (1_000, 5_000, 20_000):
-        start = objective.smallest_start(limit)
+        start = study_settings.smallest_start(limit)
         candidate = space.suggest(FixedTrial(start), max_params=limit)
         assert space.count_parameters(candidate) <= limit / 2
 
 
 def test_the_description_of_the_space_changes_with_a_range() -> None:
-    one, other = objective.describe_space(20_000), objective.describe_space(5_000)
-    assert one == objective.describe_space(20_000)
+    one, other = study_settings.describe_space(20_000), study_settings.describe_space(5_000)
+    assert one == study_settings.describe_space(20_000)
     assert one.keys() == other.keys()
     assert one != other
     assert json.loads(one["dropout"])["name"] == "FloatDistribution"
@@ -208,13 +208,14 @@ sys.path.insert(0, {str(ROOT)!r})
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import optuna, objective, torch
+from search import study_settings
 torch.set_num_threads(1)
 from search.engine.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
                     fingerprint="", mean=0.13, std=0.31)
 study = optuna.create_study(direction="maximize")
-study.enqueue_trial(objective.smallest_start(20_000))
+study.enqueue_trial(study_settings.smallest_start(20_000))
 study.optimize(objective.Objective(objective.Settings(source=source, epochs=1)), n_trials=1)
 here = [Path(name) for name in opened if {str(source.folder)!r} in name]
 print(*sorted(set(path.name for path in here)))

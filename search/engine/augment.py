@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -9,15 +11,15 @@ from torch.nn import functional
 from search.engine.recipe import Augmentation
 
 
-def distort(images: Tensor, amounts: Augmentation, generator: torch.Generator) -> Tensor:
+def distort(images: Tensor, amounts: Augmentation, generator: torch.Generator | None) -> Tensor:
     """Rotate, shift and scale every image by its own random amounts.
 
     Bilinear interpolation, zero (black) outside.
 
     Args:
-        images: ``[N, 1, H, W]`` float, background 0.
+        images: ``[N, 1, H, W]`` float32, background 0.
         amounts: Half-widths of the uniform distributions.
-        generator: On the images' device; drawn from in a fixed order.
+        generator: On the images' device; drawn from in a fixed order. None: the global one.
 
     Returns:
         ``[N, 1, H, W]`` of the same type.
@@ -25,10 +27,26 @@ def distort(images: Tensor, amounts: Augmentation, generator: torch.Generator) -
     count, _, height, width = images.shape
     draws = torch.rand(4, count, generator=generator, device=images.device) * 2 - 1
     angle = draws[0] * (amounts.rotation * torch.pi / 180)
-    # affine_grid maps output positions back to input positions: magnifying divides.
+    # The grid maps output positions back to input positions: magnifying divides.
     zoom = 1 / (1 + draws[1] * amounts.scale)
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     right, down = draws[2] * (2 * amounts.shift / width), draws[3] * (2 * amounts.shift / height)
-    matrix = torch.stack([cosine, -sine, right, sine, cosine, down], dim=1).view(count, 2, 3)
-    grid = functional.affine_grid(matrix, [count, 1, height, width], align_corners=False)
+    matrix = torch.stack([cosine, -sine, right, sine, cosine, down], dim=1)
+    grid = (matrix @ _basis(height, width, images.device)).view(count, height, width, 2)
     return functional.grid_sample(images, grid, align_corners=False)
+
+
+@lru_cache(maxsize=4)
+def _basis(height: int, width: int, device: torch.device) -> Tensor:
+    """``[6, H * W * 2]``: a flat 2x3 affine matrix times this is its sampling grid.
+
+    The same grid as ``affine_grid(align_corners=False)`` in one matrix product for all images,
+    which on a CPU takes a third of the time.
+    """
+    x = (torch.arange(width, device=device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=device) * 2 + 1) / height - 1
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    ones, zeros = torch.ones_like(rows), torch.zeros_like(rows)
+    pairs = [(columns, zeros), (rows, zeros), (ones, zeros)]
+    pairs += [(zeros, columns), (zeros, rows), (zeros, ones)]
+    return torch.stack([torch.stack(pair, dim=-1) for pair in pairs]).view(6, -1)

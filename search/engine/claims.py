@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 if TYPE_CHECKING:
     import optuna
 
+CUTS = 10  # so many times in a row a trial may be cut without finishing an epoch more
 FAILURES_IN_A_ROW = 5  # so many failed trials, one after the other, end the run
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -72,10 +73,18 @@ def trailing_failures(trials: list[FrozenTrial], since: datetime) -> list[Frozen
 def close(study: optuna.Study, trial_id: int, *, reason: str, retry: bool = False) -> None:
     """Fail a running trial for a reason; with ``retry`` its candidate is put in the queue again.
 
-    The queued trial keeps the first one's number in ``retry_of``: its seed comes from there.
+    The queued trial keeps the first one's number in ``retry_of``: its seed comes from there. A
+    trial that is cut again and again, by a system that runs out of memory for instance, is given
+    up after ``CUTS`` times.
     """
     storage = study._storage
     trial = storage.get_trial(trial_id)
+    reached = max(trial.intermediate_values, default=0)
+    further = reached > trial.user_attrs.get("reached_before", 0)
+    cuts = 1 if further else trial.user_attrs.get("cuts", 0) + 1
+    if retry and cuts >= CUTS:
+        retry = False
+        reason = f"failed: cut {cuts} times in a row without finishing another epoch ({reason})"
     storage.set_trial_user_attr(trial_id, "reason", reason)
     if retry:
         storage.set_trial_user_attr(trial_id, "retried", True)
@@ -83,6 +92,7 @@ def close(study: optuna.Study, trial_id: int, *, reason: str, retry: bool = Fals
     if retry:
         kept = {key: trial.user_attrs[key] for key in ("label",) if key in trial.user_attrs}
         first = trial.user_attrs.get("retry_of", trial.number)
+        kept |= {"reached_before": reached, "cuts": cuts}
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         study.enqueue_trial(params, user_attrs={**kept, "retry_of": first})
 

@@ -34,6 +34,12 @@ def sqlite_file(storage: str) -> Path | None:
     return Path(unquote(url[len(prefix) :].split("?")[0])) if url.startswith(prefix) else None
 
 
+def checkpoint_folder(storage: str) -> Path | None:
+    """Where cut trials of a study leave their state: beside the SQLite file."""
+    path = sqlite_file(storage)
+    return path.with_name(path.name + ".checkpoints") if path else None
+
+
 def without_password(storage: str) -> str:
     """A storage as it may be printed."""
     if sqlite_file(storage) is not None:
@@ -98,7 +104,7 @@ def readable_errors(storage: str) -> Iterator[None]:
     shown = without_password(storage)
     hint = "Check --storage, and that the database server runs and can be reached"
     if sqlite_file(storage) is not None:
-        hint = "Name another file with --storage"
+        hint = "Mend that and give the same command again, or name another file with --storage"
     try:
         yield
     except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
@@ -119,10 +125,28 @@ def readable_errors(storage: str) -> Iterator[None]:
         ) from None
 
 
+def is_storage_error(error: BaseException) -> bool:
+    """Whether an exception comes from the storage, not from a candidate."""
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError)
+
+
 def _cause(error: BaseException) -> str:
     """The driver's own first line: SQLAlchemy's wrapping shows SQL, Optuna's may show a URL."""
     original = getattr(error, "orig", None) or error
     return str(original).strip().splitlines()[0] if str(original).strip() else type(error).__name__
+
+
+def probe(study: optuna.Study, storage: str) -> None:
+    """Write to a study to see whether it can be written.
+
+    Raises:
+        UserError: If not, with the reason.
+    """
+    with readable_errors(storage):
+        study.set_user_attr("last_probe", time.time())
 
 
 def connect(storage: str) -> optuna.storages.RDBStorage:
@@ -219,6 +243,36 @@ def create_study(storage: str, name: str) -> optuna.Study:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([METRIC])
     return study
+
+
+class StudyFile:
+    """Notices when a study's file is deleted or replaced: SQLite goes on writing to the old one.
+
+    Args:
+        storage: Of any kind; only SQLite files are watched.
+    """
+
+    def __init__(self, storage: str) -> None:
+        self._path = sqlite_file(storage)
+        self._identity = self._look()
+
+    def _look(self) -> int | None:
+        try:
+            return self._path.stat().st_ino if self._path else None
+        except OSError:
+            return None
+
+    def check(self) -> None:
+        """Look again.
+
+        Raises:
+            UserError: If it is not the file that it was.
+        """
+        if self._look() != self._identity:
+            raise UserError(
+                f"the study {self._path} was deleted or replaced while the search ran",
+                "Put it back, or run the command again to begin a new one",
+            )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,12 +15,14 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Protocol
 
 from search.engine import storage as storages
+from search.engine.allocator import keep_freed_memory
 from search.engine.claims import Decision, claim, close, release_dead
 from search.engine.sampling import make_pruner, make_sampler
 
 if TYPE_CHECKING:
     import optuna
 
+STORAGE_FAILED = 3  # exit code of a worker that could not read or write the study
 POLL = 0.5  # seconds between looks at a study that has nothing to hand out
 
 
@@ -120,12 +123,27 @@ def run_trial(
     except Exception as error:
         import traceback
 
-        text = traceback.format_exc()
-        trial.set_user_attr("traceback", text[-8000:])
+        if storages.is_storage_error(error):
+            raise
+        text = traceback.format_exc()[-8000:]
+        trial.set_user_attr("traceback", text)
+        _append_note(trial, text)
         with storages.study_lock(storage):
             close(study, trial._trial_id, reason=f"failed: {error or type(error).__name__}")
     else:
         study.tell(trial, value)
+
+
+def _append_note(trial: optuna.Trial, text: str) -> None:
+    """Show a text in the trial's note in the dashboard, as it is."""
+    from optuna_dashboard import get_note, save_note
+
+    fenced = "```\n" + text.replace("```", "") + "\n```"
+    save_note(trial, f"{get_note(trial)}\n\n{fenced}".strip())
+
+
+class WorkerError(Exception):
+    """A worker ended over an error that is not a candidate's."""
 
 
 class LocalWorkers:
@@ -152,8 +170,24 @@ class LocalWorkers:
         return any(process.is_alive() for process in self._processes)
 
     def tend(self, study: optuna.Study) -> int:
-        """Release the trials of dead workers and replace those; returns how many had died."""
+        """Release the trials of dead workers and replace those.
+
+        A worker that a signal ended is replaced at once; one that could not write the study is
+        replaced if the study can be written again.
+
+        Returns:
+            How many had died.
+
+        Raises:
+            UserError: If the study cannot be written.
+            WorkerError: If a worker ended over an error in the program; it has printed it.
+        """
         dead = [i for i, p in enumerate(self._processes) if not p.is_alive() and p.exitcode]
+        codes = {self._processes[index].exitcode for index in dead}
+        if STORAGE_FAILED in codes:
+            storages.probe(study, self._job.storage)
+        if 1 in codes:
+            raise WorkerError("a worker ended over the error that is printed above")
         if dead:
             with storages.study_lock(self._job.storage):
                 release_dead(study)
@@ -181,8 +215,14 @@ class LocalWorkers:
 
 
 def _main(job: Job, index: int, parent: int) -> None:
-    """A worker process from start to end."""
+    """A worker process from start to end; its exit code tells the parent what to do."""
     import torch
 
     torch.set_num_threads(1)
-    work(job, index, parent)
+    keep_freed_memory()
+    try:
+        work(job, index, parent)
+    except Exception as error:
+        if storages.is_storage_error(error):
+            sys.exit(STORAGE_FAILED)
+        raise

@@ -7,12 +7,8 @@ from search.reporting.drawing import has_accuracy
 from search.reporting.figures import CURVES, front_range
 from search.reporting.leaderboard import Summary, best_so_far
 from search.reporting.records import Outcome
-from search.reporting.search_figures import (
-    LINES,
-    history_range,
-    seconds_by_outcome,
-    timed_trials,
-)
+from search.reporting.search_figures import LINES, history_range
+from search.reporting.time_figures import seconds_by_outcome, timed_trials
 
 
 def front(summary: Summary) -> str:
@@ -75,6 +71,12 @@ def history(summary: Summary) -> str:
         complete = [trial.accuracy or 0.0 for trial in summary.trials if has_accuracy(trial)]
         text += _hidden(complete, history_range(summary)[0])
     return f"{text} Ticks below mark trials that were pruned, over budget or failed."
+
+
+def history_over_time(summary: Summary) -> str:
+    """The same over training time."""
+    spent = words.duration(summary.training_seconds)
+    return f"The same over the {spent} of training of all trials, in the order in which they ended."
 
 
 def importance(summary: Summary) -> str:

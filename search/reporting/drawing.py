@@ -93,28 +93,33 @@ def blank(palette: Palette, *, height: int) -> go.Figure:
     )
 
 
-def dashed_line(
-    figure: go.Figure,
-    palette: Palette,
-    text: str,
-    *,
-    x: float | None = None,
-    y: float | None = None,
+def limit_line(figure: go.Figure, palette: Palette, limit: int) -> None:
+    """Mark the limit of parameters by an upright line."""
+    figure.add_vline(
+        x=limit,
+        line=_dashed(palette),
+        annotation={"text": f"limit {limit:,}", "font": {"size": 11, "color": palette.muted}},
+        annotation_position="bottom left",
+    )
+
+
+def target_line(
+    figure: go.Figure, palette: Palette, target: float, visible: tuple[float, float]
 ) -> None:
-    """Draw a labelled line across the figure, upright at ``x`` or level at ``y``."""
-    line = {"color": palette.muted, "width": 1, "dash": "4px,4px"}
-    font = {"size": 11, "color": palette.muted}
-    if x is not None:
-        figure.add_vline(
-            x=x,
-            line=line,
-            annotation={"text": text, "font": font},
-            annotation_position="bottom left",
-        )
-    if y is not None:
-        figure.add_hline(
-            y=y, line=line, annotation={"text": text, "font": font}, annotation_position="top left"
-        )
+    """Mark the target by a level line; its name stands where the visible range has room."""
+    low, high = visible
+    above = high - target > 0.08 * (high - low)
+    text = f"target {points(target):.4g} %"
+    figure.add_hline(
+        y=points(target),
+        line=_dashed(palette),
+        annotation={"text": text, "font": {"size": 11, "color": palette.muted}},
+        annotation_position="top left" if above else "bottom left",
+    )
+
+
+def _dashed(palette: Palette) -> dict[str, object]:
+    return {"color": palette.muted, "width": 1, "dash": "4px,4px"}
 
 
 def visible_range(
@@ -179,3 +184,10 @@ def escaped(text: str) -> str:
 def has_accuracy(trial: TrialRecord) -> bool:
     """Whether a trial is complete with a usable value."""
     return trial.outcome is Outcome.COMPLETE and trial.accuracy is not None
+
+
+def time_unit(seconds: float) -> tuple[float, str]:
+    """The unit for an axis that reaches so far: its length in seconds, and its name."""
+    if seconds >= 2 * 3600:
+        return 3600.0, "hours"
+    return (60.0, "minutes") if seconds >= 120 else (1.0, "seconds")

@@ -19,12 +19,13 @@ from search.reporting.drawing import (
     Palette,
     blank,
     count_from_one,
-    dashed_line,
     entry_text,
     escaped,
+    limit_line,
     points,
     rounded,
     show_accuracies,
+    target_line,
     visible_range,
 )
 from search.reporting.leaderboard import Summary
@@ -80,10 +81,8 @@ def accuracy_against_parameters(summary: Summary, palette: Palette = PAGE) -> go
         title_text="parameters", range=[0, 1.06 * max(limits.max_params, largest)], tickformat=",d"
     )
     show_accuracies(figure, front_range(summary))
-    dashed_line(figure, palette, x=limits.max_params, text=f"limit {limits.max_params:,}")
-    dashed_line(
-        figure, palette, y=points(limits.target), text=f"target {points(limits.target):.4g} %"
-    )
+    limit_line(figure, palette, limits.max_params)
+    target_line(figure, palette, limits.target, front_range(summary))
     return figure
 
 
@@ -124,12 +123,13 @@ def learning_curves(summary: Summary, palette: Palette = PAGE) -> go.Figure:
             line={"color": colour, "width": 2},
             hovertemplate=f"trial {entry.trial.number}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
-    late = [v for t in [*behind, *(e.trial for e in best)] for epoch, v in t.curve if epoch > 2]
+    shown_curves = [*(trial.curve for trial in behind), *(entry.trial.curve for entry in best)]
+    late = [value for curve in shown_curves for epoch, value in curve if 4 * epoch > len(curve)]
+    visible = visible_range(late, summary.limits.target, share=0.15)
     epochs = [epoch for entry in best for epoch, _ in entry.trial.curve]
     figure.update_xaxes(title_text="epoch", **count_from_one(epochs))
-    show_accuracies(figure, visible_range(late, summary.limits.target, share=0.15))
-    target = points(summary.limits.target)
-    dashed_line(figure, palette, y=target, text=f"target {target:.4g} %")
+    show_accuracies(figure, visible)
+    target_line(figure, palette, summary.limits.target, visible)
     return figure
 
 

@@ -7,8 +7,9 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup, escape
 
-from search.reporting import captions, figures, markdown, search_figures, words
+from search.reporting import captions, figures, markdown, search_figures, time_figures, words
 from search.reporting.candidates import dropout_text
 from search.reporting.drawing import has_accuracy
 from search.reporting.leaderboard import Summary
@@ -29,11 +30,72 @@ STRIP_WIDTH = 120  # of the drawing of an interval, in its own units
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure with the sentence above it and the text that stands for it."""
+    """A figure of the page, the sentence above it, and the text that stands for it."""
 
-    name: str
-    sentence: str
+    draw: Callable[[Summary], go.Figure]
+    needs: Callable[[Summary], bool]  # whether the study has anything to draw in it
+    sentence: Callable[[Summary], str]
     alternative: str
+
+
+def _is_ranked(summary: Summary) -> bool:
+    return bool(summary.entries)
+
+
+def _has_history(summary: Summary) -> bool:
+    return any(has_accuracy(trial) for trial in summary.trials)
+
+
+FIGURES = {
+    "curves": Figure(
+        draw=figures.learning_curves,
+        needs=lambda summary: any(entry.trial.curve for entry in summary.entries),
+        sentence=captions.curves,
+        alternative="Line chart of validation accuracy over epochs for the best trials.",
+    ),
+    "front": Figure(
+        draw=figures.accuracy_against_parameters,
+        needs=_is_ranked,
+        sentence=captions.front,
+        alternative="Scatter chart of validation accuracy against parameters, with Pareto front.",
+    ),
+    "history": Figure(
+        draw=search_figures.history,
+        needs=_has_history,
+        sentence=captions.history,
+        alternative="Chart of each trial's accuracy and the best so far, over trials.",
+    ),
+    "history-time": Figure(
+        draw=partial(search_figures.history, over_time=True),
+        needs=lambda summary: _has_history(summary) and summary.training_seconds > 0,
+        sentence=captions.history_over_time,
+        alternative="Chart of each trial's accuracy and the best so far, over training time.",
+    ),
+    "importance": Figure(
+        draw=search_figures.importance,
+        needs=lambda summary: bool(summary.importance.shares),
+        sentence=captions.importance,
+        alternative="Bar chart of the importance of each searched parameter.",
+    ),
+    "parallel": Figure(
+        draw=search_figures.parallel_coordinates,
+        needs=lambda summary: sum(bool(entry.trial.params) for entry in summary.entries) > 1,
+        sentence=captions.parallel,
+        alternative="Parallel coordinates of the searched parameters of valid architectures.",
+    ),
+    "time": Figure(
+        draw=time_figures.time_by_outcome,
+        needs=lambda summary: bool(time_figures.seconds_by_outcome(summary)),
+        sentence=captions.time,
+        alternative="Bar chart of training time by how the trials ended.",
+    ),
+    "cost": Figure(
+        draw=time_figures.cost,
+        needs=lambda summary: bool(time_figures.timed_trials(summary)),
+        sentence=captions.cost,
+        alternative="Scatter chart of seconds an epoch against multiply-accumulates.",
+    ),
+}
 
 
 def to_html(summary: Summary, *, top: int) -> str:
@@ -43,7 +105,7 @@ def to_html(summary: Summary, *, top: int) -> str:
     than 5. The page's policy lets no script run but ours and plotly's, by their hashes, and
     reaches no address at all: a study's names and reasons cannot do harm even if an escape failed.
     """
-    drawn = _figures(summary)
+    present = {name: figure for name, figure in FIGURES.items() if figure.needs(summary)}
     shown = summary.entries[:top]
     library = _plotly_source()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
@@ -64,10 +126,10 @@ def to_html(summary: Summary, *, top: int) -> str:
     return environment.get_template("report.html").render(
         summary=summary,
         entries=shown,
-        figures={figure.name: figure for figure, _ in drawn},
+        figures=present,
         captions=captions,
         graders_block=escape(markdown.graders_block(summary)),
-        data=_embedded(_data(summary, shown, drawn)),
+        data=_embedded(_data(summary, shown, present)),
         library=base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode(),
         script=Markup(script),  # noqa: S704  our own file
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
@@ -75,81 +137,15 @@ def to_html(summary: Summary, *, top: int) -> str:
     )
 
 
-def _figures(summary: Summary) -> list[tuple[Figure, go.Figure]]:
-    """The figures that this study has anything to draw in."""
-    drawn: list[tuple[Figure, go.Figure]] = []
-
-    def add(name: str, sentence: str, alternative: str, figure: go.Figure) -> None:
-        drawn.append((Figure(name=name, sentence=sentence, alternative=alternative), figure))
-
-    curves = any(entry.trial.curve for entry in summary.entries)
-    if curves:
-        add(
-            "curves",
-            captions.curves(summary),
-            "Line chart of validation accuracy over epochs for the best trials.",
-            figures.learning_curves(summary),
-        )
-    if summary.entries:
-        add(
-            "front",
-            captions.front(summary),
-            "Scatter chart of validation accuracy against parameters with the Pareto front.",
-            figures.accuracy_against_parameters(summary),
-        )
-    if any(has_accuracy(trial) for trial in summary.trials):
-        add(
-            "history",
-            captions.history(summary),
-            "Chart of each trial's accuracy and the best so far, over trials.",
-            search_figures.history(summary),
-        )
-        if summary.training_seconds:
-            add(
-                "history-time",
-                "The same over the training time of all trials, in the order in which they ended.",
-                "Chart of each trial's accuracy and the best so far, over training time.",
-                search_figures.history(summary, over_time=True),
-            )
-    if summary.importance.shares:
-        add(
-            "importance",
-            captions.importance(summary),
-            "Bar chart of the importance of each searched parameter.",
-            search_figures.importance(summary),
-        )
-    if sum(bool(entry.trial.params) for entry in summary.entries) > 1:
-        add(
-            "parallel",
-            captions.parallel(summary),
-            "Parallel coordinates of the searched parameters of valid architectures.",
-            search_figures.parallel_coordinates(summary),
-        )
-    if search_figures.seconds_by_outcome(summary):
-        add(
-            "time",
-            captions.time(summary),
-            "Bar chart of training time by how the trials ended.",
-            search_figures.time_by_outcome(summary),
-        )
-    if captions.cost(summary):
-        add(
-            "cost",
-            captions.cost(summary),
-            "Scatter chart of seconds an epoch against multiply-accumulates.",
-            search_figures.cost(summary),
-        )
-    return drawn
-
-
 def _data(
-    summary: Summary, shown: Sequence[Entry], drawn: Sequence[tuple[Figure, go.Figure]]
+    summary: Summary, shown: Sequence[Entry], present: Mapping[str, Figure]
 ) -> dict[str, object]:
     """What the script draws: the figures, and the curve of every row that can be opened."""
+    median = figures.median_curve(summary)
     return {
         "figures": {
-            about.name: json.loads(plotly.io.to_json(figure, validate=False, engine="json"))
-            for about, figure in drawn
+            name: json.loads(plotly.io.to_json(figure.draw(summary), validate=False, engine="json"))
+            for name, figure in present.items()
         },
         "curves": {
             str(entry.trial.number): [
@@ -159,8 +155,8 @@ def _data(
             for entry in shown
         },
         "median": [
-            [epoch for epoch, _ in figures.median_curve(summary)],
-            [round(100 * value, 2) for _, value in figures.median_curve(summary)],
+            [epoch for epoch, _ in median],
+            [round(100 * value, 2) for _, value in median],
         ],
         "target": 100 * summary.limits.target,
     }

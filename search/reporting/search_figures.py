@@ -1,4 +1,4 @@
-"""How the search went: its history, the parameters that mattered, and where the time went."""
+"""How the search went: its history and the parameters that mattered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from search.reporting import words
 from search.reporting.dimensions import Dimension
 from search.reporting.drawing import (
     PAGE,
@@ -20,12 +19,13 @@ from search.reporting.drawing import (
     points,
     rounded,
     show_accuracies,
+    time_unit,
     trial_text,
     visible_range,
 )
 from search.reporting.leaderboard import Summary, best_so_far
 from search.reporting.ranking import Entry
-from search.reporting.records import Outcome, TrialRecord
+from search.reporting.records import Outcome
 
 LINES = 200  # how many trials parallel coordinates hold at most
 AXES = 8  # how many parameters they hold at most
@@ -37,7 +37,7 @@ def history(summary: Summary, palette: Palette = PAGE, *, over_time: bool = Fals
     ended = [t for t in summary.trials if t.outcome not in (Outcome.RUNNING, Outcome.WAITING)]
     if over_time:
         ended.sort(key=lambda t: (t.ended is None, t.ended.timestamp() if t.ended else 0.0))
-    unit, unit_name = _time_unit(summary.training_seconds)
+    unit, unit_name = time_unit(summary.training_seconds)
     positions: list[float] = []
     spent = 0.0
     for trial in ended:
@@ -196,64 +196,6 @@ def parallel_coordinates(summary: Summary, palette: Palette = PAGE) -> go.Figure
     return figure
 
 
-def time_by_outcome(summary: Summary, palette: Palette = PAGE) -> go.Figure:
-    """Training time that went into trials of each outcome."""
-    spent = seconds_by_outcome(summary)
-    unit, unit_name = _time_unit(max(spent.values(), default=0.0))
-    outcomes = list(spent)[::-1]
-    colours = {Outcome.COMPLETE: palette.accent, Outcome.FAILED: palette.bad}
-    figure = blank(palette, height=110 + 30 * max(2, len(outcomes)))
-    figure.add_bar(
-        x=[spent[outcome] / unit for outcome in outcomes],
-        y=[str(outcome) for outcome in outcomes],
-        orientation="h",
-        marker={"color": [colours.get(outcome, palette.muted) for outcome in outcomes]},
-        width=0.5,
-        text=[words.duration(spent[outcome]) for outcome in outcomes],
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate="%{y}: %{text}<extra></extra>",
-    )
-    longest = max(spent.values(), default=0.0) / unit
-    figure.update_xaxes(title_text=f"training time, {unit_name}", range=[0, 1.15 * longest])
-    figure.update_yaxes(type="category", showgrid=False)
-    return figure
-
-
-def cost(summary: Summary, palette: Palette = PAGE) -> go.Figure:
-    """Training seconds an epoch against multiply-accumulates."""
-    figure = blank(palette, height=320)
-    timed = timed_trials(summary)
-    figure.add_scatter(
-        x=[(trial.macs or 0) / 1e6 for trial in timed],
-        y=[round((trial.seconds or 0.0) / (trial.epochs or 1), 3) for trial in timed],
-        mode="markers",
-        marker={"size": 5, "color": palette.accent, "opacity": 0.55},
-        text=[trial_text(trial) for trial in timed],
-        hovertemplate="%{text}<br>%{y:.2f} s an epoch, %{x:.2f} million<extra></extra>",
-    )
-    figure.update_xaxes(
-        title_text="multiply-accumulates of one image, millions", rangemode="tozero"
-    )
-    figure.update_yaxes(title_text="seconds an epoch", rangemode="tozero")
-    return figure
-
-
-def timed_trials(summary: Summary) -> list[TrialRecord]:
-    """The trials that say what an epoch of them cost."""
-    ended = (Outcome.COMPLETE, Outcome.PRUNED)
-    return [t for t in summary.trials if t.outcome in ended and t.seconds and t.epochs and t.macs]
-
-
-def seconds_by_outcome(summary: Summary) -> dict[Outcome, float]:
-    """Training seconds of each outcome that took any, in the order of the outcomes."""
-    spent = {
-        outcome: sum(t.seconds or 0.0 for t in summary.trials if t.outcome is outcome)
-        for outcome in Outcome
-    }
-    return {outcome: seconds for outcome, seconds in spent.items() if seconds > 0}
-
-
 def _across(
     entries: Sequence[Entry], dimensions: Sequence[Dimension]
 ) -> tuple[list[float | None], list[float | None]]:
@@ -269,9 +211,3 @@ def _across(
 
 def _value(value: object) -> str:
     return escaped(f"{value:.4g}" if isinstance(value, float) else str(value))
-
-
-def _time_unit(seconds: float) -> tuple[float, str]:
-    if seconds >= 2 * 3600:
-        return 3600.0, "hours"
-    return (60.0, "minutes") if seconds >= 120 else (1.0, "seconds")

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from search.engine import training
+from search.engine.arithmetic import FLOAT32, Arithmetic
+from search.engine.augment import _basis
 from search.engine.errors import InterruptedTraining, TrainingError
+from search.engine.images import Images, on_device
 from search.engine.recipe import Augmentation, Recipe
 from search.engine.seeds import mix_seed
-from search.engine.training import Epoch, Fit, Images
+from search.engine.training import Epoch, Fit
 
 RECIPE = Recipe(
     learning_rate=0.1,
@@ -38,7 +42,7 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 def images(arrays: Arrays, part: slice) -> Images:
     pixels, labels = arrays
-    return training.on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+    return on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
 
 
 @pytest.fixture
@@ -58,6 +62,7 @@ def run(
     epochs: int = 2,
     seed: int = 0,
     recipe: Recipe = RECIPE,
+    arithmetic: Arithmetic = FLOAT32,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Fit:
     return training.fit(
@@ -67,7 +72,7 @@ def run(
         held_out,
         epochs=epochs,
         seed=seed,
-        autocast=False,
+        arithmetic=arithmetic,
         should_stop=should_stop,
     )
 
@@ -99,7 +104,7 @@ def test_the_network_that_is_returned_has_the_last_epochs_accuracy(
     train: Images, held_out: Images
 ) -> None:
     fit = run(train, held_out, epochs=3)
-    accuracy, loss = training.evaluate(fit.model, held_out, autocast=False)
+    accuracy, loss = training.evaluate(fit.model, held_out, bfloat16=False)
     assert (accuracy, loss) == (fit.epochs[-1].accuracy, fit.epochs[-1].loss)
 
 
@@ -112,9 +117,7 @@ def test_without_augmentation_and_averaging_it_is_plain_pytorch(
     def plain_network() -> nn.Module:
         return nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(2304, 10))
 
-    ours = training.fit(
-        plain_network, recipe, train, held_out, epochs=1, seed=7, autocast=False
-    ).model
+    ours = training.fit(plain_network, recipe, train, held_out, epochs=1, seed=7).model
     torch.manual_seed(mix_seed(7, "weights"))
     theirs = plain_network()
     optimizer = torch.optim.SGD(
@@ -142,7 +145,7 @@ def test_a_loss_that_is_not_finite_is_an_error(train: Images, held_out: Images) 
         return model
 
     with pytest.raises(TrainingError, match="not finite at epoch 1"):
-        training.fit(broken, RECIPE, train, held_out, epochs=2, seed=0, autocast=False)
+        training.fit(broken, RECIPE, train, held_out, epochs=2, seed=0)
 
 
 def test_it_stops_within_a_step(train: Images, held_out: Images) -> None:
@@ -173,10 +176,51 @@ def test_the_images_share_the_arrays_memory(mnist_1200: Arrays) -> None:
 
 def test_bfloat16_is_close_to_float32(train: Images, held_out: Images) -> None:
     full = run(train, held_out, epochs=6)
-    half = training.fit(network, RECIPE, train, held_out, epochs=6, seed=0, autocast=True)
+    half = run(train, held_out, epochs=6, arithmetic=Arithmetic(bfloat16=True))
     assert half.epochs[-1].accuracy == pytest.approx(full.epochs[-1].accuracy, abs=0.06)
 
 
 def test_a_recipe_with_a_batch_larger_than_the_data(train: Images, held_out: Images) -> None:
     fit = run(train, held_out, epochs=1, recipe=replace(RECIPE, batch_size=5000))
     assert math.isfinite(fit.epochs[0].training_loss)
+
+
+def trainer_on(device: torch.device, recipe: Recipe) -> training.Trainer:
+    """A trainer whose images and network live on a device and hold no values."""
+    _basis.cache_clear()
+    data = Images(
+        pixels=torch.zeros(1000, 28, 28, dtype=torch.uint8, device=device),
+        labels=torch.zeros(1000, dtype=torch.int64, device=device),
+        mean=0.13,
+        deviation=0.31,
+    )
+    with device:
+        model = network()
+    return training.Trainer(model, recipe, data, epochs=1, arithmetic=FLOAT32)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_whole_step_stays_on_its_device_and_reads_no_value(optimizer: str) -> None:
+    """On the meta device a copy from the host or a value that is read raises."""
+    meta = torch.device("meta")
+    recipe = replace(RECIPE, optimizer=optimizer, label_smoothing=0.1)
+    chosen = torch.zeros(64, dtype=torch.int64, device=meta)
+    loss = trainer_on(meta, recipe).step(0, chosen, None, 0)
+    assert loss.device == meta
+    with pytest.raises(RuntimeError):
+        loss.item()  # the guard itself works
+    with pytest.raises(RuntimeError):
+        trainer_on(meta, recipe).step(0, chosen.new_zeros(64, device="cpu"), None, 0)
+
+
+def test_the_forward_pass_on_a_gpu_mixes_no_devices() -> None:
+    """With tensors that have a CUDA device but no data: kernels are chosen as on a GPU."""
+    with FakeTensorMode():
+        gpu = torch.device("cuda:0")
+        loss = trainer_on(gpu, RECIPE).loss(torch.zeros(64, dtype=torch.int64, device=gpu), None, 0)
+        assert loss.device == gpu
+        with pytest.raises(RuntimeError):
+            loss.item()  # the guard itself works
+        with pytest.raises(RuntimeError, match="device"):
+            loss + torch.zeros(3)
+    _basis.cache_clear()

@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install selenium")
 
+from optuna.trial import FrozenTrial, TrialState
 from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -22,6 +23,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from search.report import write_reports
+from tests.reporting.studies import complete, pruned, study_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -75,12 +77,10 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def column(page: webdriver.Chrome, place: int, attribute: str = "data-value") -> list[str]:
+def column(page: webdriver.Chrome, place: int) -> list[str]:
     cells = f".entry > .row > td:nth-child({place})"
-    script = (
-        "return [...document.querySelectorAll(arguments[0])].map(c => c.getAttribute(arguments[1]))"
-    )
-    return list(page.execute_script(script, cells, attribute))
+    script = "return [...document.querySelectorAll(arguments[0])].map(cell => cell.dataset.value)"
+    return list(page.execute_script(script, cells))
 
 
 def headers(page: webdriver.Chrome) -> list[WebElement]:
@@ -88,13 +88,13 @@ def headers(page: webdriver.Chrome) -> list[WebElement]:
 
 
 def errors(page: webdriver.Chrome) -> list[dict[str, Any]]:
-    return [entry for entry in page.get_log("browser") if entry["level"] != "DEBUG"]
+    entries = page.get_log("browser")  # type: ignore[no-untyped-call]
+    return [entry for entry in entries if entry["level"] != "DEBUG"]
 
 
 def test_no_errors_and_nothing_fetched(page: webdriver.Chrome) -> None:
-    fetched = page.execute_script(
-        "return performance.getEntriesByType('resource').map(e => e.name)"
-    )
+    script = "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    fetched = page.execute_script(script)
 
     assert errors(page) == []
     assert [name for name in fetched if not name.startswith("data:")] == []
@@ -118,12 +118,37 @@ def test_every_figure_has_drawn_its_points(page: webdriver.Chrome, folder: Path)
     below = int(hidden.split(" less accurate")[0].split()[-1]) if "less accurate" in hidden else 0
     assert drawn >= len(rows) + len(both) - below
     assert drawn <= len(rows) + len(both)
-    assert count("curves", ".scatterlayer .js-line") == 6
+    assert count("curves", ".scatterlayer .trace") == 6
     assert count("history", ".scatterlayer .point") > len(rows) / 2
     assert count("importance", ".bars .point") == 12
-    assert count("parallel", ".scatterlayer .js-line") == 2
+    assert count("parallel", ".scatterlayer .trace") == 2
+    assert count("parallel", ".scatterlayer .js-line") > 2
     assert count("time", ".bars .point") >= 2
     assert count("cost", ".scatterlayer .point") >= len(rows) - below
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        [],
+        [complete(accuracy=0.995)],
+        [complete(accuracy=0.3, epochs=1), complete(accuracy=0.9, epochs=2)],
+        [complete(parameters=None), pruned(reason="median")],
+        [pruned(reason="over budget", last=None, over_budget=True)],
+    ],
+    ids=["empty", "one", "short", "foreign", "over"],
+)
+def test_odd_studies_have_a_page_without_errors(
+    trials: list[FrozenTrial], chromium: webdriver.Chrome, tmp_path: Path
+) -> None:
+    write_reports(study_of(trials), tmp_path)
+    page = open_page(chromium, tmp_path / "leaderboard.html")
+    for button in page.find_elements(By.CSS_SELECTOR, "button.open"):
+        button.click()
+
+    complete_trials = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert bool(page.find_elements(By.CSS_SELECTOR, ".plot .main-svg")) == bool(complete_trials)
+    assert errors(page) == []
 
 
 def test_the_numbers_are_those_of_the_csv(page: webdriver.Chrome, folder: Path) -> None:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 
-from search.reporting import captions, figures, search_figures
+from search.reporting import captions, figures, search_figures, time_figures
 from search.reporting.drawing import LIGHT, visible_range
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.records import Outcome
@@ -20,8 +20,8 @@ ALL: list[Callable[..., go.Figure]] = [
     search_figures.history,
     search_figures.importance,
     search_figures.parallel_coordinates,
-    search_figures.time_by_outcome,
-    search_figures.cost,
+    time_figures.time_by_outcome,
+    time_figures.cost,
 ]
 
 

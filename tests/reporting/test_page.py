@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 import time
 from html.parser import HTMLParser
@@ -70,6 +71,13 @@ def test_the_policy_allows_our_two_scripts_and_no_address(page: str) -> None:
     assert f"'sha256-{digest}'" in policy
     assert "unsafe-inline" not in policy.split("style-src")[0]
     assert "http" not in policy
+
+
+def test_nothing_in_the_data_can_end_its_element(page: str) -> None:
+    data = page.split('id="data">')[1].split("</script>")[0]
+
+    assert "<" not in data
+    assert len(json.loads(data)["figures"]) == 8
 
 
 def test_the_sections_are_in_order(page: str) -> None:

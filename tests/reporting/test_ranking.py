@@ -99,7 +99,10 @@ def test_checks_name_what_is_met_missed_and_unknown() -> None:
 
 
 def test_exactly_the_target_reaches_it() -> None:
-    assert judge(ranked(complete(accuracy=0.994)), LIMITS).met
+    entries = ranked(complete(accuracy=0.994))
+
+    assert entries[0].checks[-1].passed
+    assert judge(entries, LIMITS).met
     assert not judge(ranked(complete(accuracy=0.9939)), LIMITS).met
 
 

@@ -5,6 +5,8 @@ import io
 import json
 import math
 
+import optuna
+
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.tables import COLUMNS, to_csv, to_json
 from tests.reporting.studies import complete, study_of
@@ -66,10 +68,14 @@ def test_the_json_holds_every_trial_once(summary: Summary) -> None:
 
 
 def test_the_json_is_strict_whatever_the_study_holds() -> None:
-    trials = [complete(accuracy=math.inf, validation_loss=math.nan), complete()]
+    odd = {"kind": optuna.distributions.CategoricalDistribution([math.inf, None, "x"])}
+    trials = [
+        complete(accuracy=math.inf, validation_loss=math.nan),
+        complete(params={"kind": math.inf}, distributions=odd),
+    ]
     text = to_json(summarize(study_of(trials)))
 
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    json.loads(text, parse_constant=refuse)
+    assert json.loads(text, parse_constant=refuse)["trials"][1]["params"] == {"kind": None}

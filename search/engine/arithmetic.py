@@ -1,0 +1,27 @@
+"""How networks are computed, as opposed to what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arithmetic:
+    """Precision and kernels of a training; part of what its figures depend on to the last bit."""
+
+    bfloat16: bool = False  # convolutions and matrix products
+    fused: bool = True  # compiled passes on a CPU, where they can be had
+    compile: bool = False  # torch.compile; not with fused passes
+
+    def __str__(self) -> str:
+        """For instance ``bfloat16, fused``."""
+        words = ["bfloat16" if self.bfloat16 else "float32"]
+        return ", ".join(words + ["fused"] * self.fused + ["compiled"] * self.compile)
+
+    @classmethod
+    def parse(cls, text: str) -> Arithmetic:
+        """The value whose text stands somewhere in another."""
+        return cls(bfloat16="bfloat16" in text, fused="fused" in text, compile="compiled" in text)
+
+
+FLOAT32 = Arithmetic()

@@ -1,0 +1,128 @@
+"""What the compiled passes calculate with: bfloat16 as bits, and the hash behind dropout.
+
+Passes are written once for three element types. An activation in memory is bfloat16 (numba has
+no such type: its bits as uint16), float32 or float64; the arithmetic between load and store is
+float32, float32 and float64. ``widen`` and ``narrow`` go from the one to the other and choose
+by type while compiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+carray: Any = getattr(numba, "carray")  # noqa: B009
+
+# "contract" lets a product and a sum become one instruction. Nothing here may assume that a
+# number is finite: the network of a diverged training has to show that it is not.
+OPTIONS: Any = {"error_model": "numpy", "fastmath": {"contract"}}
+
+
+def compiled(function: F) -> F:
+    """A function that passes call; LLVM inlines it into them."""
+    wrapped: F = njit(**OPTIONS)(function)
+    return wrapped
+
+
+def _typed(function: F) -> Callable[[F], F]:
+    """Gives `function` its meaning inside compiled code, by the types of the arguments."""
+    decorate: Callable[[F], F] = overload(function, jit_options=OPTIONS, strict=False)
+    return decorate
+
+
+def _bit_cast(source: Any, target: Any, llvm_target: ir.Type) -> Any:
+    """A compiled function from one type to another of the same size, keeping the bits."""
+
+    def cast(_context: Any, _value: Any) -> Any:
+        def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], llvm_target)
+
+        return target(source), generate
+
+    return intrinsic(cast)
+
+
+_float_of_bits = _bit_cast(types.uint32, types.float32, ir.FloatType())
+_bits_of_float = _bit_cast(types.float32, types.uint32, ir.IntType(32))
+
+
+def widen(element: Any) -> Any:
+    """An element as the number to calculate with; bfloat16 is the upper half of a float32."""
+    raise NotImplementedError("only inside compiled code")
+
+
+def narrow(number: Any, out: Any) -> Any:
+    """A number as an element of the array `out`: to the nearest bfloat16, ties to even."""
+    raise NotImplementedError("only inside compiled code")
+
+
+def active(element: Any) -> Any:
+    """Whether an output of ReLU is not zero: -0.0 is zero, NaN is not."""
+    raise NotImplementedError("only inside compiled code")
+
+
+def relu(number: Any) -> Any:
+    """max(number, 0), and NaN stays NaN; one vector instruction when written this way."""
+    raise NotImplementedError("only inside compiled code")
+
+
+@_typed(widen)
+def _widen(element: Any) -> Any:
+    if element == types.uint16:
+        return lambda element: _float_of_bits(np.uint32(np.uint32(element) << np.uint32(16)))
+    return lambda element: element
+
+
+@_typed(narrow)
+def _narrow(number: Any, out: Any) -> Any:
+    if out.dtype != types.uint16:
+        return lambda number, out: number
+
+    def to_bfloat16(number: Any, out: Any) -> Any:
+        bits = _bits_of_float(number)
+        half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+        return np.uint16((bits + half) >> np.uint32(16))
+
+    return to_bfloat16
+
+
+@_typed(active)
+def _active(element: Any) -> Any:
+    if element == types.uint16:
+        return lambda element: np.uint16(element << np.uint16(1)) != np.uint16(0)
+    return lambda element: element != 0
+
+
+@_typed(relu)
+def _relu(number: Any) -> Any:
+    zero = np.float32(0) if number == types.float32 else np.float64(0)
+    return lambda number: zero if number < zero else number
+
+
+@compiled
+def hash32(counter: Any) -> Any:
+    """Mixes 32 bits: ``lowbias32`` of Chris Wellons' hash-prospector (public domain).
+
+    Constants 0x7feb352d and 0x846ca68b with shifts 16, 15, 16, a bijection of bias 0.174:
+    https://nullprogram.com/blog/2018/07/31/
+    """
+    bits = np.uint32(counter)
+    bits = np.uint32(bits ^ (bits >> np.uint32(16)))
+    bits = np.uint32(bits * np.uint32(0x7FEB352D))
+    bits = np.uint32(bits ^ (bits >> np.uint32(15)))
+    bits = np.uint32(bits * np.uint32(0x846CA68B))
+    return np.uint32(bits ^ (bits >> np.uint32(16)))
+
+
+@compiled
+def dropped(key: Any, place: Any, threshold: Any) -> Any:
+    """Whether dropout zeroes the value at a place; true for a share threshold / 2^32 of them."""
+    return hash32(np.uint32(key) + np.uint32(place)) < threshold

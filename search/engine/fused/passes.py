@@ -1,0 +1,139 @@
+"""Loads the compiled passes: once for each element type and process, from a cache on disk.
+
+Compiling takes some ten seconds, loading what another process compiled a fraction of one. The
+cache lies in the user's cache directory (``cache.cache_directory``), so the project may be
+read-only, in a folder named by a digest of the sources: numba itself would not notice a change
+in a function that a pass calls from another file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from search.engine.cache import cache_directory
+
+Pass = Callable[..., None]  # takes addresses, integers and doubles
+SOURCES = ("numeric", "runs", "normalise", "gradients", "pooling", "unpooling")  # what is compiled
+LONGEST_WAIT = 300.0  # seconds for another process that compiles
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """The passes for one element type, as plain C functions; for what they do see their source."""
+
+    statistics: Pass
+    activate: Pass
+    gradient_sums: Pass
+    gradient: Pass
+    pool: Pass
+    activate_and_pool: Pass
+    pooled_gradient: Pass
+    unpool: Pass
+    mask: Pass
+    owners: tuple[object, ...]  # of the machine code: it lives as long as they do
+
+
+@cache
+def available() -> bool:
+    """Whether numba can be imported; it compiles for every processor that it is packaged for."""
+    try:
+        import numba  # noqa: F401
+    except ImportError:  # also raised where numba does not know the installed numpy
+        return False
+    return True
+
+
+def warm_up(dtype: torch.dtype) -> None:
+    """Compile, or load, the passes for one element type; before workers start, in their parent.
+
+    Raises:
+        ImportError: Without numba.
+    """
+    load(dtype)
+
+
+@cache
+def load(dtype: torch.dtype) -> Passes:
+    """The passes for activations of bfloat16, float32 or float64."""
+    try:
+        with _cached_on_disk():
+            return _compile(dtype, use_cache=True)
+    except Exception:  # a folder that cannot be written or locked, a damaged file in it
+        return _compile(dtype, use_cache=False)
+
+
+def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
+    import numba
+    from numba import types
+
+    from search.engine.fused import gradients, normalise, numeric, pooling, unpooling
+
+    element, number = {
+        torch.bfloat16: (types.uint16, types.float32),
+        torch.float32: (types.float32, types.float32),
+        torch.float64: (types.float64, types.float64),
+    }[dtype]
+    pointer: Any = types.CPointer  # numba leaves it untyped
+    compiler: Any = numba.cfunc
+    kinds = {
+        "P": pointer(element),
+        "S": pointer(number),
+        "I": pointer(types.uint8),
+        "N": types.int64,
+        "U": types.uint32,
+        "D": types.float64,
+    }
+    plain: dict[str, Any] = {"N": ctypes.c_int64, "U": ctypes.c_uint32, "D": ctypes.c_double}
+    passes: dict[str, Pass] = {}
+    owners = []
+    for function, signature in (
+        *normalise.SIGNATURES.items(),
+        *gradients.SIGNATURES.items(),
+        *pooling.SIGNATURES.items(),
+        *unpooling.SIGNATURES.items(),
+    ):
+        letters = signature.replace(" ", "")
+        signed = types.void(*[kinds[letter] for letter in letters])
+        code = compiler(signed, nopython=True, cache=use_cache, **numeric.OPTIONS)(function)
+        # Addresses as plain integers: half the cost of a call with typed pointers.
+        kind = ctypes.CFUNCTYPE(None, *[plain.get(letter, ctypes.c_void_p) for letter in letters])
+        passes[function.__name__] = kind(code.address)
+        owners.append(code)
+    return Passes(owners=tuple(owners), **passes)
+
+
+@contextmanager
+def _cached_on_disk() -> Iterator[None]:
+    """Lets numba keep what it compiles in this cache, and one process at a time fill it.
+
+    The lock is needed: numba gives the files of two signatures of one function the same name
+    when two processes compile them at once.
+    """
+    import numba
+
+    config: Any = numba.config
+
+    folder = cache_directory() / "compiled" / _digest()
+    folder.mkdir(parents=True, exist_ok=True)
+    before = config.CACHE_DIR
+    with FileLock(folder / "lock", timeout=LONGEST_WAIT):
+        config.CACHE_DIR = str(folder)
+        try:
+            yield
+        finally:
+            config.CACHE_DIR = before
+
+
+def _digest() -> str:
+    files = [Path(__file__).with_name(f"{name}.py") for name in SOURCES]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]

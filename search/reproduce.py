@@ -1,0 +1,187 @@
+"""Rebuilds a trial from what the study holds and compares every epoch.
+
+    python search/reproduce.py 17
+    python search/reproduce.py 17 --storage small.db
+
+Prints PASS when the learning curve is the same to the last bit, else FAIL with the first epoch that
+differs and the versions that do (exit code 1). Equal bits are to be expected on the same class of
+device with the same versions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[1]
+if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
+    sys.path[0] = str(ROOT)
+
+from search.cli import HelpFormatter, Parser, natural, run_command
+from search.engine.errors import UserError
+from search.engine.storage import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+    from search.engine.dataset import DataSource
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = Parser(prog="reproduce.py", description=__doc__, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("trial", type=natural, metavar="TRIAL", help="number of the trial")
+    add(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        metavar="FILE|URL",
+        help="SQLite file or database URL; default: study.db in the project's root",
+    )
+    add("--study", metavar="NAME", help="name within the storage; default: the only one")
+    add("--data", type=Path, metavar="DIR", help="directory of the data set; default: MNIST")
+    return parser.parse_args(arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What a study holds of a trial that was trained."""
+
+    number: int
+    candidate: str  # JSON
+    seed: int
+    device: str
+    curve: dict[int, float]  # validation accuracy by epoch
+    versions: dict[str, str]
+    commit: str
+
+
+def recorded(study: Study, number: int) -> Recorded:
+    """Look up a trial.
+
+    Raises:
+        UserError: If there is no such trial, or it was not trained by this tool.
+    """
+    trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
+    if number >= len(trials):
+        raise UserError(
+            f"the study has no trial {number}", f"Its trials are 0 to {len(trials) - 1}"
+        )
+    trial = trials[number]
+    attributes = trial.user_attrs
+    if not trial.intermediate_values or "seed" not in attributes:
+        reason = attributes.get("reason", trial.state.name.lower())
+        raise UserError(
+            f"trial {number} was not trained ({reason})", "Name one that finished an epoch"
+        )
+    return Recorded(
+        number=number,
+        candidate=str(attributes.get("candidate")),
+        seed=int(attributes["seed"]),
+        device=str(attributes.get("device")),
+        curve=dict(sorted(trial.intermediate_values.items())),
+        versions=dict(attributes.get("versions", {})),
+        commit=str(attributes.get("commit")),
+    )
+
+
+class _Done(Exception):
+    """All recorded epochs have been repeated."""
+
+
+def repeat(trial: Recorded, study: Study, source: DataSource) -> dict[int, float]:
+    """Train the trial's candidate again, for as many epochs as were recorded.
+
+    Raises:
+        UserError: If the data set is another one, or the candidate cannot be read.
+    """
+    import torch
+
+    import space
+    from objective import Limits, Settings, load_images
+    from search.engine.allocator import keep_freed_memory
+    from search.engine.arithmetic import Arithmetic
+    from search.engine.training import Epoch, fit
+
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    settings = study.user_attrs.get("settings", {})
+    dataset = settings.get("dataset", {})
+    if dataset.get("fingerprint") != source.fingerprint:
+        raise UserError(
+            f"the study was made on {dataset.get('name')}, not on {source.name}",
+            "Give its directory with --data",
+        )
+    try:
+        candidate = space.Candidate.from_json(trial.candidate)
+    except ValueError as error:
+        raise UserError(
+            f"trial {trial.number}'s candidate cannot be read: {error}", "Take another trial"
+        ) from None
+    again = Settings(
+        source=source,
+        limits=Limits(max_params=settings["max_params"]),
+        train_images=dataset["train_images"],
+        device=trial.device.split(" ")[0],
+    )
+    curve: dict[int, float] = {}
+
+    def on_epoch(epoch: Epoch) -> None:
+        curve[epoch.number] = epoch.accuracy
+        print(f"epoch {epoch.number}: {epoch.accuracy:.4f}", flush=True)
+        if epoch.number == max(trial.curve):
+            raise _Done
+
+    train, validation = load_images(again)
+    with contextlib.suppress(_Done):
+        fit(
+            lambda: space.build(candidate),
+            candidate.recipe,
+            train,
+            validation,
+            epochs=min(settings["epochs"], candidate.recipe.epochs or settings["epochs"]),
+            seed=trial.seed,
+            arithmetic=Arithmetic.parse(trial.device),
+            on_epoch=on_epoch,
+        )
+    return curve
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Repeat a trial; returns the exit code."""
+    options = parse(arguments)
+
+    from objective import versions
+    from search.engine.hardware import resolve_device
+    from search.engine.sources import locate
+    from search.engine.storage import open_study
+    from search.study_settings import commit
+
+    study = open_study(options.storage, options.study)
+    trial = recorded(study, options.trial)
+    resolve_device(trial.device.split(" ")[0])
+    curve = repeat(trial, study, locate(options.data))
+    differing = [epoch for epoch, value in trial.curve.items() if curve.get(epoch) != value]
+    if not differing:
+        print(f"PASS: trial {trial.number}, {len(curve)} epochs, {curve[max(curve)]:.4f}")
+        return 0
+    first = differing[0]
+    print(
+        f"FAIL: trial {trial.number}, epoch {first}: "
+        f"recorded {trial.curve[first]:.4f}, repeated {curve.get(first, float('nan')):.4f}"
+    )
+    now = {**versions(), "commit": commit(ROOT)}
+    then = {**trial.versions, "commit": trial.commit}
+    for name in sorted(now):
+        if then.get(name) != now[name]:
+            print(f"  {name}: {then.get(name)} then, {now[name]} now")
+    return 1
+
+
+if __name__ == "__main__":
+    run_command(main)

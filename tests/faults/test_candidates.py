@@ -1,0 +1,121 @@
+"""Bad candidates and a user's own space: the trial fails with its reason, the run goes on."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tests.faults.processes import trials
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project, as a user has it who edits ``space.py``."""
+    copy = tmp_path / "project"
+    copy.mkdir()
+    for name in ("space.py", "objective.py"):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(ROOT / "search", copy / "search", ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def search(
+    project: Path, data: Path, tmp_path: Path, *more: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, str(project / "search/run.py"), "--data", str(data), "--epochs", "1"),
+            *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
+            *("--device", "cpu", "--workers", "1", *more),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def edit(project: Path, end: str) -> None:
+    """Append to the user's space; a later definition wins."""
+    with (project / "space.py").open("a") as file:
+        file.write(end)
+
+
+def test_some_bad_candidates_do_not_stop_a_search(
+    project: Path, data: Path, tmp_path: Path
+) -> None:
+    edit(
+        project,
+        """
+
+_suggest = suggest
+
+
+def suggest(trial, *, max_params=20_000):
+    candidate = _suggest(trial, max_params=max_params)
+    kind = trial.number % 5
+    if kind == 1:
+        raise KeyError("<b>mine</b>")
+    if kind == 2:
+        return Candidate(layers=(Pool(),) * 6)
+    if kind == 3:
+        wide = dataclasses.replace(candidate.recipe, batch_size=60_000)
+        return Candidate(layers=(Conv(width=2000), Conv(width=9, kernel=1, bias=True)), recipe=wide)
+    return candidate
+
+
+_build = build
+
+
+def build(candidate):
+    if any(isinstance(layer, Conv) and layer.width == 2000 for layer in candidate.layers):
+        import torch
+
+        torch.empty(1 << 50)
+    return _build(candidate)
+""",
+    )
+    done = search(project, data, tmp_path, "--trials", "4", "--max-params", "60000")
+    assert done.returncode == 0, done.stderr
+    found = trials(tmp_path / "study.db")
+    assert sum(trial.state == TrialState.COMPLETE for trial in found) == 4
+    failed = {t.number % 5: t for t in found if t.state == TrialState.FAIL}
+    assert "mine" in failed[1].user_attrs["reason"]
+    assert "KeyError" in failed[1].user_attrs["traceback"]
+    assert "vanishes" in failed[2].user_attrs["reason"]
+    assert "memory" in failed[3].user_attrs["reason"].lower()
+    page = (tmp_path / "reports/leaderboard.html").read_text()
+    assert "<b>mine</b>" not in page
+
+
+def test_a_space_that_always_fails_stops_with_a_summary(
+    project: Path, data: Path, tmp_path: Path
+) -> None:
+    edit(project, "\n\ndef build(candidate):\n    raise RuntimeError('no such layer')\n")
+    done = search(project, data, tmp_path, "--trials", "20")
+    assert done.returncode == 1
+    assert "5 trials failed in a row, the last: failed: no such layer" in done.stderr
+    found = trials(tmp_path / "study.db")
+    assert [trial.state for trial in found] == [TrialState.FAIL] * 5
+    study = optuna.load_study(study_name="cnn-search", storage=f"sqlite:///{tmp_path}/study.db")
+    notes = study._storage.get_study_system_attrs(study._study_id)
+    assert any("no such layer" in str(value) for value in notes.values())
+
+
+def test_another_space_on_resuming_is_named_and_refused(
+    project: Path, data: Path, tmp_path: Path
+) -> None:
+    assert search(project, data, tmp_path, "--trials", "1").returncode == 0
+    text = (project / "space.py").read_text()
+    (project / "space.py").write_text(text.replace('"dropout", 0.0, 0.15', '"dropout", 0.0, 0.5'))
+    done = search(project, data, tmp_path, "--trials", "2")
+    assert done.returncode == 2
+    assert "space.dropout" in done.stderr
+    assert "code" in done.stderr
