@@ -6,7 +6,7 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -79,6 +79,19 @@ def check_storage(storage: str) -> None:
         raise UserError(f"the study {path} cannot be opened for writing: {problem}", hint) from None
     if head and head != b"SQLite format 3\0":
         raise UserError(f"{path} is not an SQLite database", hint)
+    if head and not _is_empty_or_optunas(path):
+        raise UserError(f"{path} is a database of another program", hint)
+
+
+def _is_empty_or_optunas(path: Path) -> bool:
+    """Whether a database has no tables, or Optuna's; Optuna would add its own to any other."""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            names = {name for (name,) in rows}
+    except sqlite3.DatabaseError:
+        return True  # damaged: opening it says how
+    return not names or "studies" in names
 
 
 def _writable_directory(directory: Path) -> bool:

@@ -71,6 +71,16 @@ def test_what_is_not_a_database_is_refused_and_kept(tmp_path: Path) -> None:
         storage.create_study(str(tmp_path / "no" / "a.db"), "s")
 
 
+def test_another_programs_database_is_refused_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE photos (name TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="database of another program"):
+        storage.create_study(str(path), "s")
+    assert path.read_bytes() == before
+
+
 def test_a_damaged_database_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(b"SQLite format 3\0" + b"\xff" * 4000)

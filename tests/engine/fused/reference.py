@@ -54,7 +54,7 @@ def plain_twin(model: nn.Sequential, seed: int) -> nn.Sequential:
     twin = copy.deepcopy(model).double()
     layers = list(twin)
     for at, layer in enumerate(layers):
-        if type(layer) in (nn.Dropout, nn.Dropout2d) and layer.p < 1:
+        if isinstance(layer, nn.Dropout | nn.Dropout2d):
             twin[at] = HashDropout(layer, _stream(layers, at), seed)
         elif isinstance(layer, nn.ReLU):
             twin[at] = nn.ReLU()
@@ -63,16 +63,7 @@ def plain_twin(model: nn.Sequential, seed: int) -> nn.Sequential:
 
 def _stream(layers: list[nn.Module], at: int) -> int:
     """Read off the letters of the layers before: an independent statement of what a stage is."""
-    letters = "".join(
-        {
-            nn.Conv2d: "c",
-            nn.MaxPool2d: "p",
-            nn.BatchNorm2d: "b",
-            nn.ReLU: "r",
-            nn.Dropout: "d",
-        }.get(type(layer), "x")
-        for layer in layers[: at + 1]
-    )
+    letters = "".join(map(_letter, layers[: at + 1]))
     for stage, behind_pool in (
         *(("cbrd", 0), ("cpbrd", 0)),
         *(("cbrpd", 1), ("cbrdpd", 1), ("cbprd", 1)),
@@ -80,6 +71,16 @@ def _stream(layers: list[nn.Module], at: int) -> int:
         if letters.endswith(stage):
             return 2 * (at - len(stage) + 1) + behind_pool
     return 2 * at
+
+
+def _letter(layer: nn.Module) -> str:
+    if isinstance(layer, nn.Conv2d):
+        padding, kernel = layer.padding[0], layer.kernel_size[0]
+        assert isinstance(padding, int)
+        return "c" if layer.stride == (1, 1) and padding < kernel else "x"
+    if isinstance(layer, nn.BatchNorm2d):
+        return "b" if layer.affine else "x"
+    return {nn.MaxPool2d: "p", nn.ReLU: "r", nn.Dropout: "d"}.get(type(layer), "x")
 
 
 def shake_norms(model: nn.Module) -> None:

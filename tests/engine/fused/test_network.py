@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import optuna
 import pytest
@@ -150,7 +151,7 @@ def test_layers_in_any_order(model: nn.Sequential) -> None:
 
 def test_the_usual_orders_are_stages() -> None:
     def blocks(*orders: str) -> list[str]:
-        made = {
+        made: dict[str, Callable[[], nn.Module]] = {
             "c": lambda: nn.Conv2d(1, 1, 3),
             "b": lambda: nn.BatchNorm2d(1),
             "r": lambda: nn.ReLU(inplace=True),
@@ -173,7 +174,8 @@ def test_the_usual_orders_are_stages() -> None:
 
 def test_bfloat16_gradients_are_as_good_as_those_of_autocast() -> None:
     """Of the plain network under autocast, averaged over networks and weights."""
-    ours, theirs = [], []
+    ours: list[float] = []
+    theirs: list[float] = []
     for name in ("valid-conv-18k", "adaptive-pool-18k", "valid-conv-18k", "adaptive-pool-18k"):
         torch.manual_seed(len(ours))
         candidate = REFERENCES[name].candidate
@@ -200,7 +202,7 @@ def test_weights_that_are_not_finite_show() -> None:
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)),
     )
     with torch.no_grad():
-        model[0].weight[2] = float("nan")  # type: ignore[index,operator]
+        model[0].weight[2] = float("nan")  # type: ignore[operator]
     for bfloat16 in (False, True):
         logits = FusedNetwork(model, bfloat16=bfloat16)(batch()[0], SEED)
         assert logits.isnan().all()
