@@ -98,7 +98,7 @@ def test_a_damaged_or_foreign_file_is_not_used(images: Images, tmp_path: Path, d
     elif damage == "empty":
         content.clear()
     elif damage == "pickle":
-        content = bytearray(pickle.dumps(Explosive(tmp_path / "exploded")))
+        content = bytearray(pickle.dumps(Explosive(tmp_path / "exploded"), protocol=2))
     else:
         checkpoint = replace(checkpoint, identity="another candidate")
     checkpoint.path.write_bytes(content)
@@ -121,7 +121,7 @@ class Explosive:
 def test_a_pickle_with_a_right_digest_is_not_executed(tmp_path: Path) -> None:
     import hashlib
 
-    content = pickle.dumps({"identity": "a", "state": Explosive(tmp_path / "exploded")})
+    content = pickle.dumps({"identity": "a", "state": Explosive(tmp_path / "exploded")}, protocol=2)
     path = tmp_path / "trial.pt"
     path.write_bytes(hashlib.sha256(content).digest() + content)
     assert Checkpoint(path=path, identity="a").load() is None

@@ -150,8 +150,12 @@ def activation_gradient(
 def dropout_mask(
     shape: tuple[int, ...], rate: float, seed: int, place: int, dtype: torch.dtype
 ) -> Tensor:
-    """Dropout's factors, 0 or 1 / (1 - rate), in the memory order of ``shape``."""
-    factors = torch.empty(shape, dtype=dtype)
+    """Dropout's factors, 0 or 1 / (1 - rate), in the memory order of ``shape``.
+
+    For activations of `dtype`, whose passes are loaded in any case; the factors of bfloat16 ones
+    are float32.
+    """
+    factors = torch.empty(shape, dtype=torch.promote_types(dtype, torch.float32))
     load(dtype).mask(
         *(factors.data_ptr(), factors.numel(), 1.0 / (1.0 - rate)),
         *_dropout(rate, seed, 2 * place),

@@ -108,7 +108,8 @@ class StageFunction(torch.autograd.Function):
             d_features, bordered, x, low, stage.padding, is_image=is_image, wanted=wanted
         )
         dbias = d_features.sum((0, 2, 3)).to(dtype) if ctx.needs_input_grad[2] else None
-        return dx, dweight.to(dtype), dbias, *d_parameters, None, None, None
+        dgamma, dbeta = d_parameters.unbind()
+        return dx, dweight.to(dtype), dbias, dgamma, dbeta, None, None, None
 
 
 def _is_image(ctx: Any, x: Tensor) -> bool:

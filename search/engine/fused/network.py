@@ -96,5 +96,5 @@ class FusedNetwork:
             shape[2:] = [1] * (x.ndim - 2)
         if x.ndim == 4:  # counted in the order of memory, as in a stage
             shape.append(shape.pop(1))
-        mask = dropout_mask(tuple(shape), step.rate, seed, step.place, self._exact)
+        mask = dropout_mask(tuple(shape), step.rate, seed, step.place, self._dtype)
         return x * (mask.movedim(-1, 1) if x.ndim == 4 else mask).to(x.dtype)

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
@@ -38,20 +37,20 @@ def _typed(function: F) -> Callable[[F], F]:
     return decorate
 
 
-def _bit_cast(source: Any, target: Any, llvm_target: ir.Type) -> Any:
+def _bit_cast(source: Any, target: Any) -> Any:
     """A compiled function from one type to another of the same size, keeping the bits."""
 
     def cast(_context: Any, _value: Any) -> Any:
-        def generate(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            return builder.bitcast(arguments[0], llvm_target)
+        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], context.get_value_type(target))
 
         return target(source), generate
 
     return intrinsic(cast)
 
 
-_float_of_bits = _bit_cast(types.uint32, types.float32, ir.FloatType())
-_bits_of_float = _bit_cast(types.float32, types.uint32, ir.IntType(32))
+_float_of_bits = _bit_cast(types.uint32, types.float32)
+_bits_of_float = _bit_cast(types.float32, types.uint32)
 
 
 def widen(element: Any) -> Any:
@@ -64,13 +63,8 @@ def narrow(number: Any, out: Any) -> Any:
     raise NotImplementedError("only inside compiled code")
 
 
-def active(element: Any) -> Any:
-    """Whether an output of ReLU is not zero: -0.0 is zero, NaN is not."""
-    raise NotImplementedError("only inside compiled code")
-
-
 def relu(number: Any) -> Any:
-    """max(number, 0), and NaN stays NaN; one vector instruction when written this way."""
+    """max(number, 0), but NaN stays NaN, and zero is never -0.0: its bits are 0 in any type."""
     raise NotImplementedError("only inside compiled code")
 
 
@@ -94,17 +88,16 @@ def _narrow(number: Any, out: Any) -> Any:
     return to_bfloat16
 
 
-@_typed(active)
-def _active(element: Any) -> Any:
-    if element == types.uint16:
-        return lambda element: np.uint16(element << np.uint16(1)) != np.uint16(0)
-    return lambda element: element != 0
-
-
 @_typed(relu)
 def _relu(number: Any) -> Any:
     zero = np.float32(0) if number == types.float32 else np.float64(0)
-    return lambda number: zero if number < zero else number
+    return lambda number: zero if number <= zero else number
+
+
+@compiled
+def active(output: Any) -> Any:
+    """Whether an element that ReLU and dropout gave is not zero; for bfloat16, by its bits."""
+    return output != 0
 
 
 @compiled

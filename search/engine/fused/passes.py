@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,11 +66,15 @@ def warm_up(dtype: torch.dtype) -> None:
 @cache
 def load(dtype: torch.dtype) -> Passes:
     """The passes for activations of bfloat16, float32 or float64."""
+    folder = cache_directory() / "compiled" / _digest()
     try:
-        with _cached_on_disk():
+        with _cached_in(folder):
             return _compile(dtype, use_cache=True)
-    except Exception:  # a folder that cannot be written or locked, a damaged file in it
-        return _compile(dtype, use_cache=False)
+    except OSError:  # the folder cannot be made, written or locked
+        pass
+    except Exception:  # whatever a damaged file makes numba raise: the next process writes anew
+        shutil.rmtree(folder, ignore_errors=True)
+    return _compile(dtype, use_cache=False)
 
 
 def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
@@ -113,8 +118,8 @@ def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
 
 
 @contextmanager
-def _cached_on_disk() -> Iterator[None]:
-    """Lets numba keep what it compiles in this cache, and one process at a time fill it.
+def _cached_in(folder: Path) -> Iterator[None]:
+    """Lets numba keep what it compiles in a folder, and one process at a time fill it.
 
     The lock is needed: numba gives the files of two signatures of one function the same name
     when two processes compile them at once.
@@ -122,8 +127,6 @@ def _cached_on_disk() -> Iterator[None]:
     import numba
 
     config: Any = numba.config
-
-    folder = cache_directory() / "compiled" / _digest()
     folder.mkdir(parents=True, exist_ok=True)
     before = config.CACHE_DIR
     with FileLock(folder / "lock", timeout=LONGEST_WAIT):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from search.engine.fused import FusedNetwork
 from search.engine.fused.calls import dropout_mask
+from search.engine.fused.passes import load
 from search.engine.fused.stages import dropout_key, threshold
 from tests.engine.fused.reference import keeps, lowbias32
 
@@ -112,6 +113,14 @@ def test_equal_seeds_give_equal_bits_and_others_do_not() -> None:
     other = active(order, 6)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_a_bfloat16_network_needs_no_passes_but_its_own() -> None:
+    """A parent warms up one type: a worker that met another would compile for seconds."""
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Dropout(0.2), nn.Dropout2d(0.2))
+    load.cache_clear()
+    FusedNetwork(model, bfloat16=True)(torch.zeros(2, 1, 28, 28), 1)
+    assert load.cache_info().misses == 1
 
 
 def test_torchs_generator_is_not_drawn_from() -> None:
