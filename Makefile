@@ -26,7 +26,7 @@ types: $(VENV)/test.stamp
 	$(VENV)/bin/mypy
 
 tests: $(VENV)/test.stamp
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist worksteal
 
 $(VENV)/run.stamp: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
