@@ -284,8 +284,9 @@ def search(study: optuna.Study, job: Job, workers: int, console: Console) -> int
                     progress.say(f"{died} workers died and were replaced; their trials are queued")
                 if time.monotonic() - tended > RELEASE_SECONDS:  # of another command on this study
                     tended = time.monotonic()
-                    with study_lock(job.storage):
-                        release_dead(study)
+                    with study_lock(job.storage, timeout=1.0) as held:
+                        if held:
+                            release_dead(study)
             if signals:
                 progress.say("stopping: every worker ends its trial; once more to stop at once")
                 pool.stop()

@@ -15,6 +15,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.engine.errors import UserError
+from search.engine.storage import open_study
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -27,7 +30,7 @@ def run(
 
 
 def load(tmp_path: Path) -> optuna.Study:
-    return optuna.load_study(study_name="cnn-search", storage=f"sqlite:///{tmp_path}/study.db")
+    return open_study(str(tmp_path / "study.db"), "cnn-search")
 
 
 def facts(study: optuna.Study) -> list[object]:
@@ -93,7 +96,7 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(
     started = time.monotonic()
     os.killpg(process.pid, how)  # as a terminal does: the workers get it too
     out, err = process.communicate(timeout=60)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20, "a few seconds on an idle machine"
     assert process.returncode == 128 + how
     assert "Traceback" not in err
     assert "the same command again" in out
@@ -117,11 +120,9 @@ def group_alive(group: int) -> bool:
 
 def trials_so_far(tmp_path: Path) -> list[optuna.trial.FrozenTrial]:
     """A study's trials, none while it is not there yet."""
-    if not (tmp_path / "study.db").exists():
-        return []
     try:
         return load(tmp_path).trials
-    except (KeyError, optuna.exceptions.StorageInternalError):
+    except UserError:
         return []
 
 

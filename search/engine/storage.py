@@ -289,17 +289,32 @@ class StudyFile:
 
 
 @contextmanager
-def study_lock(storage: str) -> Iterator[None]:
+def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
     """Hold a study alone among this machine's processes while a trial is handed out.
 
     SQLite cannot lock a row, so two workers could take the same waiting trial. The system
     releases the lock of a process that dies.
+
+    Args:
+        storage: Only SQLite files are locked.
+        timeout: Seconds to wait for another holder; -1 waits as long as it takes.
+
+    Yields:
+        Whether the study is held.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     path = sqlite_file(storage)
     if path is None:
-        yield
+        yield True
         return
-    with FileLock(f"{path}.lock"):
-        yield
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=timeout)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()

@@ -189,8 +189,9 @@ class LocalWorkers:
         if 1 in codes:
             raise WorkerError("a worker ended over the error that is printed above")
         if dead:
-            with storages.study_lock(self._job.storage):
-                release_dead(study)
+            with storages.study_lock(self._job.storage, timeout=1.0) as held:
+                if held:  # else the next look releases them
+                    release_dead(study)
         for index in dead:
             self._processes[index] = self._start(index)
         return len(dead)

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
+
+from search.engine.errors import UserError
+from search.engine.storage import open_study
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -43,13 +45,9 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 def trials(database: Path) -> list[FrozenTrial]:
     """The study's trials, none while it is not there yet."""
-    if not database.exists():
-        return []
     try:
-        return optuna.load_study(
-            study_name="cnn-search", storage=f"sqlite:///{database}"
-        ).get_trials(deepcopy=False)
-    except (KeyError, optuna.exceptions.StorageInternalError):
+        return open_study(str(database), "cnn-search").get_trials(deepcopy=False)
+    except UserError:
         return []
 
 
