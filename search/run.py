@@ -11,9 +11,7 @@ Watch it meanwhile with: optuna-dashboard sqlite:///study.db
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import time
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -34,13 +32,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objective import Objective, Settings
-    from search.engine.workers import Job
-
-STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
-    getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
-]
-RELEASE_SECONDS = 5.0  # how often to look for cut trials of other commands on this machine
-STOP_SECONDS = 20.0  # how long workers get to end their trials after Ctrl-C
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -170,6 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         continue_anyway=options.continue_anyway,
     )
     from search.engine.workers import Job
+    from search.supervision import supervise
 
     job = Job(
         storage=options.storage,
@@ -184,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     warm_up(arithmetic, device)
     workers = options.workers or default_workers(device)
-    code = search(study, job, workers, console)
+    code = supervise(study, job, workers, console)
     return finish(study, options, console, code)
 
 
@@ -240,77 +232,6 @@ def check_directory(directory: Path) -> None:
         raise UserError(
             f"reports cannot be written to {directory}", "Name a directory with --reports"
         )
-
-
-def search(study: optuna.Study, job: Job, workers: int, console: Console) -> int:
-    """Run workers until the study holds the job's trials; returns the exit code."""
-    from search.engine.claims import (
-        FAILURES_IN_A_ROW,
-        count_finished,
-        release_dead,
-        trailing_failures,
-    )
-    from search.engine.storage import StudyFile, readable_errors, study_lock
-    from search.engine.workers import LocalWorkers, WorkerError
-    from search.progress import Progress
-
-    with study_lock(job.storage):
-        released = release_dead(study)
-    if released:
-        console.print(f"{len(released)} cut trials of an earlier run are queued again")
-    trials = study.get_trials(deepcopy=False)
-    if count_finished(trials) >= job.trials:
-        console.print(
-            f"the study already holds {count_finished(trials)} finished trials, "
-            f"{job.trials} were asked for: nothing to do",
-            highlight=False,
-        )
-        return 0
-    signals: list[int] = []
-    for number in STOP_SIGNALS:
-        signal.signal(number, lambda received, _frame: signals.append(received))
-    pool = LocalWorkers(job, workers)
-    file = StudyFile(job.storage)
-    tended = time.monotonic()
-    try:
-        with Progress(console, epochs=job.epochs, workers=workers) as progress:
-            while pool.running and not signals:
-                with readable_errors(job.storage):
-                    progress.update(study.get_trials(deepcopy=False), job.trials)
-                time.sleep(0.5)
-                file.check()
-                died = pool.tend(study)
-                if died:
-                    progress.say(f"{died} workers died and were replaced; their trials are queued")
-                if time.monotonic() - tended > RELEASE_SECONDS:  # of another command on this study
-                    tended = time.monotonic()
-                    with study_lock(job.storage, timeout=1.0) as held:
-                        if held:
-                            release_dead(study)
-            if signals:
-                progress.say("stopping: every worker ends its trial; once more to stop at once")
-                pool.stop()
-                deadline = time.monotonic() + STOP_SECONDS
-                while pool.running and len(signals) < 2 and time.monotonic() < deadline:
-                    time.sleep(0.1)
-            progress.update(study.get_trials(deepcopy=False), job.trials)
-    except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    finally:
-        pool.kill()
-        pool.join(5.0)
-    with study_lock(job.storage):
-        release_dead(study)
-    if signals:
-        return 128 + signals[0]
-    failures = trailing_failures(study.get_trials(deepcopy=False), job.started)
-    if len(failures) >= FAILURES_IN_A_ROW:
-        reason = failures[0].user_attrs.get("reason", "unknown")
-        print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
-        print(failures[0].user_attrs.get("traceback", ""), file=sys.stderr)
-        return 1
-    return 0
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -242,3 +243,21 @@ def test_a_tiny_search_on_the_whole_of_mnist(tmp_path: Path) -> None:
     assert settings["dataset"]["train_images"] == 50_000
     assert settings["dataset"]["validation_images"] == 10_000
     assert "cnn-search" in (tmp_path / "reports/leaderboard.md").read_text()
+
+
+def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: bool(psutil.Process(process.pid).children()), process)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert err == ""
+    running = [t for t in trials_so_far(tmp_path) if t.state == TrialState.RUNNING]
+    assert running == []

@@ -84,7 +84,7 @@ def work(job: Job, index: int, parent: int) -> None:
     def should_stop() -> bool:
         return stop or os.getppid() != parent
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which tells us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us
     signal.signal(signal.SIGTERM, ask_to_stop)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = load_study(job)
@@ -161,7 +161,13 @@ class LocalWorkers:
 
     def _start(self, index: int) -> BaseProcess:
         process = self._context.Process(target=_main, args=(self._job, index, os.getpid()))
-        process.start()
+        # Ctrl-C reaches a terminal's whole process group: what a new process ignores when it
+        # starts it goes on ignoring, also while it still imports.
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            process.start()
+        finally:
+            signal.signal(signal.SIGINT, handler)
         return process
 
     @property

@@ -1,0 +1,99 @@
+"""Watches over a search's workers: shows them, replaces dead ones, passes signals on."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from search.engine.claims import (
+    FAILURES_IN_A_ROW,
+    count_finished,
+    release_dead,
+    trailing_failures,
+)
+from search.engine.storage import StudyFile, readable_errors, study_lock
+from search.engine.workers import LocalWorkers, WorkerError
+from search.progress import Progress
+
+if TYPE_CHECKING:
+    import optuna
+    from rich.console import Console
+
+    from search.engine.workers import Job
+
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
+    getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
+]
+RELEASE_SECONDS = 5.0  # how often to look for cut trials of other commands on this machine
+STOP_SECONDS = 20.0  # how long workers get to end their trials after Ctrl-C
+
+
+def supervise(study: optuna.Study, job: Job, workers: int, console: Console) -> int:
+    """Run workers until the study holds the job's trials.
+
+    Returns:
+        The exit code: 0, 1 after failures in a row, 128 + N when stopped by signal N.
+
+    Raises:
+        UserError: If the study can no longer be read or written.
+    """
+    with study_lock(job.storage):
+        released = release_dead(study)
+    if released:
+        console.print(f"{len(released)} cut trials of an earlier run are queued again")
+    trials = study.get_trials(deepcopy=False)
+    if count_finished(trials) >= job.trials:
+        console.print(
+            f"the study already holds {count_finished(trials)} finished trials, "
+            f"{job.trials} were asked for: nothing to do",
+            highlight=False,
+        )
+        return 0
+    signals: list[int] = []
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda received, _frame: signals.append(received))
+    pool = LocalWorkers(job, workers)
+    file = StudyFile(job.storage)
+    tended = time.monotonic()
+    try:
+        with Progress(console, epochs=job.epochs, workers=workers) as progress:
+            while pool.running and not signals:
+                with readable_errors(job.storage):
+                    trials = study.get_trials(deepcopy=False)
+                progress.update(trials, job.trials)
+                time.sleep(0.5)
+                file.check()
+                died = pool.tend(study)
+                if died:
+                    progress.say(f"{died} workers died and were replaced; their trials are queued")
+                if time.monotonic() - tended > RELEASE_SECONDS:  # of another command on this study
+                    tended = time.monotonic()
+                    with study_lock(job.storage, timeout=1.0) as held:
+                        if held:
+                            release_dead(study)
+            if signals:
+                progress.say("stopping: every worker ends its trial; once more to stop at once")
+                pool.stop()
+                deadline = time.monotonic() + STOP_SECONDS
+                while pool.running and len(signals) < 2 and time.monotonic() < deadline:
+                    time.sleep(0.1)
+            progress.update(study.get_trials(deepcopy=False), job.trials)
+    except WorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    finally:
+        pool.kill()
+        pool.join(5.0)
+    with study_lock(job.storage):
+        release_dead(study)
+    if signals:
+        return 128 + signals[0]
+    failures = trailing_failures(study.get_trials(deepcopy=False), job.started)
+    if len(failures) >= FAILURES_IN_A_ROW:
+        reason = failures[0].user_attrs.get("reason", "unknown")
+        print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
+        print(failures[0].user_attrs.get("traceback", ""), file=sys.stderr)
+        return 1
+    return 0
