@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 import warnings
@@ -71,27 +72,32 @@ def check_storage(storage: str) -> None:
         if not _writable_directory(path.parent):
             raise UserError(f"the directory {path.parent} is not writable", hint)
         return
-    try:
-        with path.open("rb+") as file:
-            head = file.read(16)
-    except OSError as error:
-        problem = error.strerror or str(error)
-        raise UserError(f"the study {path} cannot be opened for writing: {problem}", hint) from None
-    if head and head != b"SQLite format 3\0":
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise UserError(f"the study {path} cannot be opened for reading and writing", hint)
+    if path.stat().st_size == 0:
+        return
+    tables = _tables(path)
+    if tables is None:
         raise UserError(f"{path} is not an SQLite database", hint)
-    if head and not _is_empty_or_optunas(path):
+    if tables and "studies" not in tables:  # Optuna would add its own
         raise UserError(f"{path} is a database of another program", hint)
 
 
-def _is_empty_or_optunas(path: Path) -> bool:
-    """Whether a database has no tables, or Optuna's; Optuna would add its own to any other."""
+def _tables(path: Path) -> set[str] | None:
+    """The names of a database's tables, or None of a file that is none.
+
+    Asked through SQLite: were the file opened and closed beside it, the system would drop the
+    locks of this process's other connections to it, and another process could damage the file
+    (sqlite.org/howtocorrupt.html, section 2.2).
+    """
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            names = {name for (name,) in rows}
-    except sqlite3.DatabaseError:
-        return True  # damaged: opening it says how
-    return not names or "studies" in names
+            return {name for (name,) in rows}
+    except sqlite3.OperationalError:
+        return {"studies"}  # locked or full, say: opening it tells
+    except sqlite3.DatabaseError as error:
+        return None if "not a database" in str(error) else {"studies"}
 
 
 def _writable_directory(directory: Path) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import subprocess
+import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -150,3 +153,17 @@ def test_several_processes_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     for opener in openers:
         opener.join(60)
     assert failures.empty(), failures.get()
+
+
+def test_looking_at_a_study_keeps_this_processs_locks(tmp_path: Path) -> None:
+    """A file that is opened and closed beside SQLite would lose them, and could be damaged."""
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE studies (name TEXT)")
+        connection.execute("BEGIN IMMEDIATE")
+        storage.check_storage(str(path))
+        other = (
+            f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+        )
+        done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
+        assert "database is locked" in done.stderr

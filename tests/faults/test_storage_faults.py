@@ -133,4 +133,4 @@ def test_a_read_only_study_is_one_line(command: list[str], tmp_path: Path) -> No
         timeout=60,
     )
     assert done.returncode == 2
-    assert "opened for writing" in one_line(done.stderr)
+    assert "cannot be opened" in one_line(done.stderr)
