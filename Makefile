@@ -5,7 +5,7 @@ STORAGE ?= study.db
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: search dashboard report test lint types tests clean
+.PHONY: search dashboard report test lint types tests faults clean
 
 search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)
 	$(RUN) search/run.py --trials $(TRIALS) --storage $(STORAGE)
@@ -26,7 +26,10 @@ types: $(VENV)/test.stamp
 	$(VENV)/bin/mypy
 
 tests: $(VENV)/test.stamp
-	$(VENV)/bin/pytest -n 2 --dist worksteal
+	$(VENV)/bin/pytest -n 2 --dist worksteal --ignore tests/faults
+
+faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real
+	$(VENV)/bin/pytest tests/faults
 
 $(VENV)/run.stamp: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
