@@ -151,7 +151,7 @@ class Objective:
     def _device_name(self) -> str:
         import torch
 
-        from search.engine.training import uses_fused
+        from search.engine.network import uses_fused
 
         device = torch.device(self.settings.device)
         arithmetic = self.settings.arithmetic

@@ -82,7 +82,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="of convolutions; auto: bfloat16 where the hardware computes in it",
+        help="of training; auto: bfloat16 where the hardware computes in it",
     )
     add(
         "--compile",
@@ -205,10 +205,10 @@ def warm_up(arithmetic: Arithmetic, device: str) -> None:
     import torch
 
     from search.engine import fused
-    from search.engine.training import uses_fused
+    from search.engine.network import uses_fused
 
     if uses_fused(arithmetic, torch.device(device)):
-        fused.warm_up(torch.bfloat16 if arithmetic.bfloat16 else torch.float32)
+        fused.warm_up(bfloat16=arithmetic.bfloat16)
 
 
 def _make_objective(settings: Settings, worker: int) -> Objective:

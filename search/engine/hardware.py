@@ -58,7 +58,7 @@ def default_workers(device: str) -> int:
 
 
 def use_bfloat16(precision: str, device: str) -> bool:
-    """Whether to run convolutions in bfloat16; ``auto`` does where the hardware computes in it."""
+    """Whether to train in bfloat16; ``auto`` does where the hardware computes in it."""
     if precision != "auto":
         return precision == "bfloat16"
     import torch

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.profiler import record_function
 
-from search.engine import fused
 from search.engine.arithmetic import FLOAT32, Arithmetic
 from search.engine.augment import distort
 from search.engine.checkpoint import Checkpoint
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.flat import FlatNetwork
 from search.engine.images import Images
+from search.engine.network import Network, make_network
 from search.engine.recipe import Recipe
 from search.engine.seeds import mix_seed
 
-VALIDATION_BATCH = 500  # images; the activations of larger ones fall out of a CPU core's cache
+VALIDATION_BATCH = 400  # images; the activations of larger ones fall out of a CPU core's cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def fit(
         started = time.perf_counter()
         training_loss = trainer.epoch(number, seed, should_stop)
         with trainer.averaged_weights(), record_function("validation"):
-            accuracy, loss = evaluate(model, validation, bfloat16=arithmetic.bfloat16)
+            accuracy, loss = evaluate(trainer.network, validation)
         curve.append(
             Epoch(
                 number=number,
@@ -115,24 +115,19 @@ def fit(
     return Fit(model=model, epochs=curve)
 
 
-def evaluate(model: nn.Module, images: Images, *, bfloat16: bool) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross entropy of a network on all images, without dropout."""
-    model.eval()
+def evaluate(network: Network, images: Images) -> tuple[float, float]:
+    """Accuracy in [0, 1] and mean cross entropy on all images, in float32 and without dropout."""
     device = images.pixels.device
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device)
-    with torch.no_grad(), _autocast(device, bfloat16):
+    with torch.no_grad():
         for start in range(0, len(images), VALIDATION_BATCH):
             labels = images.labels[start : start + VALIDATION_BATCH]
             pixels = images.pixels[start : start + VALIDATION_BATCH].unsqueeze(1)
-            logits = model(images.normalised(pixels)).float()
+            logits = network(images.normalised(pixels), training=False)
             right += (logits.argmax(dim=1) == labels).sum()
             loss += functional.cross_entropy(logits, labels, reduction="sum")
     return right.item() / len(images), loss.item() / len(images)
-
-
-def _autocast(device: torch.device, enabled: bool) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, dtype=torch.bfloat16) if enabled else nullcontext()
 
 
 class Trainer:
@@ -151,7 +146,6 @@ class Trainer:
         epochs: int,
         arithmetic: Arithmetic,
     ) -> None:
-        self._model = model
         self._recipe = recipe
         self._training = training
         self._device = training.pixels.device
@@ -161,7 +155,7 @@ class Trainer:
         self._flat = FlatNetwork(model)
         self._optimizer = make_optimizer(recipe, self._flat.parameters)
         self._averages = self._flat.copy() if recipe.average_decay else []
-        self._forward = _forward(model, arithmetic, self._device)
+        self.network = make_network(model, arithmetic, self._device)
 
     def epoch(self, number: int, seed: int, should_stop: Callable[[], bool]) -> float:
         """One pass over the training images; returns the mean loss of its steps."""
@@ -169,7 +163,6 @@ class Trainer:
         generator = torch.Generator(self._device).manual_seed(mix_seed(seed, number, "order"))
         order = torch.randperm(len(self._training), generator=generator, device=self._device)
         total = torch.zeros((), device=self._device)
-        self._model.train()
         for i in range(self._steps):
             if should_stop():
                 raise InterruptedTraining
@@ -206,9 +199,9 @@ class Trainer:
                 pixels = distort(pixels, recipe.augmentation, generator)
             images = data.normalised(pixels)
         with record_function("forward"):
-            logits = self._forward(images, mask_seed)
+            logits = self.network(images, mask_seed)
             return functional.cross_entropy(
-                logits.float(), data.labels[chosen], label_smoothing=recipe.label_smoothing
+                logits, data.labels[chosen], label_smoothing=recipe.label_smoothing
             )
 
     def state(self) -> dict[str, Any]:
@@ -247,29 +240,6 @@ class Trainer:
         """Put the averages into the network for good, if the recipe averages."""
         if self._averages:
             self._flat.load(self._averages)
-
-
-def _forward(
-    model: nn.Module, arithmetic: Arithmetic, device: torch.device
-) -> Callable[[Tensor, int], Tensor]:
-    """The network's training pass, from images and a seed for dropout masks to logits."""
-    if uses_fused(arithmetic, device) and isinstance(model, nn.Sequential):
-        return fused.FusedNetwork(model, bfloat16=arithmetic.bfloat16)
-    called = torch.compile(model) if arithmetic.compile else model
-
-    def plain(images: Tensor, _mask_seed: int) -> Tensor:
-        with _autocast(device, arithmetic.bfloat16):
-            logits: Tensor = called(images.to(memory_format=torch.channels_last))
-        return logits
-
-    return plain
-
-
-def uses_fused(arithmetic: Arithmetic, device: torch.device) -> bool:
-    """Whether training on a device runs through compiled passes."""
-    return (
-        arithmetic.fused and not arithmetic.compile and device.type == "cpu" and fused.available()
-    )
 
 
 def make_optimizer(recipe: Recipe, parameters: nn.Parameter) -> torch.optim.Optimizer:

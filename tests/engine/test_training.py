@@ -17,6 +17,7 @@ from search.engine.arithmetic import FLOAT32, Arithmetic
 from search.engine.augment import _basis
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.images import Images, on_device
+from search.engine.network import make_network
 from search.engine.recipe import Augmentation, Recipe
 from search.engine.seeds import mix_seed
 from search.engine.training import Epoch, Fit
@@ -104,7 +105,8 @@ def test_the_network_that_is_returned_has_the_last_epochs_accuracy(
     train: Images, held_out: Images
 ) -> None:
     fit = run(train, held_out, epochs=3)
-    accuracy, loss = training.evaluate(fit.model, held_out, bfloat16=False)
+    network = make_network(fit.model, FLOAT32, torch.device("cpu"))
+    accuracy, loss = training.evaluate(network, held_out)
     assert (accuracy, loss) == (fit.epochs[-1].accuracy, fit.epochs[-1].loss)
 
 

@@ -1,7 +1,7 @@
-"""Faster training of small networks on a CPU: BatchNorm, ReLU, dropout and pooling in one go.
+"""Faster small networks on a CPU: convolutions and what is between them by compiled passes.
 
-``available()`` says whether this machine has what it takes, ``warm_up(dtype)`` compiles, and
-``FusedNetwork(model)`` computes the training-mode forward pass of a plain network.
+``available()`` says whether this machine has what it takes, ``warm_up()`` compiles, and
+``FusedNetwork(model)`` computes what a plain network computes.
 """
 
 from search.engine.fused.network import FusedNetwork

@@ -1,92 +1,263 @@
-"""Convolution forward and backward, each the way that torch's CPU library does it fastest."""
+"""Compiled convolution of stride 1, and the gradient of its weights.
+
+Nothing is copied into columns first: a table says where each of the R = channels * kernel^2
+inputs of an output lies relative to it, and the tiles of ``vectors`` sum over that table
+("indirect convolution", Dukhan 2019, arXiv:1907.02129). Borders of zeros lie around the maps in
+memory, so no place is special.
+
+The gradient of the input is a convolution too: of the gradient inside a border of
+kernel - 1 - padding zeros, with turned weights.
+
+Addresses and strides of maps are bytes; strides of weights count numbers.
+"""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import Any
 
-_backward = torch.ops.aten.convolution_backward
+import numpy as np
+
+from search.engine.fused.numeric import carray, compiled, load_at, size_of, store_at
+from search.engine.fused.registers import GROUP, VECTOR
+from search.engine.fused.taps import in_table_order, make_table, make_taps, part_of
+from search.engine.fused.vectors import (
+    BLOCK,
+    INPUTS,
+    OUTPUTS,
+    backward,
+    forward_group,
+    forward_vector,
+)
+
+# Bytes that the rows of both maps may have while all sums over them are made: half of what a
+# core's second-level cache has (1 MiB on AMD's Zen 4 and 5, 1 to 2 MiB on Intel's servers).
+STRETCH = 512 * 1024
+
+
+@compiled
+def _gather(element: Any, address: Any, table: Any, some: Any) -> Any:
+    """A few neighbouring elements at each place of a table, filled up to a vector with zeros."""
+    found = np.zeros((len(table), VECTOR), np.uint8)
+    for r in range(len(table)):
+        for i in range(some):
+            at = i * size_of(element)
+            value = load_at(element, address + table[r] + at)
+            store_at(found.ctypes.data + r * VECTOR + at, value)
+    return found
+
+
+@compiled
+def _lines(count: Any) -> Any:
+    """The table of what ``_gather`` found."""
+    return np.arange(count) * VECTOR
+
+
+@compiled
+def _outputs(
+    element: Any,
+    x: Any,
+    table: Any,
+    count: Any,
+    taps: Any,
+    start: Any,
+    y: Any,
+    y_channel: Any,
+    whole: Any,
+) -> None:
+    """One tile of all outputs."""
+    outputs = len(start)
+    blocks = (outputs + BLOCK - 1) // BLOCK
+    places, begin, weights = table.ctypes.data, start.ctypes.data, taps.ctypes.data
+    for block in range(blocks):
+        first, many = part_of(block, blocks, outputs)
+        own = weights + first * count * taps.itemsize
+        sums = begin + first * start.itemsize
+        target = y + first * y_channel
+        if whole:
+            forward_group(element, x, places, count, own, sums, target, y_channel, many)
+        else:
+            forward_vector(element, x, places, count, own, sums, target, y_channel, many)
 
 
 def convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, *, is_image: bool
-) -> tuple[Tensor, Tensor | None]:
-    """A stride-1 convolution; the output is channels-last.
+    element: Any,
+    x: Any,
+    x_channel: Any,
+    x_row: Any,
+    y: Any,
+    y_channel: Any,
+    y_row: Any,
+    channels: Any,
+    outputs: Any,
+    kernel: Any,
+    rows: Any,
+    columns: Any,
+    images: Any,
+    weights_pointer: Any,
+    of_output: Any,
+    of_channel: Any,
+    of_row: Any,
+    of_column: Any,
+    turned: Any,
+    start_pointer: Any,
+) -> None:
+    """Write y = start + x * weights; `turned`: with the kernel upside down.
 
-    Args:
-        x: ``[N, C, H, W]``, of the weight's type.
-        weight: ``[O, C, K, K]``, channels-last.
-        bias: ``[O]``.
-        padding: On all sides.
-        is_image: One channel, and no gradient is wanted. The convolution is then a product of
-            the K * K shifted images with the weights, which the library's own is far behind.
-
-    Returns:
-        The output, and for images the shifted images ``[K * K, N * H' * W']`` for ``gradients``.
+    x is at the input under the first output's first weight, y at the first output. ``start`` is
+    [outputs]; ``element`` only tells the type.
     """
-    if not is_image:
-        y = functional.conv2d(x, weight, bias, padding=padding)
-        return y.contiguous(memory_format=torch.channels_last), None
-    outputs, _, kernel, _ = weight.shape
-    if padding:
-        x = functional.pad(x, (padding,) * 4)
-    count, _, height, width = x.shape
-    height, width = height - kernel + 1, width - kernel + 1
-    shifted = _shifted(x.reshape(count, *x.shape[2:]), kernel).view(kernel * kernel, -1)
-    filters = weight.reshape(outputs, -1).t()
-    y = shifted.t() @ filters if bias is None else torch.addmm(bias, shifted.t(), filters)
-    return y.view(count, height, width, outputs).permute(0, 3, 1, 2), shifted
+    start = carray(start_pointer, outputs)
+    weights = carray(weights_pointer, outputs * channels * kernel * kernel)
+    strides = (of_output, of_channel, of_row, of_column)
+    filters = in_table_order(weights, outputs, channels, kernel, strides, turned)
+    taps = make_taps(filters, element)
+    count = len(taps) // outputs
+    width = images * size_of(element)
+    length = columns * width
+    table = make_table(channels, kernel, x_channel, x_row, width)
+    tile = GROUP * VECTOR * size_of(element) // start.itemsize
+    rest = np.empty((outputs, VECTOR), np.uint8)
+    for line in range(rows):
+        source, target = x + line * x_row, y + line * y_row
+        done = 0
+        while done + VECTOR <= length:
+            here, step = done, tile if done + tile <= length else VECTOR
+            if width % tile == 0:  # the same images over all columns first: they fit the cache
+                number = done // tile
+                here = number % columns * width + number // columns * tile
+            _outputs(
+                element,
+                source + here,
+                table,
+                count,
+                taps,
+                start,
+                target + here,
+                y_channel,
+                step == tile,
+            )
+            done += step
+        if done < length:
+            some = (length - done) // size_of(element)
+            found = _gather(element, source + done, table, some)
+            _outputs(
+                element,
+                found.ctypes.data,
+                _lines(len(table)),
+                count,
+                taps,
+                start,
+                rest.ctypes.data,
+                VECTOR,
+                False,
+            )
+            for k in range(outputs):
+                for i in range(some):
+                    at = i * size_of(element)
+                    value = load_at(element, rest.ctypes.data + k * VECTOR + at)
+                    store_at(target + done + k * y_channel + at, value)
 
 
-def _shifted(images: Tensor, kernel: int) -> Tensor:
-    """``[K * K, N, H', W']``; copies of whole rows cost much less than ``unfold``."""
-    count, height, width = images.shape
-    height, width = height - kernel + 1, width - kernel + 1
-    out = images.new_empty(kernel * kernel, count, height, width)
-    for i in range(kernel * kernel):
-        down, right = divmod(i, kernel)
-        out[i] = images[:, down : down + height, right : right + width]
-    return out
+@compiled
+def _add_products(
+    element: Any,
+    x: Any,
+    table: Any,
+    x_row: Any,
+    dz: Any,
+    dz_channel: Any,
+    dz_row: Any,
+    rows: Any,
+    vectors: Any,
+    sums: Any,
+) -> None:
+    """All sums over some rows."""
+    outputs, count = sums.shape
+    k_blocks = (outputs + OUTPUTS - 1) // OUTPUTS
+    j_blocks = (count + INPUTS - 1) // INPUTS
+    stride = count * sums.itemsize
+    for j_block in range(j_blocks):
+        j, some_inputs = part_of(j_block, j_blocks, count)
+        for k_block in range(k_blocks):
+            k, some_outputs = part_of(k_block, k_blocks, outputs)
+            backward(
+                element,
+                x,
+                table.ctypes.data + 8 * j,
+                x_row,
+                dz + k * dz_channel,
+                dz_channel,
+                dz_row,
+                rows,
+                vectors,
+                sums.ctypes.data + k * stride + j * sums.itemsize,
+                stride,
+                some_outputs,
+                some_inputs,
+            )
 
 
-def border_of(kernel: int, padding: int, *, wanted: bool) -> int:
-    """The zeros that ``gradients`` wants around dy; 0 where it has no use for them."""
-    return max(kernel - 1 - padding, 0) if wanted else 0
+def weight_gradient(
+    element: Any,
+    x: Any,
+    x_channel: Any,
+    x_row: Any,
+    dz: Any,
+    dz_channel: Any,
+    dz_row: Any,
+    channels: Any,
+    outputs: Any,
+    kernel: Any,
+    rows: Any,
+    columns: Any,
+    images: Any,
+    gradient_pointer: Any,
+    of_output: Any,
+    of_channel: Any,
+    of_row: Any,
+    of_column: Any,
+) -> None:
+    """Write the gradient of the weights from x and the gradient of y; x as in ``convolve``."""
+    count = channels * kernel * kernel
+    gradient = carray(gradient_pointer, outputs * count)
+    table = make_table(channels, kernel, x_channel, x_row, images * size_of(element))
+    sums = np.zeros((outputs, count), gradient.dtype)
+    length = columns * images * size_of(element)
+    vectors = length // VECTOR
+    done = vectors * VECTOR
+    some = (length - done) // size_of(element)
+    stretch = max(2, STRETCH // ((channels + outputs) * length))
+    for row in range(0, rows, stretch):
+        source, above = x + row * x_row, dz + row * dz_row
+        many = min(stretch, rows - row)
+        _add_products(element, source, table, x_row, above, dz_channel, dz_row, many, vectors, sums)
+    if some > 0:
+        channel_places = np.arange(outputs) * dz_channel
+        for row in range(rows):
+            inputs = _gather(element, x + row * x_row + done, table, some)
+            gradients = _gather(element, dz + row * dz_row + done, channel_places, some)
+            _add_products(
+                element,
+                inputs.ctypes.data,
+                _lines(count),
+                0,
+                gradients.ctypes.data,
+                VECTOR,
+                0,
+                1,
+                1,
+                sums,
+            )
+    for output in range(outputs):
+        for channel in range(channels):
+            for i in range(kernel):
+                for j in range(kernel):
+                    place = output * of_output + channel * of_channel + i * of_row + j * of_column
+                    gradient[place] = sums[output, (channel * kernel + i) * kernel + j]
 
 
-def gradients(
-    dy: Tensor,
-    bordered: Tensor | None,
-    x: Tensor,
-    weight: Tensor,
-    padding: int,
-    *,
-    is_image: bool,
-    wanted: bool,
-) -> tuple[Tensor | None, Tensor]:
-    """Gradients of x (where it is wanted) and of the weight.
-
-    Args:
-        dy: ``[N, O, H', W']``, channels-last.
-        bordered: dy inside a border of zeros of the width that ``border_of`` gives. The gradient
-            is then a convolution without padding, which the library does up to twice as fast as
-            its own backward convolution.
-        x: What went into ``convolve``, or for images the shifted images that came out of it.
-        weight: As in ``convolve``.
-        padding: As in ``convolve``.
-        is_image: As in ``convolve``.
-        wanted: Whether dx is.
-    """
-    if is_image:
-        outputs = weight.shape[0]
-        product = x @ dy.permute(0, 2, 3, 1).reshape(-1, outputs)
-        return None, product.t().reshape(weight.shape)
-    dx = None
-    if wanted and bordered is not None:
-        turned = weight.flip(2, 3).transpose(0, 1).contiguous(memory_format=torch.channels_last)
-        dx = functional.conv2d(bordered, turned)
-    mask = [wanted and dx is None, True, False]
-    settings = ([1, 1], [padding] * 2, [1, 1], False, [0, 0], 1)
-    rest, dweight, _ = _backward(dy, x, weight, None, *settings, mask)
-    return rest if dx is None else dx, dweight
+# As in ``normalise``.
+SIGNATURES = {
+    convolve: "E NNN NNN NNNNNN SNNNNN S",
+    weight_gradient: "E NNN NNN NNNNNN SNNNN",
+}

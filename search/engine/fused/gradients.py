@@ -1,7 +1,6 @@
-"""Compiled backward passes of BatchNorm, ReLU and dropout, over lines as in ``normalise``.
+"""Compiled backward passes of BatchNorm, ReLU and dropout; memory as in ``normalise``.
 
-From dy, with M values in each channel (Ioffe and
-Szegedy 2015, section 3)::
+From dy, with M values in each channel (Ioffe and Szegedy 2015, section 3)::
 
     g      = dy where y is not zero, else 0      ReLU and dropout in one, without a stored mask
     dbeta  = scale * sum(g)
@@ -14,30 +13,31 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from search.engine.fused.numeric import active, carray, compiled, narrow, widen
-from search.engine.fused.runs import copy_inside
+from search.engine.fused.normalise import bordered_map, inner_row
+from search.engine.fused.numeric import carray, compiled, compiled_sum, narrow, widen
 
 
-@compiled
-def _add_products(dy: Any, y: Any, x: Any, mean: Any, sums: Any, products: Any) -> None:
-    zero = sums.dtype.type(0)
-    for j in range(len(sums)):
-        gradient = widen(dy[j])
-        gated = gradient if active(y[j]) else zero
-        sums[j] += gated
-        products[j] += gated * (widen(x[j]) - mean[j])
+@compiled_sum
+def _sums(dy: Any, y: Any, x: Any, mean: Any) -> Any:
+    zero = mean * 0
+    total, products = zero, zero
+    for j in range(len(dy)):
+        gradient = widen(dy[j])  # read in any case: a loop with a branch is no vector code
+        gated = gradient if y[j] != 0 else zero
+        total += gated
+        products += gated * (widen(x[j]) - mean)
+    return total, products
 
 
 def gradient_sums(
     dy_pointer: Any,
     y_pointer: Any,
+    border_rows: Any,
+    border_run: Any,
     x_pointer: Any,
-    lines: Any,
-    length: Any,
-    x_length: Any,
     channels: Any,
+    height: Any,
+    run: Any,
     count: Any,
     scale: Any,
     gamma_pointer: Any,
@@ -49,97 +49,112 @@ def gradient_sums(
     curve_pointer: Any,
     shift_pointer: Any,
 ) -> None:
-    """Sum up to dgamma and dbeta, both [channels], and the coefficients of dx, [x_length] each.
+    """Sum up to dgamma and dbeta, and the coefficients of dx; all [channels].
 
-    dy, y and x are [lines, length]. Where y was pooled, x holds the values that won and is
-    shorter than the map that was normalised, of `x_length` a line and `count` in each channel:
-    the gradient of all others is zero here.
+    dy, y (inside its border) and x are [channels, height, run]. Where y was pooled, x holds the
+    values that won; the map that was normalised has `count` values in each channel, and the
+    gradient of all others is zero here.
     """
-    dy = carray(dy_pointer, lines * length)
-    y = carray(y_pointer, lines * length)
-    x = carray(x_pointer, lines * length)
+    dy = carray(dy_pointer, (channels, height, run))
+    y = bordered_map(y_pointer, channels, height, run, border_rows, border_run)
+    x = carray(x_pointer, (channels, height, run))
     gamma = carray(gamma_pointer, channels)
     mean = carray(mean_pointer, channels)
     inverse = carray(inverse_pointer, channels)
     dgamma = carray(dgamma_pointer, channels)
     dbeta = carray(dbeta_pointer, channels)
-    slope = carray(slope_pointer, x_length)
-    curve = carray(curve_pointer, x_length)
-    shift = carray(shift_pointer, x_length)
-    sums = np.zeros(length, mean.dtype)
-    products = np.zeros(length, mean.dtype)
-    means = np.empty(length, mean.dtype)
-    for j in range(length):
-        means[j] = mean[j % channels]
-    for line in range(lines):
-        start, end = line * length, (line + 1) * length
-        _add_products(dy[start:end], y[start:end], x[start:end], means, sums, products)
+    slope = carray(slope_pointer, channels)
+    curve = carray(curve_pointer, channels)
+    shift = carray(shift_pointer, channels)
     for channel in range(channels):
         total, total_product = 0.0, 0.0
-        for j in range(channel, length, channels):
-            total += sums[j]
-            total_product += products[j]
-        root = np.float64(inverse[channel])
-        factor = gamma[channel] * root
+        for row in range(height):
+            out = inner_row(y, channel, row, border_rows, border_run)
+            some, products = _sums(dy[channel, row], out, x[channel, row], mean[channel])
+            total += some
+            total_product += products
+        factor = gamma[channel] * inverse[channel]
         of_beta = total * scale
-        of_gamma = total_product * scale * root
+        of_gamma = total_product * scale * inverse[channel]
+        bend = -factor * inverse[channel] * of_gamma / count
         dbeta[channel] = of_beta
         dgamma[channel] = of_gamma
-        bend = -factor * root * of_gamma / count
-        for j in range(channel, x_length, channels):
-            slope[j] = factor * scale
-            curve[j] = bend
-            shift[j] = -factor * of_beta / count - bend * mean[channel]
+        slope[channel] = factor * scale
+        curve[channel] = bend
+        shift[channel] = -factor * of_beta / count - bend * mean[channel]
 
 
 @compiled
-def _gradient_line(dy: Any, y: Any, x: Any, slope: Any, curve: Any, shift: Any, dx: Any) -> None:
-    zero = slope.dtype.type(0)
+def _gradient_run(dy: Any, y: Any, x: Any, slope: Any, curve: Any, shift: Any, dx: Any) -> None:
+    zero = slope * 0
     for j in range(len(dx)):
-        gradient = widen(dy[j])
-        gated = gradient if active(y[j]) else zero
-        dx[j] = narrow(gated * slope[j] + (widen(x[j]) * curve[j] + shift[j]), dx)
+        gradient = widen(dy[j])  # read in any case: a loop with a branch is no vector code
+        gated = gradient if y[j] != 0 else zero
+        dx[j] = narrow(gated * slope + (widen(x[j]) * curve + shift), dx)
 
 
 def gradient(
     dy_pointer: Any,
     y_pointer: Any,
+    y_border_rows: Any,
+    y_border_run: Any,
     x_pointer: Any,
-    images: Any,
-    height: Any,
-    width: Any,
     channels: Any,
+    height: Any,
+    run: Any,
     slope_pointer: Any,
     curve_pointer: Any,
     shift_pointer: Any,
     dx_pointer: Any,
-    bordered_pointer: Any,
-    border: Any,
+    dx_border_rows: Any,
+    dx_border_run: Any,
 ) -> None:
-    """Write dx of an unpooled stage, and if border > 0 a copy of it inside a border of zeros."""
-    length = width * channels
-    total = images * height * length
-    dy = carray(dy_pointer, total)
-    y = carray(y_pointer, total)
-    x = carray(x_pointer, total)
-    slope = carray(slope_pointer, length)
-    curve = carray(curve_pointer, length)
-    shift = carray(shift_pointer, length)
-    dx = carray(dx_pointer, total)
-    bordered = carray(
-        bordered_pointer, images * (height + 2 * border) * (width + 2 * border) * channels
-    )
-    for line in range(images * height):
-        start, end = line * length, (line + 1) * length
-        _gradient_line(
-            dy[start:end], y[start:end], x[start:end], slope, curve, shift, dx[start:end]
-        )
-        if border > 0:
-            copy_inside(dx[start:end], bordered, line, height, width, channels, border)
+    """Write dx, inside its border, of a stage that does not pool."""
+    dy = carray(dy_pointer, (channels, height, run))
+    y = bordered_map(y_pointer, channels, height, run, y_border_rows, y_border_run)
+    x = carray(x_pointer, (channels, height, run))
+    dx = bordered_map(dx_pointer, channels, height, run, dx_border_rows, dx_border_run)
+    slope = carray(slope_pointer, channels)
+    curve = carray(curve_pointer, channels)
+    shift = carray(shift_pointer, channels)
+    for channel in range(channels):
+        a, b, c = slope[channel], curve[channel], shift[channel]
+        for row in range(height):
+            out = inner_row(y, channel, row, y_border_rows, y_border_run)
+            target = inner_row(dx, channel, row, dx_border_rows, dx_border_run)
+            _gradient_run(dy[channel, row], out, x[channel, row], a, b, c, target)
+
+
+@compiled_sum
+def _sum(values: Any) -> Any:
+    total = widen(values[0]) * 0
+    for j in range(len(values)):
+        total += widen(values[j])
+    return total
+
+
+def channel_sums(
+    x_pointer: Any,
+    border_rows: Any,
+    border_run: Any,
+    channels: Any,
+    height: Any,
+    run: Any,
+    sums_pointer: Any,
+) -> None:
+    """Write the sum of each channel: the gradient of a bias."""
+    x = bordered_map(x_pointer, channels, height, run, border_rows, border_run)
+    sums = carray(sums_pointer, channels)
+    for channel in range(channels):
+        total = 0.0
+        for row in range(height):
+            total += _sum(inner_row(x, channel, row, border_rows, border_run))
+        sums[channel] = total
 
 
 # As in ``normalise``.
 SIGNATURES = {
-    gradient_sums: "PPP NNNNN D SSS SS SSS",
-    gradient: "PPP NNNN SSS PPN",
+    gradient_sums: "PPNNP NNN N D SSS SS SSS",
+    gradient: "PPNNP NNN SSS PNN",
+    channel_sums: "PNN NNN S",
 }

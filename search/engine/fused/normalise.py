@@ -1,9 +1,8 @@
-"""Compiled passes for BatchNorm, ReLU and dropout over channels-last memory.
+"""Compiled passes for BatchNorm, ReLU and dropout.
 
-A feature map of N images lies in memory as N x height x width x channels. All passes go over
-it in lines of ``length`` values that begin at channel 0 (a line of an image: width x channels),
-and what belongs to a channel is repeated along a line: then every inner loop treats its values
-alike and becomes vector instructions, whatever the number of channels.
+A feature map of N images lies in memory as channels x height x width x N, some maps inside a
+border of zeros on all four sides. A row of a channel is one run of ``width * N`` neighbouring
+numbers that are all treated alike: every inner loop becomes full vector instructions.
 
 Forward, with the statistics of the batch for each channel::
 
@@ -22,22 +21,39 @@ from typing import Any
 
 import numpy as np
 
-from search.engine.fused.numeric import carray, compiled, dropped, narrow, relu, widen
+from search.engine.fused.numeric import carray, compiled, compiled_sum, dropped, narrow, widen
 
 
 @compiled
-def _add_moments(x: Any, origin: Any, sums: Any, squares: Any) -> None:
-    for j in range(len(sums)):
-        value = widen(x[j]) - origin[j]
-        sums[j] += value
-        squares[j] += value * value
+def bordered_map(
+    pointer: Any, channels: Any, height: Any, run: Any, border_rows: Any, border_run: Any
+) -> Any:
+    """A map with its border, of which ``inner_row`` gives the rows; `run` is width * N."""
+    return carray(pointer, (channels, height + 2 * border_rows, run + 2 * border_run))
+
+
+@compiled
+def inner_row(whole: Any, channel: Any, row: Any, border_rows: Any, border_run: Any) -> Any:
+    """A row of a channel without the border; a contiguous run, as the loops over it need."""
+    line = whole[channel, row + border_rows]
+    return line[border_run : len(line) - border_run]
+
+
+@compiled_sum
+def _moments(x: Any, origin: Any) -> Any:
+    total, squares = origin * 0, origin * 0
+    for j in range(len(x)):
+        value = widen(x[j]) - origin
+        total += value
+        squares += value * value
+    return total, squares
 
 
 def statistics(
     x_pointer: Any,
-    lines: Any,
-    length: Any,
     channels: Any,
+    height: Any,
+    run: Any,
     gamma_pointer: Any,
     beta_pointer: Any,
     running_mean_pointer: Any,
@@ -52,85 +68,101 @@ def statistics(
 ) -> None:
     """The batch's mean and variance in one reading; moves the running statistics.
 
-    Writes mean and ``inverse`` = 1 / sqrt(variance + eps), both [channels], and slope and offset,
-    both [length]. The first values serve as the origin of the sums: the difference of squares
-    then loses no digits where the mean is large against the deviation.
+    Writes mean, ``inverse`` = 1 / sqrt(variance + eps), slope and offset, all [channels]. A
+    channel's first value serves as the origin of its sums: the difference of squares then loses
+    no digits where the mean is large against the deviation.
     """
-    x = carray(x_pointer, lines * length)
+    x = carray(x_pointer, (channels, height, run))
     gamma = carray(gamma_pointer, channels)
     beta = carray(beta_pointer, channels)
     running_mean = carray(running_mean_pointer, channels)
     running_variance = carray(running_variance_pointer, channels)
     mean = carray(mean_pointer, channels)
     inverse = carray(inverse_pointer, channels)
-    slope = carray(slope_pointer, length)
-    offset = carray(offset_pointer, length)
-    sums = np.zeros(length, mean.dtype)
-    squares = np.zeros(length, mean.dtype)
-    origin = np.empty(length, mean.dtype)
-    for j in range(length):
-        origin[j] = widen(x[j % channels])
-    for line in range(lines):
-        _add_moments(x[line * length : (line + 1) * length], origin, sums, squares)
-    count = lines * (length // channels)
+    slope = carray(slope_pointer, channels)
+    offset = carray(offset_pointer, channels)
+    count = height * run
     for channel in range(channels):
+        origin = widen(x[channel, 0, 0])
         total, total_square = 0.0, 0.0
-        for j in range(channel, length, channels):
-            total += sums[j]
-            total_square += squares[j]
+        for row in range(height):
+            some, some_squares = _moments(x[channel, row], origin)
+            total += some
+            total_square += some_squares
         distance = total / count
-        centre = distance + origin[channel]
-        variance = relu(total_square / count - distance * distance)
+        centre = distance + origin
+        variance = total_square / count - distance * distance
+        variance = 0.0 if variance <= 0.0 else variance
         root = 1.0 / np.sqrt(variance + eps)
         unbiased = variance * count / max(count - 1, 1)
         running_mean[channel] += momentum * (centre - running_mean[channel])
         running_variance[channel] += momentum * (unbiased - running_variance[channel])
         mean[channel] = centre
         inverse[channel] = root
-        for j in range(channel, length, channels):
-            slope[j] = gamma[channel] * root * scale
-            offset[j] = (beta[channel] - centre * gamma[channel] * root) * scale
+        slope[channel] = gamma[channel] * root * scale
+        offset[channel] = (beta[channel] - centre * gamma[channel] * root) * scale
 
 
 @compiled
-def activate_line(x: Any, slope: Any, offset: Any, out: Any) -> None:
+def rectified(number: Any, zero: Any) -> Any:
+    """max(number, 0), but NaN stays NaN, and zero is never -0.0."""
+    return zero if number <= zero else number
+
+
+@compiled
+def activate_run(x: Any, slope: Any, offset: Any, out: Any) -> None:
     """Out = relu(slope * x + offset)."""
+    zero = slope * 0
     for j in range(len(out)):
-        out[j] = narrow(relu(widen(x[j]) * slope[j] + offset[j]), out)
+        out[j] = narrow(rectified(widen(x[j]) * slope + offset, zero), out)
 
 
 @compiled
-def _activate_and_drop_line(
+def drop_run(values: Any, key: Any, threshold: Any) -> None:
+    """Dropout in place, of values whose counters begin at `key`."""
+    zero = values.dtype.type(0)
+    for j in range(len(values)):
+        value = values[j]
+        values[j] = zero if dropped(key, j, threshold) else value
+
+
+@compiled
+def _activate_and_drop_run(
     x: Any, slope: Any, offset: Any, key: Any, threshold: Any, out: Any
 ) -> None:
-    zero = slope.dtype.type(0)
+    zero = slope * 0
     for j in range(len(out)):
-        value = relu(widen(x[j]) * slope[j] + offset[j])
+        value = rectified(widen(x[j]) * slope + offset, zero)
         out[j] = narrow(zero if dropped(key, j, threshold) else value, out)
 
 
 def activate(
     x_pointer: Any,
     y_pointer: Any,
-    lines: Any,
-    length: Any,
+    border_rows: Any,
+    border_run: Any,
+    channels: Any,
+    height: Any,
+    run: Any,
     slope_pointer: Any,
     offset_pointer: Any,
     key: Any,
     threshold: Any,
 ) -> None:
-    """Write y = dropout(relu(slope * x + offset)), [lines, length]; threshold 0: no dropout."""
-    x = carray(x_pointer, lines * length)
-    y = carray(y_pointer, lines * length)
-    slope = carray(slope_pointer, length)
-    offset = carray(offset_pointer, length)
-    for line in range(lines):
-        start, end = line * length, (line + 1) * length
-        if threshold > 0:
-            first = np.uint32(np.uint32(key) + np.uint32(start))
-            _activate_and_drop_line(x[start:end], slope, offset, first, threshold, y[start:end])
-        else:
-            activate_line(x[start:end], slope, offset, y[start:end])
+    """Write y = dropout(relu(slope * x + offset)), inside its border; threshold 0: no dropout."""
+    x = carray(x_pointer, (channels, height, run))
+    y = bordered_map(y_pointer, channels, height, run, border_rows, border_run)
+    slope = carray(slope_pointer, channels)
+    offset = carray(offset_pointer, channels)
+    for channel in range(channels):
+        a, b = slope[channel], offset[channel]
+        for row in range(height):
+            out = inner_row(y, channel, row, border_rows, border_run)
+            if threshold > 0:
+                first = np.uint32(np.uint32(key) + np.uint32((channel * height + row) * run))
+                _activate_and_drop_run(x[channel, row], a, b, first, threshold, out)
+            else:
+                activate_run(x[channel, row], a, b, out)
 
 
 def mask(mask_pointer: Any, count: Any, scale: Any, key: Any, threshold: Any) -> None:
@@ -141,10 +173,10 @@ def mask(mask_pointer: Any, count: Any, scale: Any, key: Any, threshold: Any) ->
         factors[j] = zero if dropped(key, j, threshold) else kept
 
 
-# How the passes are called: P an address of activations, S one of sums, coefficients or
-# parameters, N a 64-bit integer, U an unsigned 32-bit integer, D a double.
+# How the passes are called: P an address of a map's elements, S one of numbers, I one of bytes, N
+# a 64-bit integer, U an unsigned 32-bit integer, D a double, E an element.
 SIGNATURES = {
     statistics: "PNNN SSSS DDD SSSS",
-    activate: "PPNN SS UU",
+    activate: "PPNN NNN SS UU",
     mask: "SN D UU",
 }

@@ -24,7 +24,10 @@ from filelock import FileLock
 from search.engine.cache import cache_directory
 
 Pass = Callable[..., None]  # takes addresses, integers and doubles
-SOURCES = ("numeric", "runs", "normalise", "gradients", "pooling", "unpooling")  # what is compiled
+SOURCES = (  # what is compiled
+    *("numeric", "normalise", "gradients", "pooling", "unpooling"),
+    *("registers", "vectors", "taps", "convolution"),
+)
 LONGEST_WAIT = 300.0  # seconds for another process that compiles
 
 
@@ -34,38 +37,50 @@ class Passes:
 
     statistics: Pass
     activate: Pass
+    mask: Pass
     gradient_sums: Pass
     gradient: Pass
+    channel_sums: Pass
     pool: Pass
     activate_and_pool: Pass
     pooled_gradient: Pass
-    unpool: Pass
-    mask: Pass
+    early_gradient: Pass
+    convolve: Pass
+    weight_gradient: Pass
     owners: tuple[object, ...]  # of the machine code: it lives as long as they do
 
 
 @cache
-def available() -> bool:
-    """Whether numba can be imported; it compiles for every processor that it is packaged for."""
+def available(*, bfloat16: bool = False) -> bool:
+    """Whether numba can be imported, and the processor multiplies bfloat16 if that is wanted.
+
+    Numba compiles float32 for every processor that it is packaged for.
+    """
     try:
-        import numba  # noqa: F401
-    except ImportError:  # also raised where numba does not know the installed numpy
+        import numba  # noqa: F401  # an ImportError, too, where it does not know this numpy
+    except ImportError:
         return False
-    return True
+    if not bfloat16:
+        return True
+    import llvmlite.binding
+
+    return bool(llvmlite.binding.get_host_cpu_features().get("avx512bf16"))
 
 
-def warm_up(dtype: torch.dtype) -> None:
-    """Compile, or load, the passes for one element type; before workers start, in their parent.
+def warm_up(*, bfloat16: bool = False) -> None:
+    """Compile, or load, what a training needs; before workers start, in their parent.
 
     Raises:
         ImportError: Without numba.
     """
-    load(dtype)
+    load(torch.float32)  # evaluation is in float32 in any case
+    if bfloat16:
+        load(torch.bfloat16)
 
 
 @cache
 def load(dtype: torch.dtype) -> Passes:
-    """The passes for activations of bfloat16, float32 or float64."""
+    """The passes for maps of bfloat16, float32 or float64."""
     folder = cache_directory() / "compiled" / _digest()
     try:
         with _cached_in(folder):
@@ -81,24 +96,26 @@ def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
     import numba
     from numba import types
 
-    from search.engine.fused import gradients, normalise, numeric, pooling, unpooling
+    from search.engine.fused import convolution, gradients, normalise, numeric, pooling, unpooling
 
-    element, number = {
-        torch.bfloat16: (types.uint16, types.float32),
-        torch.float32: (types.float32, types.float32),
-        torch.float64: (types.float64, types.float64),
+    element, number, plain_element = {
+        torch.bfloat16: (types.uint16, types.float32, ctypes.c_uint16),
+        torch.float32: (types.float32, types.float32, ctypes.c_float),
+        torch.float64: (types.float64, types.float64, ctypes.c_double),
     }[dtype]
     pointer: Any = types.CPointer  # numba leaves it untyped
     compiler: Any = numba.cfunc
     kinds = {
         "P": pointer(element),
         "S": pointer(number),
+        "E": element,
         "I": pointer(types.uint8),
         "N": types.int64,
         "U": types.uint32,
         "D": types.float64,
     }
     plain: dict[str, Any] = {"N": ctypes.c_int64, "U": ctypes.c_uint32, "D": ctypes.c_double}
+    plain["E"] = plain_element
     passes: dict[str, Pass] = {}
     owners = []
     for function, signature in (
@@ -106,6 +123,7 @@ def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
         *gradients.SIGNATURES.items(),
         *pooling.SIGNATURES.items(),
         *unpooling.SIGNATURES.items(),
+        *convolution.SIGNATURES.items(),
     ):
         letters = signature.replace(" ", "")
         signed = types.void(*[kinds[letter] for letter in letters])

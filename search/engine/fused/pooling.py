@@ -1,14 +1,10 @@
-"""Compiled forward passes for 2x2 max-pooling, alone or behind BatchNorm, ReLU and dropout.
+"""Compiled forward passes of 2x2 max-pooling, alone or behind BatchNorm, ReLU and dropout.
 
-Lines as in ``normalise``. Pooling works on whole lines too: with runs of one column's channels
-a, b, c, d, ... side by side, the maximum over *every* two neighbouring runs (a|b, b|c, c|d, ...)
-is a loop over two shifted views of the line and becomes vector instructions; then every second
-run is kept. Computing twice what is needed costs less than short loops over single runs.
+Memory as in ``normalise``. The four values of a window are numbers of four runs of N images, so
+every loop is over images and becomes vector instructions.
 
-A window's winner is its first maximum in reading order, as in torch. For the backward pass each
-of a window's two columns keeps a mark: 0 where neither of its values won, 1 for the upper and 2
-for the lower one. Marks are as wide as the unpooled line: both passes then use them without
-copying runs.
+A window's winner is its first maximum in reading order, as in torch: place 0 and 1 in the upper
+row, 2 and 3 in the lower one. An odd last row or column belongs to no window.
 """
 
 from __future__ import annotations
@@ -17,117 +13,79 @@ from typing import Any
 
 import numpy as np
 
-from search.engine.fused.normalise import activate_line
-from search.engine.fused.numeric import carray, compiled, dropped, narrow, widen
-from search.engine.fused.runs import every_second_run
-
-# Where a window's winner is. The lower four bits are the mark of the window's left column, the
-# upper four that of the right one: 1 is the upper row, 2 the lower row.
-UPPER, UPPER_RIGHT, LOWER, LOWER_RIGHT = 0x01, 0x10, 0x02, 0x20
+from search.engine.fused.normalise import activate_run, bordered_map, drop_run, inner_row
+from search.engine.fused.numeric import carray, compiled, narrow, widen
 
 
 @compiled
-def _drop_line(values: Any, key: Any, threshold: Any) -> None:
-    zero = values.dtype.type(0)
-    for j in range(len(values)):
-        values[j] = zero if dropped(key, j, threshold) else values[j]
-
-
-@compiled
-def _maxima(
-    upper: Any, upper_right: Any, lower: Any, lower_right: Any, maxima: Any, places: Any
-) -> None:
-    for j in range(len(upper)):
-        best, place = widen(upper[j]), np.int32(UPPER)
-        rival = widen(upper_right[j])
-        place = np.int32(UPPER_RIGHT) if rival > best else place
+def _maxima(a: Any, b: Any, c: Any, d: Any, maxima: Any, places: Any) -> None:
+    for j in range(len(maxima)):
+        best, place = widen(a[j]), np.int32(0)
+        rival = widen(b[j])
+        place = np.int32(1) if rival > best else place
         best = rival if rival > best else best
-        rival = widen(lower[j])
-        place = np.int32(LOWER) if rival > best else place
+        rival = widen(c[j])
+        place = np.int32(2) if rival > best else place
         best = rival if rival > best else best
-        rival = widen(lower_right[j])
-        place = np.int32(LOWER_RIGHT) if rival > best else place
+        rival = widen(d[j])
+        place = np.int32(3) if rival > best else place
         best = rival if rival > best else best
         maxima[j] = narrow(best, maxima)
         places[j] = np.uint8(place)
 
 
 @compiled
-def _select(
-    upper: Any, upper_right: Any, lower: Any, lower_right: Any, places: Any, out: Any
-) -> None:
+def _select(a: Any, b: Any, c: Any, d: Any, places: Any, out: Any) -> None:
     """The values at the winners' places."""
-    for j in range(len(upper)):
-        place = places[j]
-        above, above_right, below, below_right = upper[j], upper_right[j], lower[j], lower_right[j]
-        right = place >= np.uint8(UPPER_RIGHT)
-        high = above_right if right else above
-        low = below_right if right else below
-        out[j] = low if np.uint8(place & np.uint8(LOWER | LOWER_RIGHT)) != np.uint8(0) else high
-
-
-@compiled
-def _mark(left: Any, here: Any, even: Any, marks: Any) -> None:
-    """Marks from winners: an even column has its window's here, an odd one a column to the left.
-
-    `even` is 255 in even columns and 0 in odd ones.
-    """
-    for j in range(len(marks)):
-        of_odd = np.uint8((left[j] & np.uint8(~even[j])) >> np.uint8(4))
-        marks[j] = np.uint8(of_odd | (here[j] & even[j] & np.uint8(15)))
-
-
-@compiled
-def _even_columns(length: Any, channels: Any) -> Any:
-    even = np.empty(length, np.uint8)
-    for j in range(length):
-        even[j] = 0 if j // channels % 2 else 255
-    return even
+    for j in range(len(out)):
+        place = np.int32(places[j])
+        first, second, third, fourth = a[j], b[j], c[j], d[j]
+        upper = second if place == np.int32(1) else first
+        lower = fourth if place == np.int32(3) else third
+        out[j] = lower if place >= np.int32(2) else upper
 
 
 def pool(
     x_pointer: Any,
     y_pointer: Any,
-    marks_pointer: Any,
-    images: Any,
+    places_pointer: Any,
+    channels: Any,
     height: Any,
     width: Any,
-    channels: Any,
+    images: Any,
 ) -> None:
     """Max-pooling alone.
 
-    Writes y, [images, height/2, width/2, channels], and marks, of uint8 and twice that width.
+    Writes y and the winners' places, [channels, height/2, width/2, images].
     """
-    half_height, half_width = height // 2, width // 2
-    length, half = width * channels, half_width * channels
-    used = 2 * half
-    x = carray(x_pointer, images * height * length)
-    y = carray(y_pointer, images * half_height * half)
-    marks = carray(marks_pointer, images * half_height * used)
-    best = np.zeros(used, x.dtype)
-    padded = np.zeros(channels + used, np.uint8)
-    left, place = padded[:used], padded[channels:]
-    even = _even_columns(used, channels)
-    last = used - channels
-    for line in range(images * half_height):
-        above = (line // half_height * height + 2 * (line % half_height)) * length
-        below = above + length
-        out, end = line * half, (line + 1) * half
-        upper, lower = x[above : above + used], x[below : below + used]
-        _maxima(upper[:last], upper[channels:], lower[:last], lower[channels:], best, place)
-        every_second_run(best, y[out:end], channels)
-        _mark(left, place, even, marks[2 * out : 2 * end])
+    x = carray(x_pointer, (channels, height, width, images))
+    y = carray(y_pointer, (channels, height // 2, width // 2, images))
+    places = carray(places_pointer, (channels, height // 2, width // 2, images))
+    for channel in range(channels):
+        for i in range(height // 2):
+            upper, lower = x[channel, 2 * i], x[channel, 2 * i + 1]
+            for j in range(width // 2):
+                _maxima(
+                    upper[2 * j],
+                    upper[2 * j + 1],
+                    lower[2 * j],
+                    lower[2 * j + 1],
+                    y[channel, i, j],
+                    places[channel, i, j],
+                )
 
 
 def activate_and_pool(
     x_pointer: Any,
     y_pointer: Any,
+    border_rows: Any,
+    border_run: Any,
     winners_pointer: Any,
-    marks_pointer: Any,
-    images: Any,
+    places_pointer: Any,
+    channels: Any,
     height: Any,
     width: Any,
-    channels: Any,
+    images: Any,
     slope_pointer: Any,
     offset_pointer: Any,
     key: Any,
@@ -137,47 +95,56 @@ def activate_and_pool(
 ) -> None:
     """Write y = dropout(maxpool(dropout(relu(slope * x + offset)))); thresholds of 0: no dropout.
 
-    Also writes marks as ``pool``, and what x was where each window's winner is, of the shape of
-    y: all that the sums of the backward pass need.
+    Also writes the winners' places, and what x was there: all that the sums of the backward pass
+    need.
     """
-    half_height, half_width = height // 2, width // 2
-    length, half = width * channels, half_width * channels
-    used = 2 * half
-    x = carray(x_pointer, images * height * length)
-    y = carray(y_pointer, images * half_height * half)
-    winners = carray(winners_pointer, images * half_height * half)
-    marks = carray(marks_pointer, images * half_height * used)
-    slope = carray(slope_pointer, length)
-    offset = carray(offset_pointer, length)
-    upper = np.empty(used, slope.dtype)
-    lower = np.empty(used, slope.dtype)
-    best = np.zeros(used, x.dtype)
-    winner = np.zeros(used, x.dtype)
-    padded = np.zeros(channels + used, np.uint8)
-    left, place = padded[:used], padded[channels:]
-    even = _even_columns(used, channels)
-    last = used - channels
-    for line in range(images * half_height):
-        above = (line // half_height * height + 2 * (line % half_height)) * length
-        below = above + length
-        out, end = line * half, (line + 1) * half
-        upper_x, lower_x = x[above : above + used], x[below : below + used]
-        activate_line(upper_x, slope, offset, upper)
-        activate_line(lower_x, slope, offset, lower)
-        if threshold > 0:
-            _drop_line(upper, np.uint32(np.uint32(key) + np.uint32(above)), threshold)
-            _drop_line(lower, np.uint32(np.uint32(key) + np.uint32(below)), threshold)
-        _maxima(upper[:last], upper[channels:], lower[:last], lower[channels:], best, place)
-        _select(
-            upper_x[:last], upper_x[channels:], lower_x[:last], lower_x[channels:], place, winner
-        )
-        every_second_run(best, y[out:end], channels)
-        every_second_run(winner, winners[out:end], channels)
-        _mark(left, place, even, marks[2 * out : 2 * end])
-        if pooled_threshold > 0:
-            first = np.uint32(np.uint32(pooled_key) + np.uint32(out))
-            _drop_line(y[out:end], first, pooled_threshold)
+    half_height, half_width, run = height // 2, width // 2, width * images
+    x = carray(x_pointer, (channels, height, run))
+    places = carray(places_pointer, (channels, half_height, half_width * images))
+    winners = carray(winners_pointer, (channels, half_height, half_width * images))
+    y = bordered_map(y_pointer, channels, half_height, half_width * images, border_rows, border_run)
+    slope = carray(slope_pointer, channels)
+    offset = carray(offset_pointer, channels)
+    upper, lower = np.empty(run, slope.dtype), np.empty(run, slope.dtype)
+    for channel in range(channels):
+        for i in range(half_height):
+            above, below = x[channel, 2 * i], x[channel, 2 * i + 1]
+            activate_run(above, slope[channel], offset[channel], upper)
+            activate_run(below, slope[channel], offset[channel], lower)
+            if threshold > 0:
+                first = np.uint32(key) + np.uint32((channel * height + 2 * i) * run)
+                drop_run(upper, np.uint32(first), threshold)
+                drop_run(lower, np.uint32(first + np.uint32(run)), threshold)
+            maxima = inner_row(y, channel, i, border_rows, border_run)
+            places_here, winners_here = places[channel, i], winners[channel, i]
+            for j in range(half_width):
+                start, end = j * images, (j + 1) * images
+                left, middle, right = 2 * start, start + end, 2 * end
+                _maxima(
+                    upper[left:middle],
+                    upper[middle:right],
+                    lower[left:middle],
+                    lower[middle:right],
+                    maxima[start:end],
+                    places_here[start:end],
+                )
+                _select(
+                    above[left:middle],
+                    above[middle:right],
+                    below[left:middle],
+                    below[middle:right],
+                    places_here[start:end],
+                    winners_here[start:end],
+                )
+            if pooled_threshold > 0:
+                begin = (channel * half_height + i) * half_width * images
+                drop_run(
+                    maxima, np.uint32(np.uint32(pooled_key) + np.uint32(begin)), pooled_threshold
+                )
 
 
-# As in ``normalise``; I is the address of marks.
-SIGNATURES = {pool: "PPI NNNN", activate_and_pool: "PPPI NNNN SS UUUU"}
+# As in ``normalise``; I is the address of places.
+SIGNATURES = {
+    pool: "PPI NNNN",
+    activate_and_pool: "PPNN PI NNNN SS UUUU",
+}

@@ -13,15 +13,16 @@ _64_BITS = 2**64 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """conv, [early pool], BatchNorm, ReLU, [dropout], [late pool], [dropout after the pool].
+    """conv, [early pool], [BatchNorm], ReLU, [dropout], [late pool], [dropout after the pool].
 
-    ``place`` is the convolution's place among the layers: it keeps the dropout of different
-    stages apart.
+    Or a convolution alone, without ``rectifies``. ``place`` is the convolution's place among the
+    layers: it keeps the dropout of different stages apart.
     """
 
     convolution: nn.Conv2d
-    norm: nn.BatchNorm2d
-    pool: Literal["none", "early", "late"]
+    norm: nn.BatchNorm2d | None = None
+    rectifies: bool = True
+    pool: Literal["none", "early", "late"] = "none"
     rate: float = 0.0  # of dropout on the map that ReLU gives
     pooled_rate: float = 0.0  # of dropout behind the late pool
     place: int = 0
@@ -34,7 +35,20 @@ class Stage:
     @property
     def padding(self) -> int:
         """The convolution's, the same on all sides."""
-        return padding_of(self.convolution)
+        assert not isinstance(self.convolution.padding, str)
+        return self.convolution.padding[0]
+
+    @property
+    def kernel(self) -> int:
+        """The convolution's, the same on both sides."""
+        return self.convolution.kernel_size[0]
+
+    @property
+    def parameters(self) -> list[nn.Parameter | None]:
+        """Weight and bias of the convolution, then of BatchNorm."""
+        norm = self.norm
+        own = [self.convolution.weight, self.convolution.bias]
+        return [*own, *((norm.weight, norm.bias) if norm else (None, None))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +92,6 @@ def dropout_key(seed: int, place: int) -> int:
     return (bits ^ (bits >> 31)) >> 32
 
 
-def padding_of(convolution: nn.Conv2d) -> int:
-    """The padding of a convolution that ``is_plain_convolution`` accepts."""
-    assert not isinstance(convolution.padding, str)
-    return convolution.padding[0]
-
-
 def is_plain_convolution(layer: nn.Module) -> bool:
     """Stride 1, one group, a square kernel, and zeros for padding, fewer than the kernel."""
     return (
@@ -121,19 +129,21 @@ def _stage(layers: list[nn.Module], at: int) -> tuple[Stage | None, int]:
     convolution, layer = next(rest), next(rest)
     if not (isinstance(convolution, nn.Conv2d) and is_plain_convolution(convolution)):
         return None, 0
-    taken = 3
+    alone = Stage(convolution=convolution, rectifies=False, place=at), 1
+    taken = 2
     early = _halves(layer)
     if early:
         taken, layer = taken + 1, next(rest)
-    norm = layer
-    if not (isinstance(norm, nn.BatchNorm2d) and _is_plain_norm(norm)):
-        return None, 0
-    layer = next(rest)
+    norm = layer if isinstance(layer, nn.BatchNorm2d) and _is_plain_norm(layer) else None
+    if norm:
+        taken, layer = taken + 1, next(rest)
     late = not early and _halves(layer)  # pooling and ReLU change places without a difference
     if late:
         taken, layer = taken + 1, next(rest)
     if type(layer) is not nn.ReLU:
-        return None, 0
+        return alone
+    if early and not norm:
+        early, late = False, True
     layer = next(rest)
     rate = pooled_rate = 0.0
     if _drops(layer) and not late:

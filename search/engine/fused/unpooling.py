@@ -1,8 +1,4 @@
-"""Compiled backward passes for 2x2 max-pooling, alone or behind BatchNorm, ReLU and dropout.
-
-The runs of channels in a line of a pooled map's gradient are doubled: every value of the two
-lines above it then stands below its window's gradient, and takes it where the mark says so.
-"""
+"""Compiled backward passes of a stage with max-pooling; windows and places as in ``pooling``."""
 
 from __future__ import annotations
 
@@ -10,144 +6,160 @@ from typing import Any
 
 import numpy as np
 
-from search.engine.fused.numeric import active, carray, compiled, narrow, widen
-from search.engine.fused.runs import clear, copy_inside, double_runs
+from search.engine.fused.normalise import bordered_map, inner_row
+from search.engine.fused.numeric import carray, compiled, narrow, widen
 
 
 @compiled
-def _gate_line(dy: Any, y: Any, out: Any) -> None:
-    zero = out.dtype.type(0)
-    for j in range(len(out)):
-        value = dy[j]
-        out[j] = value if active(y[j]) else zero
-
-
-@compiled
-def _pooled_gradient_line(
-    dy: Any, marks: Any, row: Any, x: Any, slope: Any, curve: Any, shift: Any, dx: Any
+def _spread(
+    dy: Any, y: Any, places: Any, place: Any, x: Any, slope: Any, curve: Any, shift: Any, dx: Any
 ) -> None:
-    zero = dy.dtype.type(0)
+    zero = slope * 0
     for j in range(len(dx)):
-        value = dy[j]
-        mine = value if marks[j] == row else zero
-        dx[j] = narrow(widen(mine) * slope[j] + (widen(x[j]) * curve[j] + shift[j]), dx)
+        gradient = widen(dy[j])
+        won = (np.int32(places[j]) == place) & (y[j] != 0)
+        gated = gradient if won else zero
+        dx[j] = narrow(gated * slope + (widen(x[j]) * curve + shift), dx)
 
 
 @compiled
-def _losers_gradient_line(x: Any, curve: Any, shift: Any, dx: Any) -> None:
+def _line(x: Any, curve: Any, shift: Any, dx: Any) -> None:
     for j in range(len(dx)):
-        dx[j] = narrow(widen(x[j]) * curve[j] + shift[j], dx)
-
-
-@compiled
-def _unpool_line(dy: Any, marks: Any, row: Any, dx: Any) -> None:
-    zero = dy.dtype.type(0)
-    for j in range(len(dx)):
-        value = dy[j]
-        dx[j] = value if marks[j] == row else zero
+        dx[j] = narrow(widen(x[j]) * curve + shift, dx)
 
 
 def pooled_gradient(
     dy_pointer: Any,
     y_pointer: Any,
-    marks_pointer: Any,
+    y_border_rows: Any,
+    y_border_run: Any,
+    places_pointer: Any,
     x_pointer: Any,
-    images: Any,
+    channels: Any,
     height: Any,
     width: Any,
-    channels: Any,
+    images: Any,
     slope_pointer: Any,
     curve_pointer: Any,
     shift_pointer: Any,
     dx_pointer: Any,
-    bordered_pointer: Any,
-    border: Any,
+    dx_border_rows: Any,
+    dx_border_run: Any,
 ) -> None:
-    """Write dx of ``activate_and_pool``, and with border > 0 a copy inside that border of zeros.
-
-    Losers of a window and an odd last row and column also get curve * x + shift: they took part
-    in the statistics.
-    """
-    half_height, half_width = height // 2, width // 2
-    length, half = width * channels, half_width * channels
-    dy = carray(dy_pointer, images * half_height * half)
-    y = carray(y_pointer, images * half_height * half)
-    marks = carray(marks_pointer, images * half_height * 2 * half)
-    x = carray(x_pointer, images * height * length)
-    slope = carray(slope_pointer, length)
-    curve = carray(curve_pointer, length)
-    shift = carray(shift_pointer, length)
-    dx = carray(dx_pointer, images * height * length)
-    bordered = carray(
-        bordered_pointer, images * (height + 2 * border) * (width + 2 * border) * channels
-    )
-    used = 2 * half
-    gated = np.empty(half, dy.dtype)
-    doubled = np.empty(used, dy.dtype)
-    for line in range(images * height):
-        start, end = line * length, (line + 1) * length
-        image, row = line // height, line % height
-        inside = start
-        if row < 2 * half_height:
-            inside = start + used
-            window = image * half_height + row // 2
-            if row % 2 == 0:
-                first, last = window * half, (window + 1) * half
-                _gate_line(dy[first:last], y[first:last], gated)
-                double_runs(gated, doubled, channels)
-            _pooled_gradient_line(
-                doubled,
-                marks[window * used : (window + 1) * used],
-                np.uint8(1 + row % 2),
-                x[start:inside],
-                slope,
-                curve,
-                shift,
-                dx[start:inside],
-            )
-        rest = inside - start  # an odd last column, or the whole of an odd last row
-        _losers_gradient_line(x[inside:end], curve[rest:], shift[rest:], dx[inside:end])
-        if border > 0:
-            copy_inside(dx[start:end], bordered, line, height, width, channels, border)
+    """Write dx, inside its border, of a stage that pools behind BatchNorm."""
+    half_height, half_width, run = height // 2, width // 2, width * images
+    half_run = half_width * images
+    dy = carray(dy_pointer, (channels, half_height, half_run))
+    y = bordered_map(y_pointer, channels, half_height, half_run, y_border_rows, y_border_run)
+    places = carray(places_pointer, (channels, half_height, half_run))
+    x = carray(x_pointer, (channels, height, run))
+    dx = bordered_map(dx_pointer, channels, height, run, dx_border_rows, dx_border_run)
+    slope = carray(slope_pointer, channels)
+    curve = carray(curve_pointer, channels)
+    shift = carray(shift_pointer, channels)
+    for channel in range(channels):
+        a, b, c = slope[channel], curve[channel], shift[channel]
+        for i in range(half_height):
+            gradients = dy[channel, i]
+            outputs = inner_row(y, channel, i, y_border_rows, y_border_run)
+            places_here = places[channel, i]
+            for place in range(4):
+                row = 2 * i + place // 2
+                source = x[channel, row]
+                target = inner_row(dx, channel, row, dx_border_rows, dx_border_run)
+                for j in range(half_width):
+                    start, end = j * images, (j + 1) * images
+                    left = (2 * j + place % 2) * images
+                    right = left + images
+                    _spread(
+                        gradients[start:end],
+                        outputs[start:end],
+                        places_here[start:end],
+                        np.int32(place),
+                        source[left:right],
+                        a,
+                        b,
+                        c,
+                        target[left:right],
+                    )
+        for row in range(height):  # an odd last row, or the end of a row, is in no window
+            target = inner_row(dx, channel, row, dx_border_rows, dx_border_run)
+            start = 2 * half_run if row < 2 * half_height else 0
+            if start < run:
+                _line(x[channel, row][start:], b, c, target[start:])
 
 
-def unpool(
+@compiled
+def _gated(dy: Any, y: Any, pooled: Any, slope: Any, curve: Any, shift: Any, gradient: Any) -> None:
+    zero = slope * 0
+    for j in range(len(gradient)):
+        value = widen(dy[j])
+        gated = value if y[j] != 0 else zero
+        gradient[j] = narrow(gated * slope + (widen(pooled[j]) * curve + shift), gradient)
+
+
+@compiled
+def _where(places: Any, place: Any, values: Any, out: Any) -> None:
+    zero = values.dtype.type(0)
+    for j in range(len(out)):
+        value = values[j]
+        out[j] = value if np.int32(places[j]) == place else zero
+
+
+def early_gradient(
     dy_pointer: Any,
-    marks_pointer: Any,
-    images: Any,
+    y_pointer: Any,
+    y_border_rows: Any,
+    y_border_run: Any,
+    places_pointer: Any,
+    pooled_pointer: Any,
+    channels: Any,
     height: Any,
     width: Any,
-    channels: Any,
+    images: Any,
+    slope_pointer: Any,
+    curve_pointer: Any,
+    shift_pointer: Any,
     dx_pointer: Any,
-    bordered_pointer: Any,
-    border: Any,
+    dx_border_rows: Any,
+    dx_border_run: Any,
 ) -> None:
-    """Write dx of ``pool``, and with border > 0 a copy of it inside that border of zeros."""
-    half_height, half_width = height // 2, width // 2
-    length, half = width * channels, half_width * channels
-    dy = carray(dy_pointer, images * half_height * half)
-    marks = carray(marks_pointer, images * half_height * 2 * half)
-    dx = carray(dx_pointer, images * height * length)
-    bordered = carray(
-        bordered_pointer, images * (height + 2 * border) * (width + 2 * border) * channels
-    )
-    used = 2 * half
-    doubled = np.empty(used, dy.dtype)
-    for line in range(images * height):
-        start, end = line * length, (line + 1) * length
-        image, row = line // height, line % height
-        inside = start
-        if row < 2 * half_height:
-            inside = start + used
-            window = image * half_height + row // 2
-            if row % 2 == 0:
-                double_runs(dy[window * half : (window + 1) * half], doubled, channels)
-            mine = marks[window * used : (window + 1) * used]
-            _unpool_line(doubled, mine, np.uint8(1 + row % 2), dx[start:inside])
-        clear(dx[inside:end])
-        if border > 0:
-            copy_inside(dx[start:end], bordered, line, height, width, channels, border)
+    """Write dx, inside its border, of a stage that pools before BatchNorm.
+
+    What no window covers is not written: it stays the zero that it was when the memory was made.
+    """
+    half_height, half_width, run = height // 2, width // 2, width * images
+    half_run = half_width * images
+    dy = carray(dy_pointer, (channels, half_height, half_run))
+    y = bordered_map(y_pointer, channels, half_height, half_run, y_border_rows, y_border_run)
+    places = carray(places_pointer, (channels, half_height, half_run))
+    pooled = carray(pooled_pointer, (channels, half_height, half_run))
+    dx = bordered_map(dx_pointer, channels, height, run, dx_border_rows, dx_border_run)
+    slope = carray(slope_pointer, channels)
+    curve = carray(curve_pointer, channels)
+    shift = carray(shift_pointer, channels)
+    gradient = np.empty(half_run, dx.dtype)
+    for channel in range(channels):
+        a, b, c = slope[channel], curve[channel], shift[channel]
+        for i in range(half_height):
+            outputs = inner_row(y, channel, i, y_border_rows, y_border_run)
+            _gated(dy[channel, i], outputs, pooled[channel, i], a, b, c, gradient)
+            places_here = places[channel, i]
+            for place in range(4):
+                target = inner_row(dx, channel, 2 * i + place // 2, dx_border_rows, dx_border_run)
+                for j in range(half_width):
+                    start, end = j * images, (j + 1) * images
+                    left = (2 * j + place % 2) * images
+                    _where(
+                        places_here[start:end],
+                        np.int32(place),
+                        gradient[start:end],
+                        target[left : left + images],
+                    )
 
 
-# As in ``normalise``; I is the address of marks.
-SIGNATURES = {pooled_gradient: "PPIP NNNN SSS PPN", unpool: "PI NNNN PPN"}
+# As in ``normalise``; I is the address of places.
+SIGNATURES = {
+    pooled_gradient: "PPNN IP NNNN SSS PNN",
+    early_gradient: "PPNN IP NNNN SSS PNN",
+}

@@ -39,10 +39,10 @@ class HashDropout(nn.Module):
         if self.channelwise:
             shape[2:] = [1] * (x.ndim - 2)
         if x.ndim == 4:
-            shape.append(shape.pop(1))
+            shape.append(shape.pop(0))
         kept = keeps(int(np.prod(shape)), self.rate, dropout_key(self.seed, self.stream))
         mask = torch.from_numpy(kept.reshape(shape)).to(x.dtype) / (1 - self.rate)
-        return x * (mask.movedim(-1, 1) if x.ndim == 4 else mask)
+        return x * (mask.movedim(-1, 0) if x.ndim == 4 else mask)
 
 
 def plain_twin(model: nn.Sequential, seed: int) -> nn.Sequential:
@@ -67,6 +67,7 @@ def _stream(layers: list[nn.Module], at: int) -> int:
     for stage, behind_pool in (
         *(("cbrd", 0), ("cpbrd", 0)),
         *(("cbrpd", 1), ("cbrdpd", 1), ("cbprd", 1)),
+        *(("crd", 0), ("crpd", 1), ("crdpd", 1), ("cprd", 1)),
     ):
         if letters.endswith(stage):
             return 2 * (at - len(stage) + 1) + behind_pool

@@ -169,7 +169,8 @@ def test_the_usual_orders_are_stages() -> None:
         blocks("cbr", "cpbr", "cbpr", "cbrp", "cbrd", "cbrdp", "cbrpd", "cbrdpd", "cbprd")
         == ["s"] * 9
     )
-    assert blocks("cr", "cb", "cbd", "bcbr", "cpbrp") == ["--", "--", "---", "-s", "s-"]
+    assert blocks("c", "cr", "crp", "cpr", "crpd") == ["s"] * 5
+    assert blocks("cb", "cbd", "bcbr", "cpbrp", "cp") == ["s-", "s--", "-s", "s-", "s-"]
 
 
 def test_bfloat16_gradients_are_as_good_as_those_of_autocast() -> None:

@@ -1,0 +1,91 @@
+"""Stages that follow each other, as one differentiable function of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from search.engine.fused.layer import Layer
+from search.engine.fused.maps import Map, map_order, torch_order
+from search.engine.fused.stages import Stage
+
+
+class Chain:
+    """Computes stages in a row, on batches of whatever size, with memory that it keeps.
+
+    Maps inside are of `dtype`; what goes in and comes out is of the parameters' type.
+
+    Only the last forward pass in training can be gone back through, once.
+    """
+
+    def __init__(self, stages: Sequence[Stage], dtype: torch.dtype) -> None:
+        self.stages = tuple(stages)
+        self._dtype = dtype
+        self._runs: dict[tuple[int, ...], _Run] = {}
+        self.passes_made = 0
+
+    def __call__(self, x: Tensor, seed: int, *, training: bool) -> Tensor:
+        """``[N, C, H, W]`` in and out; out in the memory order of maps."""
+        parameters = [parameter for stage in self.stages for parameter in stage.parameters]
+        y: Tensor = _Stages.apply(x, seed, training, self, *parameters)
+        return y
+
+    def run(self, x: Tensor) -> _Run:
+        """The layers with memory for maps of this shape."""
+        shape = tuple(x.shape)
+        if shape not in self._runs:
+            if len(self._runs) > 3:  # training, validation and what each leaves over
+                self._runs.clear()
+            self._runs[shape] = _Run(self.stages, shape, self._dtype)
+        return self._runs[shape]
+
+
+class _Run:
+    """Layers for one shape of input, and the maps that go in and come back."""
+
+    def __init__(self, stages: Sequence[Stage], shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        images, channels, height, width = shape
+        self.x = Map.make(channels, height, width, images, stages[0].padding, dtype)
+        self.layers: list[Layer] = []
+        x = self.x
+        for stage, following in zip(stages, [*stages[1:], None], strict=True):
+            border = following.padding if following else 0
+            self.layers.append(Layer(stage, x.shape, border, dtype))
+            x = self.layers[-1].y
+        self.dy = Map.make(*x.shape, 0, dtype)
+
+
+class _Stages(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, seed: int, training: bool, chain: Chain, *_parameters: Tensor | None
+    ) -> Tensor:
+        run = chain.run(x)
+        run.x.inside.copy_(map_order(x))
+        y = run.x
+        for layer in run.layers:
+            y = layer.forward(y, seed, training=training)
+        chain.passes_made += 1
+        ctx.made = (chain, run, chain.passes_made)
+        return torch_order(y.inside.to(x.dtype, copy=True))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        chain, run, number = ctx.made
+        if number != chain.passes_made:
+            raise RuntimeError("another forward pass has used the memory of this one")
+        run.dy.inside.copy_(map_order(dy))
+        gradient: Map | None = run.dy
+        gradients: list[Tensor | None] = []
+        for at in range(len(run.layers) - 1, -1, -1):
+            assert gradient is not None
+            wanted = at > 0 or ctx.needs_input_grad[0]
+            gradient, of_parameters = run.layers[at].backward(gradient, wanted=wanted)
+            gradients = of_parameters + gradients
+        dx = torch_order(gradient.inside.to(dy.dtype, copy=True)) if gradient is not None else None
+        return dx, None, None, None, *gradients

@@ -1,0 +1,203 @@
+"""One stage of a network with the memory that it works in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from search.engine.fused.maps import Map
+from search.engine.fused.passes import load
+from search.engine.fused.stages import Stage, dropout_key, threshold
+
+Gradients = list[Tensor | None]
+
+
+class Layer:
+    """Runs a ``Stage`` forward and backward on batches of one size.
+
+    What the backward pass needs stays in this object's memory until the next forward pass: a
+    step allocates nothing, and zeros around maps are written once.
+
+    Args:
+        stage: What to compute.
+        x_shape: Channels, height, width and images of what comes in.
+        border: Zeros that the next stage wants around this one's output.
+        dtype: Of maps; statistics and gradients of parameters are of the parameters' type.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        x_shape: tuple[int, int, int, int],
+        border: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self._stage, self._dtype = stage, dtype
+        self._passes = load(dtype)
+        channels, height, width, images = x_shape
+        shrink = 2 * stage.padding - stage.kernel + 1
+        outputs = stage.convolution.out_channels
+        height, width = height + shrink, width + shrink
+        self._x_shape = x_shape
+        inner = 0 if stage.rectifies else border
+        self._z = Map.make(outputs, height, width, images, inner, dtype)  # behind the convolution
+        pools = stage.pool != "none"
+        if pools and min(height, width) < 2:
+            functional.max_pool2d(self._z.memory, 2)  # raises what the plain network raises
+        small = (outputs, height // 2, width // 2) if pools else (outputs, height, width)
+        self.y = Map.make(*small, images, border, dtype) if stage.rectifies else self._z
+        self._places = torch.zeros((*small, images) if pools else 0, dtype=torch.uint8)
+        # Of each window the largest value before BatchNorm: its input, or that of the winner.
+        self._pooled = Map.make(*small, images, 0, dtype) if pools else self._z
+        exact = stage.convolution.weight.dtype
+        self._constants = torch.zeros(7, outputs, dtype=exact)
+        step = outputs * self._constants.element_size()
+        start = self._constants.data_ptr()
+        self._lines = [start + i * step for i in range(7)]
+        self._no_bias = torch.zeros(max(outputs, channels), dtype=exact)
+        self._dz: Map | None = None
+        self._dx: Map | None = None
+
+    def forward(self, x: Map, seed: int, *, training: bool) -> Map:
+        """The stage's output; x has at least the convolution's padding for a border."""
+        stage = self._stage
+        self._x = x
+        bias = stage.convolution.bias
+        self._convolve(x, stage.padding, self._z, stage.convolution.weight, bias, turned=False)
+        if not stage.rectifies:
+            return self.y
+        early = stage.pool == "early"
+        if early:
+            self._passes.pool(
+                self._z.pointer, self._pooled.pointer, self._places.data_ptr(), *self._z.shape
+            )
+        self._normalise(self._pooled if early else self._z, training=training)
+        rate, pooled_rate = (stage.rate, stage.pooled_rate) if training else (0.0, 0.0)
+        coefficients = self._lines[2:4]
+        if stage.pool == "late":
+            self._passes.activate_and_pool(
+                *(self._z.pointer, self.y.pointer, *self.y.edges),
+                *(self._pooled.pointer, self._places.data_ptr(), *self._z.shape, *coefficients),
+                *_dropout(rate, seed, 2 * stage.place),
+                *_dropout(pooled_rate, seed, 2 * stage.place + 1),
+            )
+        else:
+            self._passes.activate(
+                *(self._pooled.pointer, self.y.pointer, *self.y.edges, *self.y.lines),
+                *(*coefficients, *_dropout(rate, seed, 2 * stage.place)),
+            )
+        return self.y
+
+    def backward(self, dy: Map, *, wanted: bool) -> tuple[Map | None, Gradients]:
+        """Gradients of x, where it is wanted, and of the stage's parameters.
+
+        Args:
+            dy: Gradient of the output of the last ``forward``, which was in training; no border.
+            wanted: Whether the gradient of x is.
+        """
+        stage = self._stage
+        margin = stage.kernel - 1 - stage.padding
+        if self._dz is None:
+            self._dz = Map.make(*self._z.shape, max(margin, 0) if wanted else 0, self._dtype)
+        dz = self._dz
+        d_norm: Gradients = [None, None]
+        if stage.rectifies:
+            d_norm = self._normalise_backward(dy, dz)
+        else:
+            dz.inside.copy_(dy.inside)
+        weight = stage.convolution.weight
+        d_weight = torch.empty_like(weight)
+        channels, _, _, _ = self._x_shape
+        outputs, rows, columns, images = self._z.shape
+        self._passes.weight_gradient(
+            0,
+            *(*self._x.corner(stage.padding), *dz.corner(0)),
+            *(channels, outputs, stage.kernel, rows, columns, images),
+            *(d_weight.data_ptr(), *weight.stride()),
+        )
+        d_bias = None
+        if stage.convolution.bias is not None:
+            d_bias = torch.empty_like(stage.convolution.bias)
+            self._passes.channel_sums(dz.pointer, *dz.edges, *dz.lines, d_bias.data_ptr())
+        dx = None
+        if wanted:
+            if self._dx is None:
+                self._dx = Map.make(*self._x_shape, 0, self._dtype)
+            dx = self._dx
+            self._convolve(dz, margin, dx, weight, None, turned=True)
+        return dx, [d_weight, d_bias, *d_norm]
+
+    def _convolve(
+        self, x: Map, margin: int, y: Map, weight: Tensor, bias: Tensor | None, *, turned: bool
+    ) -> None:
+        of_output, of_channel, of_row, of_column = weight.stride()
+        if turned:
+            of_output, of_channel = of_channel, of_output
+        outputs, rows, columns, images = y.shape
+        start = self._no_bias if bias is None else bias
+        self._passes.convolve(
+            0,
+            *(*x.corner(margin), *y.corner(0)),
+            *(x.shape[0], outputs, self._stage.kernel, rows, columns, images),
+            *(weight.data_ptr(), of_output, of_channel, of_row, of_column, turned),
+            start.data_ptr(),
+        )
+
+    def _normalise(self, x: Map, *, training: bool) -> None:
+        """Mean, inverse deviation, slope and offset of each channel."""
+        norm, constants = self._stage.norm, self._constants
+        if norm is None:
+            constants[2], constants[3] = (self._stage.scale if training else 1.0), 0.0
+            return
+        assert norm.running_mean is not None and norm.running_var is not None
+        if not training:
+            constants[1] = (norm.running_var + norm.eps).rsqrt()
+            constants[2] = norm.weight.detach() * constants[1]
+            constants[3] = norm.bias.detach() - norm.running_mean * constants[2]
+            return
+        _, height, width, images = x.shape
+        if height * width * images == 1:
+            raise ValueError(f"more than 1 value per channel is needed, but got {x.shape}")
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)
+        self._passes.statistics(
+            *(x.pointer, *x.lines, norm.weight.data_ptr(), norm.bias.data_ptr()),
+            *(norm.running_mean.data_ptr(), norm.running_var.data_ptr()),
+            *(norm.momentum, norm.eps, self._stage.scale, *self._lines[:4]),
+        )
+
+    def _normalise_backward(self, dy: Map, dz: Map) -> Gradients:
+        """Write dz; returns the gradients of BatchNorm's parameters."""
+        stage, norm, constants = self._stage, self._stage.norm, self._constants
+        d_norm: Gradients = [None, None]
+        if norm is None:
+            constants[4], constants[5:] = stage.scale, 0.0
+        else:
+            x = self._z if stage.pool != "early" else self._pooled
+            _, height, width, images = x.shape
+            gradients = torch.empty(2, len(norm.weight), dtype=constants.dtype)
+            d_norm = list(gradients.unbind())
+            self._passes.gradient_sums(
+                *(dy.pointer, self.y.pointer, *self.y.edges, self._pooled.pointer, *dy.lines),
+                *(height * width * images, stage.scale, norm.weight.data_ptr(), *self._lines[:2]),
+                *(gradients[0].data_ptr(), gradients[1].data_ptr(), *self._lines[4:]),
+            )
+        given = (dy.pointer, self.y.pointer, *self.y.edges)
+        rest = (*self._lines[4:], dz.pointer, *dz.edges)
+        if stage.pool == "none":
+            self._passes.gradient(*given, self._z.pointer, *dz.lines, *rest)
+        elif stage.pool == "late":
+            self._passes.pooled_gradient(
+                *given, self._places.data_ptr(), self._z.pointer, *dz.shape, *rest
+            )
+        else:
+            self._passes.early_gradient(
+                *given, self._places.data_ptr(), self._pooled.pointer, *dz.shape, *rest
+            )
+        return d_norm
+
+
+def _dropout(rate: float, seed: int, place: int) -> tuple[int, int]:
+    """The key and the threshold of a pass; without dropout the key does not matter."""
+    return (dropout_key(seed, place), threshold(rate)) if rate > 0 else (0, 0)
