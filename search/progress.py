@@ -13,6 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.time_left import seconds_left
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -94,7 +96,6 @@ class Progress:
         self._epochs = epochs
         self._workers = workers
         self._started = time.monotonic()
-        self._first: int | None = None  # finished trials at the start
         self._seen: set[int] | None = None
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
@@ -109,10 +110,8 @@ class Progress:
     def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
         """Show the study as it is now."""
         now = snapshot(trials, total)
-        if self._first is None:
-            self._first = now.finished
         if self._console.is_terminal:
-            self._live.update(self._view(now), refresh=True)
+            self._live.update(self._view(now, self._left(trials, total)), refresh=True)
         else:
             self._log(trials, now)
 
@@ -126,18 +125,14 @@ class Progress:
         self._seen = ended
         by_number = {trial.number: trial for trial in trials}
         for number in fresh:
-            left = self._left(now)
+            left = self._left(trials, now.total)
             self.say(f"[{now.finished}/{now.total}] {outcome(by_number[number])}{left}")
 
-    def _left(self, now: Snapshot) -> str:
-        done = now.finished - (self._first or 0)
-        missing = now.total - now.finished
-        if done < self._workers or missing <= 0:
-            return ""
-        seconds = (time.monotonic() - self._started) / done * missing
-        return f" · about {duration(seconds)} left"
+    def _left(self, trials: Sequence[FrozenTrial], total: int) -> str:
+        seconds = seconds_left(trials, total, epochs=self._epochs, workers=self._workers)
+        return f" · about {duration(seconds)} left" if seconds else ""
 
-    def _view(self, now: Snapshot) -> RenderableType:
+    def _view(self, now: Snapshot, left: str) -> RenderableType:
         counts = Text(
             f"{now.complete} complete · {now.pruned} pruned · "
             f"{now.over_budget} over budget · {now.failed} failed"
@@ -146,7 +141,7 @@ class Progress:
         head.add_row(
             Text(f"{now.finished}/{now.total} trials", style="bold"),
             ProgressBar(total=now.total, completed=now.finished, width=30),
-            Text(f"{duration(time.monotonic() - self._started)}{self._left(now)}"),
+            Text(f"{duration(time.monotonic() - self._started)}{left}"),
         )
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("worker", "trial", "epoch", "accuracy", "parameters"):
