@@ -33,8 +33,8 @@ class Epoch:
     """What one epoch of training gave."""
 
     number: int  # from 1
-    accuracy: float  # on the validation images, in [0, 1]
-    loss: float  # mean cross entropy on the validation images
+    accuracy: float  # on the validation images, in [0, 1]; NaN without validation
+    loss: float  # mean cross entropy on the validation images; NaN without validation
     training_loss: float  # mean over the epoch's steps, with dropout and augmentation
     seconds: float  # training and validation
 
@@ -51,7 +51,7 @@ def fit(
     build: Callable[[], nn.Module],
     recipe: Recipe,
     training: Images,
-    validation: Images,
+    validation: Images | None,
     *,
     epochs: int,
     seed: int,
@@ -70,7 +70,7 @@ def fit(
         build: Makes the network, on the CPU, from torch's global generator.
         recipe: The schedule is laid out over ``epochs``.
         training: Without distortion; the recipe's is applied batch by batch.
-        validation: On the same device.
+        validation: On the same device; None trains without looking.
         epochs: How many, from 1.
         seed: Of initial weights, order, augmentation and dropout.
         arithmetic: Precision and kernels.
@@ -96,8 +96,10 @@ def fit(
     for number in range(len(curve) + 1, epochs + 1):
         started = time.perf_counter()
         training_loss = trainer.epoch(number, seed, should_stop)
-        with trainer.averaged_weights(), record_function("validation"):
-            accuracy, loss = evaluate(trainer.network, validation)
+        accuracy = loss = math.nan
+        if validation is not None:
+            with trainer.averaged_weights(), record_function("validation"):
+                accuracy, loss = evaluate(trainer.network, validation)
         curve.append(
             Epoch(
                 number=number,
