@@ -22,9 +22,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, natural, positive, run_command
+from search.cli import (
+    HelpFormatter,
+    Parser,
+    check_directory,
+    natural,
+    positive,
+    run_command,
+)
 from search.engine.arithmetic import Arithmetic
-from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
 if TYPE_CHECKING:
@@ -143,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console()
     device = resolve_device(options.device)
     check_storage(options.storage)
-    check_directory(options.reports)
+    check_directory(options.reports, "--reports")
     arithmetic = Arithmetic(
         bfloat16=use_bfloat16(options.precision, device), compile=options.compile
     )
@@ -184,6 +190,7 @@ def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) 
     from objective import Limits, Settings
     from search.engine.sources import locate
     from search.engine.storage import checkpoint_folder
+    from search.engine.weights import weights_folder
     from search.study_settings import commit
 
     source = locate(options.data)
@@ -196,6 +203,7 @@ def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) 
         device=device,
         arithmetic=arithmetic,
         checkpoints=checkpoint_folder(options.storage),
+        weights=weights_folder(options.storage),
         commit=commit(ROOT),
     )
 
@@ -217,21 +225,6 @@ def _make_objective(settings: Settings, worker: int) -> Objective:
     from search.engine.hardware import device_of_worker
 
     return Objective(replace(settings, device=device_of_worker(settings.device, worker)))
-
-
-def check_directory(directory: Path) -> None:
-    """Refuse a report directory that cannot be written, before hours are spent.
-
-    Raises:
-        UserError: If it is a file or not writable.
-    """
-    import os
-
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(
-            f"reports cannot be written to {directory}", "Name a directory with --reports"
-        )
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:
