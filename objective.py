@@ -18,6 +18,7 @@ import optuna
 
 import space
 from search.engine.arithmetic import Arithmetic
+from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
 from search.engine.seeds import mix_seed
@@ -73,7 +74,7 @@ class Objective:
             search.engine.errors.TrainingError: If its loss is not finite.
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
         """
-        candidate = space.suggest(trial, max_params=self.settings.limits.max_params)
+        candidate = draw(trial, self.settings.limits)
         check_limits(trial, candidate, self.settings.limits)
         fit = self._train(trial, candidate, should_stop)
         return fit.epochs[-1].accuracy
@@ -179,6 +180,14 @@ def load_images(settings: Settings) -> tuple[Images, Images]:
         on_device(train.images[keep], train.labels[keep], mean, deviation, device),
         on_device(validation.images, validation.labels, mean, deviation, device),
     )
+
+
+def draw(trial: optuna.Trial, limits: Limits) -> space.Candidate:
+    """The candidate that was handed in as this trial, or else one that the trial suggests."""
+    handed_in = trial.user_attrs.get(HANDED_IN)
+    if handed_in is not None:
+        return space.Candidate.from_json(handed_in)
+    return space.suggest(trial, max_params=limits.max_params)
 
 
 def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -67,7 +68,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where to write; default: exports/trial-N in the project's root",
+        help="where to write; default: exports/STUDY-N in the project's root",
     )
     add("--data", type=Path, metavar="DIR", help="directory of the data set; default: MNIST")
     return parser.parse_args(arguments)
@@ -89,10 +90,12 @@ def main(arguments: list[str] | None = None) -> int:
     if options.output is not None:
         check_directory(options.output, "--output")
     study = open_study(options.storage, options.study)
-    number = options.trial if options.trial is not None else number_of_rank(study, options.rank)
+    number = options.trial
+    if number is None:
+        study, number = at_rank(study, options.rank, options.storage)
     trial = recorded(study, number)
     refuse_incomplete(study, number)
-    output = options.output or ROOT / "exports" / f"trial-{number}"
+    output = options.output or ROOT / "exports" / file_name(study.study_name, number)
     check_directory(output, "--output")
     candidate = read_candidate(trial)
     settings = settings_of(trial, study, locate(options.data))
@@ -106,12 +109,14 @@ def main(arguments: list[str] | None = None) -> int:
     return write(network, candidate, settings, origin, trial, output)
 
 
-def number_of_rank(study: optuna.Study, rank: int) -> int:
-    """The number of the trial at a place of the leaderboard.
+def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study, int]:
+    """The study and the number of the trial at a place of the leaderboard.
 
     Raises:
         UserError: If fewer are ranked.
     """
+    from search.engine.companions import candidates_of
+    from search.engine.storage import open_study
     from search.reporting.leaderboard import summarize
 
     entries = summarize(study).entries
@@ -120,7 +125,15 @@ def number_of_rank(study: optuna.Study, rank: int) -> int:
             f"the leaderboard holds {len(entries)} architectures, but rank {rank} was asked for",
             "Name a complete trial with --trial, or search on",
         )
-    return entries[rank - 1].trial.number
+    trial = entries[rank - 1].trial
+    if trial.handed_in:
+        study = open_study(storage, candidates_of(study.study_name))
+    return study, trial.number
+
+
+def file_name(study: str, number: int) -> str:
+    """A directory's name for a trial, whatever its study is called."""
+    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', study).strip('.-')}-{number}"
 
 
 def refuse_incomplete(study: optuna.Study, number: int) -> None:

@@ -4,6 +4,8 @@
     python search/run.py --trials 4 --epochs 2      a quick look, about a minute
     python search/run.py --trials 200               go on with the same study
     python search/run.py --max-params 5000 --storage small.db
+    python search/run.py --references               train the reference systems for comparison
+    python search/run.py --candidate mine.json      train a candidate of your own likewise
 
 Watch it meanwhile with: optuna-dashboard sqlite:///study.db
 """
@@ -59,6 +61,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         metavar="N|auto",
         help="processes that train side by side; auto: one per core, or 3 per GPU",
+    )
+    # What, instead of searching
+    add(
+        "--candidate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="train the candidates in these JSON files under the study's settings, and end",
+    )
+    add(
+        "--references",
+        action="store_true",
+        help="train the public reference systems under the study's settings, and end",
     )
     # Limits
     add(
@@ -144,9 +160,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     from search.engine.hardware import default_workers, resolve_device, use_bfloat16
     from search.engine.storage import check_storage
+    from search.handed_in import announce, queue, read_all
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
+    handed_in = read_all(options.candidate, references=options.references)
     device = resolve_device(options.device)
     check_storage(options.storage)
     check_directory(options.reports, "--reports")
@@ -180,8 +198,15 @@ def main(arguments: list[str] | None = None) -> int:
         started=datetime.now(),
         make_objective=partial(_make_objective, settings),
     )
-    warm_up(arithmetic, device)
     workers = options.workers or default_workers(device)
+    if handed_in:
+        beside, job, count = queue(study, job, handed_in)
+        code = 0
+        if count:
+            warm_up(arithmetic, device)
+            code = supervise(beside, job, min(workers, count), console)
+        return announce(study, beside, handed_in, options.reports, console, code)
+    warm_up(arithmetic, device)
     code = supervise(study, job, workers, console)
     return finish(study, options, console, code)
 
