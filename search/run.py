@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objective import Objective, Settings
+    from search.engine.workers import Job
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -185,7 +186,6 @@ def main(arguments: list[str] | None = None) -> int:
         continue_anyway=options.continue_anyway,
     )
     from search.engine.workers import Job
-    from search.supervision import supervise
 
     job = Job(
         storage=options.storage,
@@ -201,14 +201,24 @@ def main(arguments: list[str] | None = None) -> int:
     workers = options.workers or default_workers(device)
     if handed_in:
         beside, job, count = queue(study, job, handed_in)
-        code = 0
         if count:
             warm_up(arithmetic, device)
-            code = supervise(beside, job, min(workers, count), console)
+        code = watched(beside, job, min(workers, count or 1), console, options.max_params)
         return announce(study, beside, handed_in, options.reports, console, code)
     warm_up(arithmetic, device)
-    code = supervise(study, job, workers, console)
+    code = watched(study, job, workers, console, options.max_params)
     return finish(study, options, console, code)
+
+
+def watched(study: optuna.Study, job: Job, workers: int, console: Console, max_params: int) -> int:
+    """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
+    from search.dashboard_view import DashboardView
+    from search.supervision import supervise
+
+    view = DashboardView(study, job.storage, max_params=max_params)
+    code = supervise(study, job, workers, console, on_look=view.look)
+    view.refresh(study.get_trials(deepcopy=False))
+    return code
 
 
 def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) -> Settings:
