@@ -6,7 +6,6 @@ cannot be reached from here.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections.abc import Callable
@@ -19,9 +18,11 @@ import optuna
 
 import space
 from search.engine.arithmetic import Arithmetic
+from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
 from search.engine.seeds import mix_seed
+from search.engine.weights import save_weights, short_name, weights_file
 
 if TYPE_CHECKING:
     from search.engine.checkpoint import Checkpoint
@@ -50,6 +51,7 @@ class Settings:
     arithmetic: Arithmetic = Arithmetic()
     commit: str = "unknown"  # of this program
     checkpoints: Path | None = None  # where cut trials leave their state; None = nowhere
+    weights: Path | None = None  # where complete trials leave their network; None = nowhere
 
 
 class Objective:
@@ -72,7 +74,7 @@ class Objective:
             search.engine.errors.TrainingError: If its loss is not finite.
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
         """
-        candidate = space.suggest(trial, max_params=self.settings.limits.max_params)
+        candidate = draw(trial, self.settings.limits)
         check_limits(trial, candidate, self.settings.limits)
         fit = self._train(trial, candidate, should_stop)
         return fit.epochs[-1].accuracy
@@ -120,6 +122,10 @@ class Objective:
             raise
         finally:
             watch.record()
+        if settings.weights is not None:
+            text, name = candidate.to_json(), trial.study.study_name
+            file = weights_file(settings.weights, name, number, text, seed)
+            save_weights(file, fit.model.state_dict())
         _remove(checkpoint)
         return fit
 
@@ -136,7 +142,7 @@ class Objective:
         settings = self.settings
         if settings.checkpoints is None:
             return None
-        study = hashlib.sha256(trial.study.study_name.encode()).hexdigest()[:12]
+        study = short_name(trial.study.study_name)
         identity = "/".join(
             [candidate.to_json(), str(seed), str(epochs), self._device_name]
             + [settings.source.fingerprint, str(settings.train_images), str(versions())]
@@ -176,6 +182,14 @@ def load_images(settings: Settings) -> tuple[Images, Images]:
     )
 
 
+def draw(trial: optuna.Trial, limits: Limits) -> space.Candidate:
+    """The candidate that was handed in as this trial, or else one that the trial suggests."""
+    handed_in = trial.user_attrs.get(HANDED_IN)
+    if handed_in is not None:
+        return space.Candidate.from_json(handed_in)
+    return space.suggest(trial, max_params=limits.max_params)
+
+
 def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits) -> None:
     """Record what a candidate costs and prune it when that is over a limit.
 
@@ -212,7 +226,12 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits
 
 
 def note(candidate: space.Candidate) -> str:
-    """A candidate's layer table in Markdown, for the dashboard."""
+    """A candidate's note in the dashboard: what it is, layer by layer."""
+    return f"`{candidate.one_line()}`\n\n{layer_lines(candidate)}"
+
+
+def layer_lines(candidate: space.Candidate) -> str:
+    """A candidate's layer table in Markdown."""
     lines = ["| layer | output shape | parameters | multiply-accumulates |", "|:--|--:|--:|--:|"]
     rows = space.layer_table(candidate)
     for row in rows:
@@ -220,7 +239,7 @@ def note(candidate: space.Candidate) -> str:
         lines.append(f"| {row.name} | {shape} | {row.parameters:,} | {row.macs:,} |")
     parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
     lines.append(f"| **total** | | **{parameters:,}** | **{macs:,}** |")
-    return f"`{candidate.one_line()}`\n\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _remove(checkpoint: Checkpoint | None) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from search.engine.errors import UserError
@@ -45,6 +47,21 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"a whole number from 0 on is needed, but got {text!r}")
     return int(text)
+
+
+def check_directory(directory: Path, option: str) -> None:
+    """Refuse a directory that cannot be written to, before time is spent on what belongs there.
+
+    Args:
+        directory: Need not exist yet.
+        option: The one that names it.
+
+    Raises:
+        UserError: If it is a file or not writable.
+    """
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"nothing can be written to {directory}", f"Name a directory with {option}")
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:

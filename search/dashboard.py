@@ -4,7 +4,8 @@
     python search/dashboard.py --storage small.db --port 8081
 
 As optuna-dashboard does, but a missing study is said instead of created, and a page that is being
-loaded never blocks a search that writes.
+loaded never blocks a search that writes. The best network's weights and learning curve are among
+the study's artifacts; they are kept beside the study, in study.db.artifacts.
 """
 
 from __future__ import annotations
@@ -40,13 +41,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
 
     import optuna_dashboard
+    from optuna.artifacts import FileSystemArtifactStore
 
+    from search.dashboard_view import artifacts_folder
     from search.engine.storage import open_study
 
     study = open_study(options.storage)
     print(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends", flush=True)
+    folder = artifacts_folder(options.storage)
+    store = None
+    if folder is not None:
+        print(f"its artifacts are kept in {folder}", flush=True)
+        folder.mkdir(exist_ok=True)
+        store = FileSystemArtifactStore(folder)
     try:
-        optuna_dashboard.run_server(study._storage, host=options.host, port=options.port)
+        optuna_dashboard.run_server(
+            study._storage, host=options.host, port=options.port, artifact_store=store
+        )
     except OSError as error:
         problem = error.strerror or str(error)
         raise UserError(

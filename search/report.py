@@ -163,7 +163,7 @@ def table(summary: Summary) -> str:
     rows = [
         (
             words.place(entry),
-            str(entry.trial.number),
+            entry.trial.name,
             words.percent(entry.accuracy),
             words.interval(entry.interval),
             words.count(entry.parameters),

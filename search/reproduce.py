@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+    from objective import Settings
     from search.engine.dataset import DataSource
+    from search.engine.training import Epoch, Fit
+    from space import Candidate
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -69,9 +73,8 @@ def recorded(study: Study, number: int) -> Recorded:
     """
     trials: list[FrozenTrial] = study.get_trials(deepcopy=False)
     if number >= len(trials):
-        raise UserError(
-            f"the study has no trial {number}", f"Its trials are 0 to {len(trials) - 1}"
-        )
+        there = f"Its trials are 0 to {len(trials) - 1}" if trials else "It has none yet"
+        raise UserError(f"the study has no trial {number}", there)
     trial = trials[number]
     attributes = trial.user_attrs
     if not trial.intermediate_values or "seed" not in attributes:
@@ -94,22 +97,15 @@ class _Done(Exception):
     """All recorded epochs have been repeated."""
 
 
-def repeat(trial: Recorded, study: Study, source: DataSource) -> dict[int, float]:
-    """Train the trial's candidate again, for as many epochs as were recorded.
+def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
+    """What the trial was trained under, on the device that it names.
 
     Raises:
-        UserError: If the data set is another one, or the candidate cannot be read.
+        UserError: If the data set is another one.
     """
-    import torch
-
-    import space
-    from objective import Limits, Settings, load_images
-    from search.engine.allocator import keep_freed_memory
+    from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
-    from search.engine.training import Epoch, fit
 
-    torch.set_num_threads(1)
-    keep_freed_memory()
     settings = study.user_attrs.get("settings", {})
     dataset = settings.get("dataset", {})
     if dataset.get("fingerprint") != source.fingerprint:
@@ -117,18 +113,68 @@ def repeat(trial: Recorded, study: Study, source: DataSource) -> dict[int, float
             f"the study was made on {dataset.get('name')}, not on {source.name}",
             "Give its directory with --data",
         )
+    return Settings(
+        source=source,
+        limits=Limits(max_params=settings["max_params"], max_macs=settings.get("max_macs")),
+        epochs=settings["epochs"],
+        train_images=dataset["train_images"],
+        device=trial.device.split(" ")[0],
+        arithmetic=Arithmetic.parse(trial.device),
+    )
+
+
+def read_candidate(trial: Recorded) -> Candidate:
+    """The trial's candidate.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    import space
+
     try:
-        candidate = space.Candidate.from_json(trial.candidate)
+        return space.Candidate.from_json(trial.candidate)
     except ValueError as error:
         raise UserError(
             f"trial {trial.number}'s candidate cannot be read: {error}", "Take another trial"
         ) from None
-    again = Settings(
-        source=source,
-        limits=Limits(max_params=settings["max_params"]),
-        train_images=dataset["train_images"],
-        device=trial.device.split(" ")[0],
+
+
+def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None]) -> Fit:
+    """Train the trial's candidate again, from the same seed.
+
+    Args:
+        trial: What to train.
+        settings: From ``settings_of``.
+        on_epoch: Called after every epoch; what it raises ends the training.
+
+    Raises:
+        UserError: If the candidate cannot be read.
+    """
+    import torch
+
+    import space
+    from objective import load_images
+    from search.engine.allocator import keep_freed_memory
+    from search.engine.training import fit
+
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    candidate = read_candidate(trial)
+    train, validation = load_images(settings)
+    return fit(
+        lambda: space.build(candidate),
+        candidate.recipe,
+        train,
+        validation,
+        epochs=min(settings.epochs, candidate.recipe.epochs or settings.epochs),
+        seed=trial.seed,
+        arithmetic=settings.arithmetic,
+        on_epoch=on_epoch,
     )
+
+
+def repeated_curve(trial: Recorded, settings: Settings) -> dict[int, float]:
+    """Validation accuracy by epoch of the trial trained again, as far as it was recorded."""
     curve: dict[int, float] = {}
 
     def on_epoch(epoch: Epoch) -> None:
@@ -137,18 +183,8 @@ def repeat(trial: Recorded, study: Study, source: DataSource) -> dict[int, float
         if epoch.number == max(trial.curve):
             raise _Done
 
-    train, validation = load_images(again)
     with contextlib.suppress(_Done):
-        fit(
-            lambda: space.build(candidate),
-            candidate.recipe,
-            train,
-            validation,
-            epochs=min(settings["epochs"], candidate.recipe.epochs or settings["epochs"]),
-            seed=trial.seed,
-            arithmetic=Arithmetic.parse(trial.device),
-            on_epoch=on_epoch,
-        )
+        repeat(trial, settings, on_epoch)
     return curve
 
 
@@ -164,8 +200,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     study = open_study(options.storage, options.study)
     trial = recorded(study, options.trial)
-    resolve_device(trial.device.split(" ")[0])
-    curve = repeat(trial, study, locate(options.data))
+    settings = settings_of(trial, study, locate(options.data))
+    resolve_device(settings.device)
+    curve = repeated_curve(trial, settings)
     differing = [epoch for epoch, value in trial.curve.items() if curve.get(epoch) != value]
     if not differing:
         print(f"PASS: trial {trial.number}, {len(curve)} epochs, {curve[max(curve)]:.4f}")

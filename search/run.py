@@ -4,6 +4,8 @@
     python search/run.py --trials 4 --epochs 2      a quick look, about a minute
     python search/run.py --trials 200               go on with the same study
     python search/run.py --max-params 5000 --storage small.db
+    python search/run.py --references               train the reference systems for comparison
+    python search/run.py --candidate mine.json      train a candidate of your own likewise
 
 Watch it meanwhile with: optuna-dashboard sqlite:///study.db
 """
@@ -22,9 +24,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, natural, positive, run_command
+from search.cli import (
+    HelpFormatter,
+    Parser,
+    check_directory,
+    natural,
+    positive,
+    run_command,
+)
 from search.engine.arithmetic import Arithmetic
-from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
 if TYPE_CHECKING:
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objective import Objective, Settings
+    from search.engine.workers import Job
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -53,6 +62,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="auto",
         metavar="N|auto",
         help="processes that train side by side; auto: one per core, or 3 per GPU",
+    )
+    # What, instead of searching
+    add(
+        "--candidate",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="train the candidates in these JSON files under the study's settings, and end",
+    )
+    add(
+        "--references",
+        action="store_true",
+        help="train the public reference systems under the study's settings, and end",
     )
     # Limits
     add(
@@ -138,12 +161,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     from search.engine.hardware import default_workers, resolve_device, use_bfloat16
     from search.engine.storage import check_storage
+    from search.handed_in import announce, queue, read_all
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
+    handed_in = read_all(options.candidate, references=options.references)
     device = resolve_device(options.device)
     check_storage(options.storage)
-    check_directory(options.reports)
+    check_directory(options.reports, "--reports")
     arithmetic = Arithmetic(
         bfloat16=use_bfloat16(options.precision, device), compile=options.compile
     )
@@ -161,7 +186,6 @@ def main(arguments: list[str] | None = None) -> int:
         continue_anyway=options.continue_anyway,
     )
     from search.engine.workers import Job
-    from search.supervision import supervise
 
     job = Job(
         storage=options.storage,
@@ -174,16 +198,34 @@ def main(arguments: list[str] | None = None) -> int:
         started=datetime.now(),
         make_objective=partial(_make_objective, settings),
     )
-    warm_up(arithmetic, device)
     workers = options.workers or default_workers(device)
-    code = supervise(study, job, workers, console)
+    if handed_in:
+        beside, job, count = queue(study, job, handed_in)
+        if count:
+            warm_up(arithmetic, device)
+        code = watched(beside, job, min(workers, count or 1), console, options.max_params)
+        return announce(study, beside, handed_in, options.reports, console, code)
+    warm_up(arithmetic, device)
+    code = watched(study, job, workers, console, options.max_params)
     return finish(study, options, console, code)
+
+
+def watched(study: optuna.Study, job: Job, workers: int, console: Console, max_params: int) -> int:
+    """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
+    from search.dashboard_view import DashboardView
+    from search.supervision import supervise
+
+    view = DashboardView(study, job.storage, max_params=max_params)
+    code = supervise(study, job, workers, console, on_look=view.look)
+    view.refresh(study.get_trials(deepcopy=False))
+    return code
 
 
 def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) -> Settings:
     from objective import Limits, Settings
     from search.engine.sources import locate
     from search.engine.storage import checkpoint_folder
+    from search.engine.weights import weights_folder
     from search.study_settings import commit
 
     source = locate(options.data)
@@ -196,6 +238,7 @@ def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) 
         device=device,
         arithmetic=arithmetic,
         checkpoints=checkpoint_folder(options.storage),
+        weights=weights_folder(options.storage),
         commit=commit(ROOT),
     )
 
@@ -217,21 +260,6 @@ def _make_objective(settings: Settings, worker: int) -> Objective:
     from search.engine.hardware import device_of_worker
 
     return Objective(replace(settings, device=device_of_worker(settings.device, worker)))
-
-
-def check_directory(directory: Path) -> None:
-    """Refuse a report directory that cannot be written, before hours are spent.
-
-    Raises:
-        UserError: If it is a file or not writable.
-    """
-    import os
-
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(
-            f"reports cannot be written to {directory}", "Name a directory with --reports"
-        )
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:

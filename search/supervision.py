@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from search.engine.claims import (
@@ -19,6 +20,7 @@ from search.progress import Progress
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
     from rich.console import Console
 
     from search.engine.workers import Job
@@ -30,8 +32,22 @@ RELEASE_SECONDS = 5.0  # how often to look for cut trials of other commands on t
 STOP_SECONDS = 20.0  # how long workers get to end their trials after Ctrl-C
 
 
-def supervise(study: optuna.Study, job: Job, workers: int, console: Console) -> int:
+def supervise(
+    study: optuna.Study,
+    job: Job,
+    workers: int,
+    console: Console,
+    *,
+    on_look: Callable[[list[FrozenTrial]], None] = lambda trials: None,
+) -> int:
     """Run workers until the study holds the job's trials.
+
+    Args:
+        study: Exists.
+        job: What the workers do.
+        workers: How many.
+        console: Shows the progress.
+        on_look: Told the study's trials again and again while they run.
 
     Returns:
         The exit code: 0, 1 after failures in a row, 128 + N when stopped by signal N.
@@ -63,6 +79,7 @@ def supervise(study: optuna.Study, job: Job, workers: int, console: Console) -> 
                 with readable_errors(job.storage):
                     trials = study.get_trials(deepcopy=False)
                 progress.update(trials, job.trials)
+                on_look(trials)
                 time.sleep(0.5)
                 file.check()
                 died = pool.tend(study)

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.engine.companions import HANDED_IN
+
 if TYPE_CHECKING:
     import optuna
 
 CUTS = 10  # so many times in a row a trial may be cut without finishing an epoch more
 FAILURES_IN_A_ROW = 5  # so many failed trials, one after the other, end the run
+KEPT = ("label", HANDED_IN)  # attributes that a queued trial takes over from the one that was cut
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -31,7 +34,7 @@ class Decision(enum.Enum):
 
 
 def claim(
-    study: optuna.Study, total: int, owner: str, since: datetime
+    study: optuna.Study, total: int, owner: str, since: datetime, *, queue_only: bool = False
 ) -> tuple[Decision, Trial | None]:
     """Start the next trial if the study needs one more.
 
@@ -40,6 +43,7 @@ def claim(
         total: Finished trials that the study shall hold in the end.
         owner: Recorded in the trial, for ``release_dead``.
         since: The run's start; only later failures can end it.
+        queue_only: Start queued trials alone; the sampler draws none.
     """
     trials = study.get_trials(deepcopy=False)
     if count_finished(trials) >= total:
@@ -49,6 +53,8 @@ def claim(
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
     if count_finished(trials) + running >= total:
         return Decision.WAIT, None
+    if queue_only and not any(trial.state == TrialState.WAITING for trial in trials):
+        return Decision.WAIT if running else Decision.ENOUGH, None  # a cut one is queued again
     trial = study.ask()
     trial.set_user_attr("worker", owner)
     return Decision.TRIAL, trial
@@ -90,7 +96,7 @@ def close(study: optuna.Study, trial_id: int, *, reason: str, retry: bool = Fals
         storage.set_trial_user_attr(trial_id, "retried", True)
     study.tell(trial.number, state=TrialState.FAIL)
     if retry:
-        kept = {key: trial.user_attrs[key] for key in ("label",) if key in trial.user_attrs}
+        kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
         first = trial.user_attrs.get("retry_of", trial.number)
         kept |= {"reached_before": reached, "cuts": cuts}
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}

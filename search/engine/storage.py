@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from search.engine.companions import is_companion
 from search.engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -215,7 +216,8 @@ def open_study(storage: str, name: str | None = None) -> optuna.Study:
 
     Args:
         storage: A URL or the path of an SQLite file.
-        name: None takes the only study there is, or the default one of several.
+        name: None takes the only study there is (those that stand beside another are not
+            counted), or the default one of several.
 
     Raises:
         UserError: If there is no such study or the storage cannot be opened.
@@ -232,7 +234,8 @@ def open_study(storage: str, name: str | None = None) -> optuna.Study:
     if not names:
         raise UserError(f"{shown} holds no study yet", "Run python search/run.py first")
     if name is None:
-        name = names[0] if len(names) == 1 else DEFAULT_STUDY
+        searches = [found for found in names if not is_companion(found, names)]
+        name = searches[0] if len(searches) == 1 else DEFAULT_STUDY
     if name not in names:
         raise UserError(
             f"{shown} has no study {name!r}", f"Name one with --study: {', '.join(sorted(names))}"

@@ -47,6 +47,7 @@ class Job:
     epochs: int
     started: datetime  # of the run: older failures do not end it
     make_objective: Callable[[int], Objective]  # from a worker's index
+    queue_only: bool = False  # start what is queued; the sampler draws nothing
 
 
 def owner_name() -> str:
@@ -92,7 +93,9 @@ def work(job: Job, index: int, parent: int) -> None:
     objective = job.make_objective(index)
     while not should_stop():
         with storages.study_lock(job.storage):
-            decision, trial = claim(study, job.trials, owner, job.started)
+            decision, trial = claim(
+                study, job.trials, owner, job.started, queue_only=job.queue_only
+            )
         if decision is Decision.ENOUGH or decision is Decision.FAILING:
             return
         if trial is None:

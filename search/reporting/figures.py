@@ -40,8 +40,8 @@ def accuracy_against_parameters(summary: Summary, palette: Palette = PAGE) -> go
     """Every valid architecture, the Pareto front with its intervals, limit, target, references."""
     limits = summary.limits
     figure = blank(palette, height=440)
-    found = [entry for entry in summary.entries if not entry.trial.is_reference]
-    marked = [entry for entry in summary.entries if entry.trial.is_reference]
+    found = [entry for entry in summary.entries if entry.trial.is_found]
+    marked = [entry for entry in summary.entries if not entry.trial.is_found]
     others = [entry for entry in found if not entry.on_front]
     front = sorted((e for e in summary.entries if e.on_front), key=lambda e: e.parameters)
     figure.add_scatter(
@@ -68,7 +68,7 @@ def accuracy_against_parameters(summary: Summary, palette: Palette = PAGE) -> go
         x=[entry.parameters for entry in marked],
         y=[points(entry.accuracy) for entry in marked],
         mode="markers+text",
-        name="reference system",
+        name="reference system or handed in",
         marker={"size": 10, "symbol": "diamond-open", "color": palette.warn, "line": {"width": 2}},
         text=[_short_label(entry.trial) for entry in marked],
         textposition="bottom center",
@@ -96,12 +96,12 @@ def learning_curves(summary: Summary, palette: Palette = PAGE) -> go.Figure:
     """Validation accuracy over epochs: the best few in colour, other complete ones behind."""
     figure = blank(palette, height=380)
     best = [entry for entry in summary.entries if entry.trial.curve][:CURVES]
-    shown = {entry.trial.number for entry in best}
+    shown = {entry.trial.name for entry in best}
     rest = [
         trial
         for trial in summary.trials
         if trial.curve
-        and trial.number not in shown
+        and trial.name not in shown
         and trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED)
     ]
     behind = rest[:: max(1, math.ceil(len(rest) / FAINT_CURVES))]
@@ -119,9 +119,9 @@ def learning_curves(summary: Summary, palette: Palette = PAGE) -> go.Figure:
             x=[epoch for epoch, _ in entry.trial.curve],
             y=[points(value) for _, value in entry.trial.curve],
             mode="lines",
-            name=f"{words.place(entry)} trial {entry.trial.number}",
+            name=f"{words.place(entry)} trial {entry.trial.name}",
             line={"color": colour, "width": 2},
-            hovertemplate=f"trial {entry.trial.number}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
+            hovertemplate=f"trial {entry.trial.name}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
         )
     shown_curves = [*(trial.curve for trial in behind), *(entry.trial.curve for entry in best)]
     late = [value for curve in shown_curves for epoch, value in curve if 4 * epoch > len(curve)]

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from optuna.study import Study, StudyDirection
+from optuna.study import Study, StudyDirection, get_all_study_names, load_study
+from optuna.trial import FrozenTrial
 
+from search.engine.companions import candidates_of
 from search.reporting.constraints import why_not_valid
 from search.reporting.dimensions import Dimension, read_dimensions
 from search.reporting.health import HealthCheck, check_health
@@ -24,6 +26,7 @@ from search.reporting.records import (
     Outcome,
     TrialRecord,
     integer,
+    latest_attempts,
     read_limits,
     read_trials,
     text,
@@ -40,7 +43,8 @@ class Summary:
     limits: Limits
     settings: tuple[tuple[str, str], ...]  # the recorded settings that are fit to be shown
     counts: Mapping[Outcome, int]
-    trials: tuple[TrialRecord, ...]
+    trials: tuple[TrialRecord, ...]  # the search's own
+    handed_in: tuple[TrialRecord, ...]  # trained beside the search, as its own are
     entries: tuple[Entry, ...]  # the valid architectures, best first
     unranked: Mapping[str, int]  # why complete trials are not valid, with their number
     verdict: Verdict
@@ -64,17 +68,21 @@ class Summary:
 
     @property
     def references(self) -> tuple[TrialRecord, ...]:
-        """The hand-made systems that were run in this study, whatever became of them."""
-        return tuple(trial for trial in self.trials if trial.is_reference)
+        """The systems to compare with: reference systems and what else was handed in.
+
+        Whatever became of them: one that is over the limit is here too.
+        """
+        own = tuple(trial for trial in self.trials if trial.is_reference)
+        return own + self.handed_in
 
     @property
     def tied_with_first(self) -> int:
         """How many entries share the first place's tie, itself included."""
         return sum(entry.tie == 1 for entry in self.entries)
 
-    def entry_of(self, number: int) -> Entry | None:
+    def entry_of(self, trial: TrialRecord) -> Entry | None:
         """The entry of a trial, or None if that trial is not ranked."""
-        return next((entry for entry in self.entries if entry.trial.number == number), None)
+        return next((entry for entry in self.entries if entry.trial.name == trial.name), None)
 
 
 def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
@@ -89,10 +97,12 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     settings = settings if isinstance(settings, Mapping) else {}
     limits = read_limits(settings)
     trials = read_trials(frozen, limits)
+    beside = companion_trials(study, candidates_of(study.study_name))
+    handed_in = latest_attempts(read_trials(beside, limits, handed_in=True))
     maximizes = study.directions == [StudyDirection.MAXIMIZE]
     unranked: Counter[str] = Counter()
     valid: list[TrialRecord] = []
-    for trial in trials:
+    for trial in (*trials, *handed_in):
         if trial.outcome is Outcome.COMPLETE:
             reason = why_not_valid(trial, limits, maximizes=maximizes)
             if reason:
@@ -110,6 +120,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         settings=_shown_settings(settings),
         counts={outcome: counted[outcome] for outcome in Outcome},
         trials=trials,
+        handed_in=handed_in,
         entries=entries,
         unranked=dict(unranked),
         verdict=judge(entries, limits),
@@ -117,7 +128,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         importance=measure_importance(frozen, study.directions),
         health=check_health(
             trials=trials,
-            ranked=[entry.trial for entry in entries if not entry.trial.is_reference],
+            ranked=[entry.trial for entry in entries if entry.trial.is_found],
             ties=sum(entry.tie == 1 for entry in entries),
             limits=limits,
             dimensions=dimensions,
@@ -128,6 +139,13 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     )
 
 
+def companion_trials(study: Study, name: str) -> list[FrozenTrial]:
+    """The trials of a study beside this one in its storage; none where there is no such study."""
+    if name not in get_all_study_names(study._storage):
+        return []
+    return load_study(study_name=name, storage=study._storage).get_trials(deepcopy=False)
+
+
 def best_so_far(summary: Summary, trials: Sequence[TrialRecord]) -> list[float | None]:
     """The best valid accuracy up to each of the trials, in the order that they are given.
 
@@ -135,10 +153,10 @@ def best_so_far(summary: Summary, trials: Sequence[TrialRecord]) -> list[float |
     study minimises, so that a foreign study still has a history.
     """
     better = max if summary.maximizes else min
-    ranked = {entry.trial.number for entry in summary.entries}
+    ranked = {entry.trial.name for entry in summary.entries if not entry.trial.handed_in}
     values = [
         trial.accuracy
-        if trial.number in ranked or (not ranked and trial.outcome is Outcome.COMPLETE)
+        if trial.name in ranked or (not ranked and trial.outcome is Outcome.COMPLETE)
         else None
         for trial in trials
     ]

@@ -123,7 +123,7 @@ def _entry_row(entry: Entry) -> tuple[str, ...]:
     failing = [check for check in entry.checks if not check.passed]
     return (
         words.place(entry),
-        f"{entry.trial.number}" + (f" ({entry.trial.label})" if entry.trial.label else ""),
+        entry.trial.name + (f" ({entry.trial.label})" if entry.trial.label else ""),
         words.percent(entry.accuracy),
         words.interval(entry.interval),
         words.count(entry.parameters),
@@ -139,10 +139,10 @@ def _entry_row(entry: Entry) -> tuple[str, ...]:
 def _references(references: Sequence[TrialRecord], summary: Summary) -> Iterable[str]:
     if not references:
         return
-    yield "## Reference systems under this protocol"
+    yield f"## {words.compared_heading(summary)}"
     rows = []
     for trial in references:
-        entry = summary.entry_of(trial.number)
+        entry = summary.entry_of(trial)
         rows.append(
             (
                 trial.reference,

@@ -148,7 +148,7 @@ def _data(
             for name, figure in present.items()
         },
         "curves": {
-            str(entry.trial.number): [
+            entry.trial.name: [
                 [epoch for epoch, _ in entry.trial.curve],
                 [round(100 * value, 2) for _, value in entry.trial.curve],
             ]
@@ -195,9 +195,9 @@ class Strip:
     target: float
 
 
-def _strip_of(shown: Sequence[Entry], summary: Summary) -> dict[int, Strip]:
-    """The drawings of all rows that have an interval, on one common scale, by trial number."""
-    spans = {e.trial.number: e.interval for e in shown if e.interval is not None}
+def _strip_of(shown: Sequence[Entry], summary: Summary) -> dict[str, Strip]:
+    """The drawings of all rows that have an interval, on one common scale, by trial."""
+    spans = {e.trial.name: e.interval for e in shown if e.interval is not None}
     if not spans:
         return {}
     lows = sorted(span.low for span in spans.values())
@@ -209,7 +209,7 @@ def _strip_of(shown: Sequence[Entry], summary: Summary) -> dict[int, Strip]:
         return round(4 + (STRIP_WIDTH - 8) * min(1.0, max(0.0, place)), 1)
 
     return {
-        entry.trial.number: Strip(
+        entry.trial.name: Strip(
             low=at(entry.interval.low),
             middle=at(entry.accuracy),
             high=at(entry.interval.high),

@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether the target was met, and by whom; references are left out: they were not found."""
+    """Whether the target was met, and by whom; what was handed in is left out: it was not found."""
 
     met: bool | None  # None: there is no valid architecture to judge
     certain: bool  # the whole interval of the best lies at or above the target
@@ -46,7 +46,7 @@ class Verdict:
 
 def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
     """Rank valid trials, mark ties and the Pareto front of accuracy against parameters."""
-    ordered = sorted(valid, key=lambda t: (-(t.accuracy or 0.0), t.parameters or 0, t.number))
+    ordered = sorted(valid, key=_order)
     entries: list[Entry] = []
     smallest = None  # of the entries so far: a later one is on the front only if it is smaller
     first_of_tie: Entry | None = None
@@ -77,9 +77,13 @@ def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
     return tuple(replace(entry, tied=sizes[entry.tie] > 1) for entry in entries)
 
 
+def _order(trial: TrialRecord) -> tuple[float, int, bool, int]:
+    return -(trial.accuracy or 0.0), trial.parameters or 0, trial.handed_in, trial.number
+
+
 def judge(entries: Sequence[Entry], limits: Limits) -> Verdict:
     """Whether a valid architecture that the search found reaches the target."""
-    found = [entry for entry in entries if not entry.trial.is_reference]
+    found = [entry for entry in entries if entry.trial.is_found]
     if not found:
         return Verdict(met=None, certain=False, best=None, reaching=0)
     best = found[0]

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.companions import HANDED_IN
 from search.references import REFERENCES
 
 REFERENCE = "reference:"  # what the label of a reference system's trial begins with
@@ -66,6 +67,12 @@ class TrialRecord:
     device: str
     candidate: str | None  # the candidate's JSON, unread
     params: Mapping[str, object] = field(default_factory=dict)
+    handed_in: bool = False  # of the study beside the search's, which counts its own trials
+
+    @property
+    def name(self) -> str:
+        """The number as a reader sees it: ``17``, or ``h3`` for the fourth that was handed in."""
+        return f"h{self.number}" if self.handed_in else str(self.number)
 
     @property
     def is_reference(self) -> bool:
@@ -73,8 +80,16 @@ class TrialRecord:
         return self.label.startswith(REFERENCE)
 
     @property
+    def is_found(self) -> bool:
+        """Whether the search came upon this itself."""
+        return not self.handed_in and not self.is_reference
+
+    @property
     def reference(self) -> str:
-        """The name of the reference system, said to be a stand-in where it is one."""
+        """The name of the reference system, said to be a stand-in where it is one.
+
+        Of another trial its label.
+        """
         return self.label.removeprefix(REFERENCE).strip()
 
     @property
@@ -109,9 +124,18 @@ def read_limits(settings: object) -> Limits:
     )
 
 
-def read_trials(trials: Iterable[FrozenTrial], limits: Limits) -> tuple[TrialRecord, ...]:
+def read_trials(
+    trials: Iterable[FrozenTrial], limits: Limits, *, handed_in: bool = False
+) -> tuple[TrialRecord, ...]:
     """All trials as records, in the order of their numbers."""
-    return tuple(_record(trial, limits) for trial in sorted(trials, key=lambda t: t.number))
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    return tuple(_record(trial, limits, handed_in) for trial in ordered)
+
+
+def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """Of trials of one candidate under one label the last: earlier ones were cut or failed."""
+    last = {(trial.label, trial.candidate): trial for trial in trials}
+    return tuple(sorted(last.values(), key=lambda trial: trial.number))
 
 
 def number(value: object) -> float | None:
@@ -143,7 +167,7 @@ def text(value: object) -> str:
     return "".join(letter for letter in " ".join(value.split()) if letter.isprintable())
 
 
-def _record(trial: FrozenTrial, limits: Limits) -> TrialRecord:
+def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:
     attrs = trial.user_attrs
     parameters = positive(attrs.get("parameters"))
     macs = positive(attrs.get("macs"))
@@ -160,7 +184,7 @@ def _record(trial: FrozenTrial, limits: Limits) -> TrialRecord:
     if seconds is None and started is not None and ended is not None:
         seconds = max(0.0, (ended - started).total_seconds())
     values = list(trial.values or [])
-    candidate = attrs.get("candidate")
+    candidate = attrs.get(HANDED_IN, attrs.get("candidate"))
     return TrialRecord(
         number=trial.number,
         outcome=_outcome(trial, parameters, macs, limits),
@@ -184,6 +208,7 @@ def _record(trial: FrozenTrial, limits: Limits) -> TrialRecord:
         device=text(attrs.get("device")),
         candidate=candidate if isinstance(candidate, str) else None,
         params=dict(trial.params),
+        handed_in=handed_in,
     )
 
 

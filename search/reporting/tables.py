@@ -60,11 +60,13 @@ def to_json(summary: Summary) -> str:
 
     Times are ISO 8601; what is not known is null. ``format`` grows when a field changes meaning.
     """
-    data = {"format": 1, **_plain(summary)}
+    data = {"format": 2, **_plain(summary)}
     data["entries"] = [_entry(entry) for entry in summary.entries]
-    data["references"] = [trial.number for trial in summary.references]
+    for key, trials in (("trials", summary.trials), ("handed_in", summary.handed_in)):
+        data[key] = [{"name": trial.name, **_plain(trial)} for trial in trials]
+    data["references"] = [trial.name for trial in summary.references]
     best = summary.verdict.best
-    data["verdict"]["best"] = None if best is None else best.trial.number
+    data["verdict"]["best"] = None if best is None else best.trial.name
     return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
@@ -73,7 +75,7 @@ def _row(entry: Entry) -> dict[str, object]:
     return {
         "rank": entry.rank,
         "tied_with_rank": entry.tie if entry.tied else None,  # the first of its group
-        "trial": trial.number,
+        "trial": trial.name,
         "validation_accuracy": entry.accuracy,
         "interval_low": None if interval is None else round(interval.low, 6),
         "interval_high": None if interval is None else round(interval.high, 6),
@@ -105,9 +107,9 @@ def _cell(value: object) -> object:
 
 
 def _entry(entry: Entry) -> dict[str, object]:
-    """An entry that refers to its trial by number: the trials are listed once."""
+    """An entry that refers to its trial by name: the trials are listed once."""
     fields = {f.name: _plain(getattr(entry, f.name)) for f in dataclasses.fields(entry)}
-    return {**fields, "trial": entry.trial.number, "passes_all": entry.passes_all}
+    return {**fields, "trial": entry.trial.name, "passes_all": entry.passes_all}
 
 
 def _plain(value: object) -> Any:
@@ -115,7 +117,7 @@ def _plain(value: object) -> Any:
         return {
             f.name: _plain(getattr(value, f.name))
             for f in dataclasses.fields(value)
-            if not (isinstance(value, Summary) and f.name == "entries")
+            if not (isinstance(value, Summary) and f.name in ("entries", "trials", "handed_in"))
         }
     if isinstance(value, enum.Enum):
         return str(value)

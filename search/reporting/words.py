@@ -80,7 +80,14 @@ def duration(seconds: float | None) -> str:
 def named(entry: Entry) -> str:
     """A trial with its label: ``trial 57``, ``trial 3 (reference: narrow-8k)``."""
     label = f" ({entry.trial.label})" if entry.trial.label else ""
-    return f"trial {entry.trial.number}{label}"
+    return f"trial {entry.trial.name}{label}"
+
+
+def compared_heading(summary: Summary) -> str:
+    """What the table of systems to compare with is called."""
+    others = any(not trial.is_reference for trial in summary.references)
+    named = "Reference systems and handed-in candidates" if others else "Reference systems"
+    return f"{named} under this protocol"
 
 
 def headline(summary: Summary) -> str:
@@ -181,7 +188,7 @@ def _nothing_yet(summary: Summary) -> str:
     if not summary.trials:
         return "The study holds no trial yet."
     if summary.entries:
-        return "Only reference systems are ranked; the search itself has found nothing yet."
+        return "Only what was handed in is ranked; the search itself has found nothing yet."
     if not summary.counts[Outcome.COMPLETE]:
         return f"No trial is complete: {counts_sentence(summary)}."
     return unranked_sentence(summary)

@@ -107,3 +107,22 @@ def test_only_trials_of_dead_processes_are_released(study: optuna.Study) -> None
     states = [trial.state for trial in study.trials]
     assert states[living.number] == states[elsewhere.number] == TrialState.RUNNING
     assert states.count(TrialState.WAITING) == 2
+
+
+def test_a_queue_is_worked_off_and_nothing_is_drawn(study: optuna.Study) -> None:
+    def ask() -> tuple[Decision, optuna.Trial | None]:
+        return claim(study, 9, owner_name(), PAST, queue_only=True)
+
+    study.enqueue_trial({}, user_attrs={"handed_in": "{}", "label": "mine"})
+    decision, trial = ask()
+    assert decision is Decision.TRIAL
+    assert trial is not None
+    assert ask() == (Decision.WAIT, None)  # that one may be cut yet
+    close(study, trial._trial_id, reason="its worker died", retry=True)
+    decision, again = ask()
+    assert again is not None
+    assert again.user_attrs["handed_in"] == "{}"
+    assert again.user_attrs["label"] == "mine"
+    study.tell(again, 0.5)
+    assert ask() == (Decision.ENOUGH, None)
+    assert len(study.trials) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -72,7 +73,7 @@ def test_a_cut_trial_goes_on_from_its_last_epoch(command: list[str], tmp_path: P
     database = tmp_path / "study.db"
     whole = trials(database)[0].intermediate_values
     for file in tmp_path.glob("study.db*"):
-        file.unlink()
+        shutil.rmtree(file) if file.is_dir() else file.unlink()
     process = start(command, *arguments)
     wait_for(lambda: any(len(t.intermediate_values) >= 5 for t in trials(database)), process)
     kill_group(process)

@@ -88,6 +88,11 @@ def pruned(*, reason: str, last: float | None = 0.97, epoch: int = 6, **attrs: A
     )
 
 
+def failed(**attrs: Any) -> FrozenTrial:
+    """A failed trial."""
+    return optuna.trial.create_trial(state=TrialState.FAIL, user_attrs=attrs)
+
+
 def curve(final: float, epochs: int) -> dict[int, float]:
     """A learning curve that ends exactly at ``final``."""
     return {

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 
 import optuna
 from optuna.trial import TrialState, create_trial
 
+from search.references import REFERENCES
 from search.reporting.leaderboard import Summary, best_so_far, summarize
 from search.reporting.records import Outcome
-from tests.reporting.studies import SETTINGS, complete, pruned, study_of
+from search.reporting.render import render
+from tests.reporting.studies import SETTINGS, complete, failed, pruned, study_of
 
 
 def test_counts_tell_every_outcome() -> None:
@@ -131,3 +135,40 @@ def test_a_study_with_two_objectives_is_described_but_not_ranked() -> None:
     assert summary.entries == ()
     assert summary.counts[Outcome.COMPLETE] == 3
     assert "more than one objective" in summary.importance.reason
+
+
+def test_what_was_handed_in_is_ranked_marked_and_not_counted() -> None:
+    search = study_of([complete(accuracy=0.99), complete(accuracy=0.98)])
+    label = "handed in: mine"
+    beside = optuna.create_study(
+        study_name="cnn-search candidates", storage=search._storage, direction="maximize"
+    )
+    rejected = REFERENCES["wide-vgg"].candidate.to_json()
+    beside.add_trials(
+        [
+            failed(label=label, handed_in="{}"),
+            complete(accuracy=0.995, label=label, handed_in="{}"),
+            pruned(
+                reason="over budget: 6,379,786 parameters > 20,000",
+                last=None,
+                over_budget=True,
+                parameters=6_379_786,
+                label="reference: wide-vgg",
+                handed_in=rejected,
+            ),
+        ]
+    )
+    summary = summarize(search)
+    assert [entry.trial.name for entry in summary.entries] == ["h1", "0", "1"]
+    assert [trial.name for trial in summary.references] == ["h1", "h2"]
+    assert summary.verdict.best is summary.entries[1]
+    assert summary.verdict.met is False
+    assert summary.finished == len(summary.trials) == 2
+    assert best_so_far(summary, summary.trials) == [0.99, 0.99]
+    files = render(summary, top=10)
+    for text in (files["leaderboard.md"], files["leaderboard.html"]):
+        assert "Reference systems and handed-in candidates" in text
+        assert "6,379,786" in text
+        assert "h1" in text
+    rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"])))
+    assert [(row["trial"], row["label"]) for row in rows[:2]] == [("h1", label), ("0", "")]

@@ -57,14 +57,15 @@ def test_a_spreadsheet_gets_no_formula() -> None:
 def test_the_json_holds_every_trial_once(summary: Summary) -> None:
     data = json.loads(to_json(summary))
 
-    assert data["format"] == 1
+    assert data["format"] == 2
     assert [trial["number"] for trial in data["trials"]] == list(range(60))
     assert data["counts"]["complete"] + data["counts"]["over budget"] > 30
     best = data["entries"][0]
-    assert best["trial"] == data["trials"][best["trial"]]["number"]
+    assert best["trial"] == data["trials"][int(best["trial"])]["name"]
     assert best["layers"][-1]["output_shape"] == [10]
     assert data["verdict"]["best"] == best["trial"]
-    assert data["references"] == [0, 1, 2]
+    assert data["references"] == ["0", "1", "2"]
+    assert data["handed_in"] == []
 
 
 def test_the_json_is_strict_whatever_the_study_holds() -> None:

@@ -1,0 +1,31 @@
+"""Studies beside a search's own in the same storage, so that its sampler never sees their trials.
+
+A candidate that was handed in lacks the space's parameters. As a trial of the search it would end
+the sampler's joint model for good, since that spans only what all finished trials have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+CANDIDATES = " candidates"  # handed-in candidates and reference systems
+FINALISTS = " finalists"  # the best, retrained on fresh seeds and tested
+HANDED_IN = "handed_in"  # trial attribute: the candidate as JSON, in place of parameters
+
+
+def candidates_of(study: str) -> str:
+    """The name of the study that holds what was handed in to a search."""
+    return study + CANDIDATES
+
+
+def finalists_of(study: str) -> str:
+    """The name of the study that holds a search's finalists."""
+    return study + FINALISTS
+
+
+def is_companion(name: str, names: Collection[str]) -> bool:
+    """Whether a study stands beside another one of the same storage."""
+    return any(
+        name.endswith(suffix) and name.removesuffix(suffix) in names
+        for suffix in (CANDIDATES, FINALISTS)
+    )

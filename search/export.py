@@ -1,0 +1,295 @@
+"""Writes a network of a study into a folder that lives without this project.
+
+    python search/export.py                         the first of the leaderboard
+    python search/export.py --rank 2 --output second
+    python search/export.py --trial 17 --storage small.db
+
+The folder holds weights, a model.py that needs torch alone, ONNX in float32 and int8, and a card
+with every figure; each form is loaded from its file and measured on the validation images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[1]
+if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
+    sys.path[0] = str(ROOT)
+
+from search.cli import (
+    HelpFormatter,
+    Parser,
+    check_directory,
+    natural,
+    positive,
+    run_command,
+)
+from search.engine.errors import UserError
+from search.engine.storage import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    import optuna
+    from torch import nn
+
+    from objective import Settings
+    from search.engine.training import Epoch
+    from search.exporting.card import Origin
+    from search.reproduce import Recorded
+    from space import Candidate
+
+CALIBRATION_IMAGES = 1_000  # of the training images; more did not change the int8 accuracy
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = Parser(prog="export.py", description=__doc__, formatter_class=HelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--trial", type=natural, metavar="N", help="number of a complete trial")
+    which.add_argument(
+        "--rank", type=positive, default=1, metavar="K", help="place on the leaderboard"
+    )
+    add = parser.add_argument
+    add(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        metavar="FILE|URL",
+        help="SQLite file or database URL; default: study.db in the project's root",
+    )
+    add("--study", metavar="NAME", help="name within the storage; default: the search's")
+    add(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to write; default: exports/STUDY-N in the project's root",
+    )
+    add("--data", type=Path, metavar="DIR", help="directory of the data set; default: MNIST")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Export a network; returns the exit code: 1 if the folder does not do what is recorded."""
+    options = parse(arguments)
+
+    import optuna
+    import torch
+
+    from search.engine.sources import locate
+    from search.engine.storage import open_study
+    from search.reproduce import read_candidate, recorded, settings_of
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)  # as in the worker that recorded the accuracy
+    if options.output is not None:
+        check_directory(options.output, "--output")
+    study = open_study(options.storage, options.study)
+    number = options.trial
+    if number is None:
+        study, number = at_rank(study, options.rank, options.storage)
+    trial = recorded(study, number)
+    refuse_incomplete(study, number)
+    output = options.output or ROOT / "exports" / file_name(study.study_name, number)
+    check_directory(output, "--output")
+    candidate = read_candidate(trial)
+    settings = settings_of(trial, study, locate(options.data))
+    print(f"trial {number}: {candidate.one_line()}", flush=True)
+    network = kept_network(study, trial, candidate, options.storage)
+    retrained = network is None
+    if network is None:
+        print("its weights were not kept: training it again from its seed", flush=True)
+        network = trained_network(trial, settings)
+    origin = origin_of(study, trial, candidate, settings, retrained=retrained)
+    return write(network, candidate, settings, origin, trial, output)
+
+
+def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study, int]:
+    """The study and the number of the trial at a place of the leaderboard.
+
+    Raises:
+        UserError: If fewer are ranked.
+    """
+    from search.engine.companions import candidates_of
+    from search.engine.storage import open_study
+    from search.reporting.leaderboard import summarize
+
+    entries = summarize(study).entries
+    if rank > len(entries):
+        raise UserError(
+            f"the leaderboard holds {len(entries)} architectures, but rank {rank} was asked for",
+            "Name a complete trial with --trial, or search on",
+        )
+    trial = entries[rank - 1].trial
+    if trial.handed_in:
+        study = open_study(storage, candidates_of(study.study_name))
+    return study, trial.number
+
+
+def file_name(study: str, number: int) -> str:
+    """A directory's name for a trial, whatever its study is called."""
+    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', study).strip('.-')}-{number}"
+
+
+def refuse_incomplete(study: optuna.Study, number: int) -> None:
+    """Refuse a trial that has no final network.
+
+    Raises:
+        UserError: If it is not complete.
+    """
+    trial = study.get_trials(deepcopy=False)[number]
+    if trial.state.name != "COMPLETE":
+        reason = trial.user_attrs.get("reason", trial.state.name.lower())
+        raise UserError(f"trial {number} is not complete ({reason})", "Name a complete one")
+
+
+def kept_network(
+    study: optuna.Study, trial: Recorded, candidate: Candidate, storage: str
+) -> nn.Module | None:
+    """The trial's network with the weights that it ended with, or None where they are not kept."""
+    import space
+    from search.engine.weights import load_weights, weights_file, weights_folder
+
+    folder = weights_folder(storage)
+    if folder is None:
+        return None
+    attributes = study.get_trials(deepcopy=False)[trial.number].user_attrs
+    number = attributes.get("retry_of", trial.number)
+    weights = load_weights(
+        weights_file(folder, study.study_name, number, trial.candidate, trial.seed)
+    )
+    if weights is None:
+        return None
+    network = space.build(candidate)
+    network.load_state_dict(weights)
+    return network
+
+
+def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
+    """The trial's network, trained again on the device that it names."""
+    from search.engine.hardware import resolve_device
+    from search.reproduce import repeat
+
+    resolve_device(settings.device)
+
+    def say(epoch: Epoch) -> None:
+        print(f"epoch {epoch.number}: {epoch.accuracy:.4f}", flush=True)
+
+    return repeat(trial, settings, say).model.cpu()
+
+
+def origin_of(
+    study: optuna.Study,
+    trial: Recorded,
+    candidate: Candidate,
+    settings: Settings,
+    *,
+    retrained: bool,
+) -> Origin:
+    """What the card says about where the network comes from."""
+    from objective import layer_lines
+    from search.exporting.card import Origin
+    from search.reporting.candidates import value_text
+    from search.study_settings import TARGET
+
+    recipe = dataclasses.asdict(candidate.recipe)
+    return Origin(
+        study=study.study_name,
+        trial=trial.number,
+        architecture=candidate.one_line(),
+        layers=layer_lines(candidate),
+        recipe=[(name.replace("_", " "), value_text(value)) for name, value in recipe.items()],
+        epochs=max(trial.curve),
+        seed=trial.seed,
+        device=trial.device,
+        commit=trial.commit,
+        versions=trial.versions,
+        data=settings.source.name,
+        train_images=settings.train_images or 0,
+        max_params=settings.limits.max_params,
+        target=TARGET,
+        retrained=retrained,
+    )
+
+
+def write(
+    network: nn.Module,
+    candidate: Candidate,
+    settings: Settings,
+    origin: Origin,
+    trial: Recorded,
+    output: Path,
+) -> int:
+    """Make all files aside, measure them, put them into place and print the checks.
+
+    Returns:
+        The exit code.
+    """
+    from search.engine.dataset import load_training
+    from search.exporting import card, checks, onnx_files, standalone
+
+    training, validation = load_training(settings.source)
+    arithmetic = "bfloat16" if settings.arithmetic.bfloat16 else "float32"
+    with tempfile.TemporaryDirectory(prefix="export-") as name:
+        folder = Path(name)
+        standalone.write_standalone(
+            folder,
+            network,
+            title=f"{candidate.one_line()}: trial {trial.number} of {origin.study}.",
+            mean=settings.source.mean,
+            deviation=settings.source.std,
+        )
+        loaded = standalone.load_standalone(folder)
+        onnx_files.write_onnx(loaded, folder / onnx_files.FLOAT32)
+        onnx_files.write_int8(
+            folder / onnx_files.FLOAT32,
+            folder / onnx_files.INT8,
+            training.images[: min(CALIBRATION_IMAGES, origin.train_images)],
+        )
+        (folder / "candidate.json").write_text(trial.candidate + "\n", encoding="utf-8")
+        measured = checks.measure(
+            folder,
+            validation,
+            recorded=trial.curve[max(trial.curve)],
+            bfloat16=settings.arithmetic.bfloat16,
+        )
+        sizes = card.measure_sizes(candidate, folder)
+        text = card.model_card(origin, measured, sizes, arithmetic)
+        (folder / "README.md").write_text(text, encoding="utf-8")
+        figures = card.figures_json(origin, measured, sizes)
+        (folder / "figures.json").write_text(figures, encoding="utf-8")
+        publish(folder, output)
+    print(card.printed(measured, sizes, arithmetic))
+    print(f"wrote {output}")
+    return 0 if measured.acceptable else 1
+
+
+def publish(folder: Path, output: Path) -> None:
+    """Copy finished files into a directory, each in one step; other files there are left alone.
+
+    Raises:
+        UserError: If they cannot be written.
+    """
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for file in sorted(path for path in folder.iterdir() if path.is_file()):
+            temporary = output / f".{file.name}.{os.getpid()}.tmp"
+            try:
+                shutil.copyfile(file, temporary)
+                temporary.replace(output / file.name)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+        raise UserError(
+            f"the export cannot be written to {output}: {problem}", "Name a directory with --output"
+        ) from None
+
+
+if __name__ == "__main__":
+    run_command(main)

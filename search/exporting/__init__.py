@@ -1,0 +1,1 @@
+"""What a network needs to live without this project: source, weights, ONNX, a card."""

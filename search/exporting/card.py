@@ -1,0 +1,228 @@
+"""The card of an exported network: what it is, how good, how large, how made, what it cannot do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.exporting import onnx_files, standalone
+from search.exporting.checks import Measured
+from search.reporting import words
+from search.reporting.intervals import wilson
+
+if TYPE_CHECKING:
+    from space import Candidate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What the network takes at work; RAM as ``space.peak_activation_bytes`` defines it."""
+
+    parameters: int
+    macs: int  # multiply-accumulates of one image
+    peak_activation_bytes: int  # in float32
+    peak_activation_bytes_int8: int
+    weight_bytes: int  # in float32, BatchNorm folded
+    weight_bytes_int8: int  # biases are int32, scales float32
+    files: Mapping[str, int]  # bytes by name
+
+
+def measure_sizes(candidate: Candidate, folder: Path) -> Sizes:
+    """What a candidate costs, and how large the files are that a folder holds of it."""
+    import space
+
+    return Sizes(
+        parameters=space.count_parameters(candidate),
+        macs=space.count_macs(candidate),
+        peak_activation_bytes=space.peak_activation_bytes(candidate),
+        peak_activation_bytes_int8=space.peak_activation_bytes(candidate, 1),
+        weight_bytes=onnx_files.weight_bytes(folder / onnx_files.FLOAT32),
+        weight_bytes_int8=onnx_files.weight_bytes(folder / onnx_files.INT8),
+        files={f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.is_file()},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where a network comes from."""
+
+    study: str
+    trial: int
+    architecture: str
+    layers: str  # table in Markdown
+    recipe: Sequence[tuple[str, str]]
+    epochs: int
+    seed: int
+    device: str
+    commit: str
+    versions: Mapping[str, str]
+    data: str
+    train_images: int
+    max_params: int
+    target: float
+    retrained: bool  # the weights were not kept and made again from the seed
+
+
+def figures_rows(measured: Measured, arithmetic: str) -> list[tuple[str, str, str, str]]:
+    """Each form with how many images it got right, its accuracy and interval."""
+    forms = [
+        ("recorded in the study", f"{arithmetic}", measured.recorded),
+        (standalone.MODEL, arithmetic, measured.repeated),
+        (standalone.MODEL, "float32", measured.float32),
+        (onnx_files.FLOAT32, "float32", measured.onnx),
+        (onnx_files.INT8, "int8", measured.int8),
+    ]
+    rows = []
+    for name, kind, right in forms:
+        share = right / measured.images
+        interval = words.interval(wilson(share, measured.images))
+        rows.append((f"{name} ({kind})", f"{right:,}", words.percent(share), interval))
+    return rows
+
+
+def printed(measured: Measured, sizes: Sizes, arithmetic: str) -> str:
+    """The checks as the command prints them."""
+    rows = [
+        ("", f"right of {measured.images:,}", "accuracy", "95 % interval"),
+        *figures_rows(measured, arithmetic),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = [
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            *lines,
+            verdict(measured),
+            f"largest difference of a logit between torch and onnxruntime: "
+            f"{measured.largest_difference:.1e} (logits reach {measured.largest_logit:.1f}); "
+            f"{measured.other_classes} images classified differently",
+            f"weights: {sizes.weight_bytes:,} bytes in float32, "
+            f"{sizes.weight_bytes_int8:,} in int8",
+            f"peak activation RAM: {sizes.peak_activation_bytes:,} bytes in float32, "
+            f"{sizes.peak_activation_bytes_int8:,} in int8",
+            f"multiply-accumulates: {sizes.macs:,} an image",
+        ]
+    )
+
+
+def verdict(measured: Measured) -> str:
+    """Whether the loaded network is what the study recorded, in a sentence."""
+    if measured.reproduced:
+        return "PASS: the loaded network is right exactly as often as recorded"
+    apart = abs(measured.recorded - measured.repeated)
+    text = f"{apart:,} of {measured.images:,} images apart from what was recorded"
+    if measured.acceptable:
+        return f"PASS: {text}, as other hardware or versions explain"
+    return f"FAIL: {text}"
+
+
+def figures_json(origin: Origin, measured: Measured, sizes: Sizes) -> str:
+    """All figures for a program."""
+    data = {"origin": asdict(origin), "validation": asdict(measured), "sizes": asdict(sizes)}
+    return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def model_card(origin: Origin, measured: Measured, sizes: Sizes, arithmetic: str) -> str:
+    """The card in Markdown."""
+    accuracies = _table(
+        ("form", f"right of {measured.images:,}", "validation accuracy", "95 % interval"),
+        figures_rows(measured, arithmetic),
+    )
+    memory = _table(
+        ("", "float32", "int8"),
+        [
+            ("weights", _bytes(sizes.weight_bytes), _bytes(sizes.weight_bytes_int8)),
+            (
+                "peak activation RAM, one image",
+                _bytes(sizes.peak_activation_bytes),
+                _bytes(sizes.peak_activation_bytes_int8),
+            ),
+        ],
+    )
+    files = _table(("file", "bytes"), [(name, f"{size:,}") for name, size in sizes.files.items()])
+    recipe = _table(("setting", "value"), origin.recipe)
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items()))
+    source = (
+        "The study did not hold this trial's weights; they were trained again from its seed."
+        if origin.retrained
+        else "The weights are those that the trial ended with."
+    )
+    return f"""# {origin.architecture}
+
+A convolutional network of {sizes.parameters:,} parameters for ten classes of grey images of 28×28
+pixels: trial {origin.trial} of the study `{origin.study}`, which allows at most
+{origin.max_params:,} parameters.
+
+    from model import load          # needs torch and this folder, nothing else
+    logits = load()(images)         # images [N, 1, 28, 28], pixel values 0 to 255
+    digits = logits.argmax(dim=1)   # [N]
+
+The ONNX files take the same input (`images`, float32) and give `logits`. `candidate.json` is the
+architecture and its recipe, ready for `python search/run.py --candidate candidate.json`.
+
+## Accuracy
+
+{accuracies}
+
+All on the {measured.images:,} validation images, which took no part in training. {words.OPTIMISM}
+No figure here comes from the test images.
+
+{verdict(measured)}. Between torch and onnxruntime the largest difference of a logit is
+{measured.largest_difference:.1e} (logits reach {measured.largest_logit:.1f}), and
+{measured.other_classes:,} of {measured.images:,} images are classified differently.
+
+## Size
+
+{sizes.macs:,} multiply-accumulates an image.
+
+{memory}
+
+BatchNorm is folded into the weights of both ONNX files; `{standalone.WEIGHTS}` keeps it apart.
+Peak activation RAM is the largest input plus output of any layer, layers run one after the other.
+
+{files}
+
+## Layers
+
+{origin.layers}
+
+## Limits
+
+- Made for images like those of {origin.data}: one centred, upright, bright figure on a dark
+  ground, 28×28 grey values. Others it answers too, and wrongly: it has no "none of these".
+- One training with one seed. Another seed gives another accuracy, by 0.05 to 0.1 points as a rule.
+- The int8 file was calibrated on training images; recalibrate it for another camera.
+
+## How it was trained
+
+On {origin.train_images:,} training images of {origin.data}, {origin.epochs} epochs, on
+{origin.device}, seed {origin.seed}. {source}
+
+{recipe}
+
+## How to make it again
+
+With the program at commit {origin.commit} ({versions}) and the study:
+
+    python search/reproduce.py {origin.trial} --study "{origin.study}"   # every epoch, bit by bit
+    python search/export.py --trial {origin.trial} --study "{origin.study}"
+"""
+
+
+def _bytes(count: int) -> str:
+    return f"{count:,} bytes"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))

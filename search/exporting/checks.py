@@ -1,0 +1,76 @@
+"""Measures an exported folder as a stranger would: its own files, on the validation images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from search.exporting import onnx_files, standalone
+
+if TYPE_CHECKING:
+    from search.engine.dataset import Split
+
+TOLERATED = 0.001  # share of images that other hardware may judge otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How many of the validation images each form of the network gets right."""
+
+    images: int
+    recorded: int  # in the study, by the arithmetic that the trial was trained in
+    repeated: int  # by model.py and its weights, in that same arithmetic
+    float32: int
+    onnx: int
+    int8: int
+    largest_difference: float  # of a logit, between torch and onnxruntime, in float32
+    largest_logit: float  # of torch's, to compare that with
+    other_classes: int  # images that torch and onnxruntime classify differently, in float32
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the loaded network is right exactly as often as the study says."""
+        return self.recorded == self.repeated
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether it is at least as close as other hardware or versions explain."""
+        return abs(self.recorded - self.repeated) <= max(1, TOLERATED * self.images)
+
+
+def measure(folder: Path, validation: Split, *, recorded: float, bfloat16: bool) -> Measured:
+    """Load every form from its file and predict all validation images with it.
+
+    Args:
+        folder: Holds ``model.py``, its weights and both ONNX files.
+        validation: The images that the trial was validated on.
+        recorded: The trial's value, in [0, 1].
+        bfloat16: Whether the trial was validated in bfloat16.
+    """
+    import torch
+
+    network = standalone.load_standalone(folder)
+    pixels = torch.from_numpy(validation.images.copy())
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        repeated = standalone.logits(network, pixels).float().numpy()
+    plain = standalone.logits(network, pixels).numpy()
+    onnx = onnx_files.predict(folder / onnx_files.FLOAT32, validation.images)
+    int8 = onnx_files.predict(folder / onnx_files.INT8, validation.images)
+
+    def right(logits: onnx_files.Logits) -> int:
+        return int((logits.argmax(axis=1) == validation.labels).sum())
+
+    return Measured(
+        images=len(validation),
+        recorded=round(recorded * len(validation)),
+        repeated=right(repeated),
+        float32=right(plain),
+        onnx=right(onnx),
+        int8=right(int8),
+        largest_difference=float(np.abs(onnx - plain).max()),
+        largest_logit=float(np.abs(plain).max()),
+        other_classes=int((onnx.argmax(axis=1) != plain.argmax(axis=1)).sum()),
+    )

@@ -1,0 +1,162 @@
+"""A trained network as one Python file that needs torch alone, and weights in safetensors."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.engine.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MODEL = "model.py"
+WEIGHTS = "weights.safetensors"
+PREFIX = "layers."  # of the tensors' names in the file
+
+TEMPLATE = '''"""{title}
+
+Needs torch and the file {weights} beside it. {parameters:,} trainable parameters.
+
+    from model import load
+    logits = load()(images)         # images [N, 1, 28, 28], pixel values 0 to 255
+    digits = logits.argmax(dim=1)   # [N]
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+MEAN = {mean!r}  # of the training pixels, scaled to [0, 1]
+DEVIATION = {deviation!r}
+WEIGHTS = Path(__file__).with_name("{weights}")
+
+
+class Network(nn.Module):
+    """Grey images ``[N, 1, 28, 28]`` with pixel values from 0 to 255 to logits ``[N, 10]``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+{layers}
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        pixels = images.float() * (1 / (255 * DEVIATION)) - MEAN / DEVIATION
+        return self.layers(pixels)
+
+
+def load(path: Path = WEIGHTS) -> Network:
+    """The trained network, ready to predict (dropout off, BatchNorm fixed)."""
+    network = Network()
+    network.load_state_dict(read_safetensors(path))
+    return network.eval()
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file: a length, a header in JSON, then the numbers."""
+    content = bytearray(path.read_bytes())
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__", None)
+    types = {{"F32": torch.float32, "I64": torch.int64}}
+    tensors = {{}}
+    for name, entry in header.items():
+        start, end = (8 + length + offset for offset in entry["data_offsets"])
+        flat = torch.frombuffer(content[start:end], dtype=types[entry["dtype"]])
+        tensors[name] = flat.reshape(entry["shape"]).clone()
+    return tensors
+
+
+if __name__ == "__main__":
+    print(load())
+'''
+
+
+def write_standalone(
+    folder: Path, network: nn.Module, *, title: str, mean: float, deviation: float
+) -> None:
+    """Write ``model.py`` and ``weights.safetensors`` into a folder.
+
+    Args:
+        folder: Exists.
+        network: Trained; an ``nn.Sequential`` of torch's own layers.
+        title: The file's first line.
+        mean: Of the training pixels scaled to [0, 1].
+        deviation: Their standard deviation.
+
+    Raises:
+        UserError: If the network is anything else: its source cannot be written.
+    """
+    from safetensors.torch import save
+    from torch import nn
+
+    if not isinstance(network, nn.Sequential):
+        raise UserError(
+            f"space.build makes a {type(network).__name__}, but the export writes nn.Sequential",
+            "Write the network as a sequence of torch's layers, or extend search/exporting",
+        )
+    weights = {
+        PREFIX + name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    (folder / WEIGHTS).write_bytes(save(weights))
+    text = TEMPLATE.format(
+        title=title.replace("\\", "\\\\").replace('"', "'"),
+        weights=WEIGHTS,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        mean=mean,
+        deviation=deviation,
+        layers="\n".join(f"            {source(layer)}," for layer in network),
+    )
+    (folder / MODEL).write_text(text, encoding="utf-8")
+
+
+def source(layer: nn.Module) -> str:
+    """A layer as the Python that makes it, without what is torch's default anyway.
+
+    Read off the layer's ``repr``, which for torch's own layers is a call of its class: other torch
+    versions then need not know a setting that only this one names.
+    """
+    call = ast.parse(repr(layer), mode="eval").body
+    assert isinstance(call, ast.Call)
+    defaults = inspect.signature(type(layer).__init__).parameters
+    written = [ast.unparse(argument) for argument in call.args]
+    for keyword in call.keywords:
+        value = ast.literal_eval(keyword.value)
+        if isinstance(value, tuple) and len(set(value)) == 1:  # (3, 3): a square kernel
+            value = value[0]
+        if value != defaults[keyword.arg or ""].default:
+            written.append(f"{keyword.arg}={value!r}")
+    return f"nn.{type(layer).__name__}({', '.join(written)})"
+
+
+def load_standalone(folder: Path) -> nn.Module:
+    """The network of a folder, by its own ``model.py``, as a stranger would load it."""
+    name = "exported_model"
+    spec = importlib.util.spec_from_file_location(name, folder / MODEL)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    network: nn.Module = module.load()
+    return network
+
+
+def logits(network: nn.Module, pixels: Tensor) -> Tensor:
+    """A network's answers ``[N, 10]`` to ``[N, 28, 28]`` uint8 images, in batches."""
+    import torch
+
+    with torch.no_grad():
+        batches = torch.split(pixels, 500)
+        parts = [network(batch.unsqueeze(1).float()) for batch in batches]
+    return torch.cat(parts)

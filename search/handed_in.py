@@ -1,0 +1,160 @@
+"""Candidates that a user hands in, and the reference systems: trained as the search's own are.
+
+They live in a study of their own beside the search's, whose sampler must not see them, with the
+same storage, seed, data, epochs and limits. No pruner ends them early: who hands a candidate in
+wants its figure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, TrialState
+
+import space
+from search.engine.companions import HANDED_IN, candidates_of
+from search.engine.errors import UserError
+from search.references import REFERENCES
+
+if TYPE_CHECKING:
+    import optuna
+    from rich.console import Console
+
+    from search.engine.workers import Job
+
+PREFIX = "reference: "  # of a reference system's label
+UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandedIn:
+    """A candidate with the name that the leaderboard shows."""
+
+    label: str
+    candidate: space.Candidate
+
+    @property
+    def shown(self) -> str:
+        """The label; one that only stands in for a system says so."""
+        known = REFERENCES.get(self.label.removeprefix(PREFIX))
+        return self.label if known is None or known.exact else f"{self.label} (stand-in)"
+
+    def is_trial(self, trial: FrozenTrial) -> bool:
+        """Whether a trial was made from this."""
+        attributes = trial.user_attrs
+        return (
+            attributes.get("label") == self.label
+            and attributes.get(HANDED_IN) == self.candidate.to_json()
+        )
+
+
+def read_all(files: Sequence[Path], *, references: bool) -> list[HandedIn]:
+    """The candidates of some JSON files, and the reference systems if asked for.
+
+    Raises:
+        UserError: If any file cannot be read; no other is then used either.
+    """
+    named = [
+        HandedIn(label=f"{PREFIX}{key}", candidate=reference.candidate)
+        for key, reference in REFERENCES.items()
+    ]
+    found = (named if references else []) + [read(file) for file in files]
+    return list(dict.fromkeys(found))
+
+
+def read(file: Path) -> HandedIn:
+    """The candidate of a JSON file, in the form that ``Candidate.to_json`` gives.
+
+    Raises:
+        UserError: If there is no such file, or it does not hold a candidate; says what is wrong.
+    """
+    hint = "Its form is that of candidate.json in what search/export.py writes"
+    try:
+        text = file.read_text(encoding="utf-8")
+        candidate = space.Candidate.from_json(text)
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read: {error.strerror or error}", "Name a JSON file"
+        ) from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{file} holds no candidate: {error}", hint) from None
+    return HandedIn(label=f"handed in: {file.stem}", candidate=candidate)
+
+
+def queue(
+    study: optuna.Study, job: Job, handed_in: Sequence[HandedIn]
+) -> tuple[optuna.Study, Job, int]:
+    """Put candidates into the queue of the study beside a search's, each once.
+
+    What is there already, finished or under way, is not queued again; what failed is.
+
+    Args:
+        study: The search's.
+        job: Of the search.
+        handed_in: What to train.
+
+    Returns:
+        The study beside it, its job, and how many trials are to be done.
+    """
+    from search.engine.storage import create_study, study_lock
+
+    name = candidates_of(study.study_name)
+    with study_lock(job.storage):
+        beside = create_study(job.storage, name)
+        settings = {**study.user_attrs["settings"], "sampler": "none", "pruner": "none"}
+        if beside.user_attrs.get("settings") != settings:
+            beside.set_user_attr("settings", settings)
+        there = beside.get_trials(deepcopy=False)
+        for item in handed_in:
+            if not any(item.is_trial(t) and t.state in (*FINISHED, *UNFINISHED) for t in there):
+                attributes = {"label": item.label, HANDED_IN: item.candidate.to_json()}
+                beside.enqueue_trial({}, user_attrs=attributes)
+        trials = beside.get_trials(deepcopy=False)
+    finished = sum(trial.state in FINISHED for trial in trials)
+    unfinished = sum(trial.state in UNFINISHED for trial in trials)
+    changed = dataclasses.replace(
+        job,
+        study=name,
+        trials=finished + unfinished,
+        sampler="random",
+        pruner="none",
+        queue_only=True,
+    )
+    return beside, changed, unfinished
+
+
+def announce(
+    study: optuna.Study,
+    beside: optuna.Study,
+    handed_in: Sequence[HandedIn],
+    reports: Path,
+    console: Console,
+    code: int,
+) -> int:
+    """Print what became of each candidate and write the leaderboard; returns the exit code."""
+    from search.report import write_reports
+
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    trials = beside.get_trials(deepcopy=False)
+    say("")
+    for item in handed_in:
+        own = [trial for trial in trials if item.is_trial(trial)]
+        say(f"  {item.shown}: {result(own[-1])}")
+        code = code or int(own[-1].state == TrialState.FAIL)
+    write_reports(study, reports)
+    say(f"\nLeaderboard: {reports / 'leaderboard.html'}")
+    return code
+
+
+def result(trial: FrozenTrial) -> str:
+    """How a trial ended, in a few words."""
+    attributes = trial.user_attrs
+    if trial.state == TrialState.COMPLETE:
+        return f"{100 * trial.values[0]:.2f} % with {attributes['parameters']:,} parameters"
+    return str(attributes.get("reason", trial.state.name.lower()))

@@ -1,0 +1,88 @@
+"""The standalone file: what it holds makes the same network, in a Python that has torch alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import space
+from search.engine.errors import UserError
+from search.engine.images import on_device
+from search.exporting.standalone import load_standalone, logits, source, write_standalone
+from search.references import REFERENCES
+
+MEAN, DEVIATION = 0.13066, 0.30811
+
+
+def disturbed(network: nn.Module) -> nn.Module:
+    """A network that looks trained: also its running statistics are not those of a fresh one."""
+    generator = torch.Generator().manual_seed(1)
+    for tensor in network.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.add_((torch.rand(tensor.shape, generator=generator) - 0.5) * 0.1)
+    return network.eval()
+
+
+@pytest.mark.parametrize("key", ["narrow-8k", "valid-conv-18k", "gap-1x1-19k"])
+def test_the_file_makes_the_same_network(
+    key: str, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> None:
+    network = disturbed(space.build(REFERENCES[key].candidate))
+    write_standalone(tmp_path, network, title='a "title" \\', mean=MEAN, deviation=DEVIATION)
+    images = on_device(*mnist_1200, MEAN, DEVIATION, torch.device("cpu"))
+    pixels = images.pixels[:200]
+    with torch.no_grad():
+        expected = network(images.normalised(pixels.unsqueeze(1)))
+    assert torch.equal(logits(load_standalone(tmp_path), pixels), expected)
+
+
+def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
+    network = disturbed(space.build(REFERENCES["narrow-8k"].candidate))
+    write_standalone(tmp_path, network, title="t", mean=MEAN, deviation=DEVIATION)
+    program = (
+        "import sys, json\n"
+        "class No:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        ours = ('search', 'space', 'objective', 'safetensors', 'onnx', 'optuna')\n"
+        "        if name.split('.')[0] in ours: raise ImportError(name)\n"
+        "sys.meta_path.insert(0, No())\n"
+        "from model import load\n"
+        "import torch\n"
+        "print(json.dumps(load()(torch.full((1, 1, 28, 28), 99)).tolist()[0]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        pixel = (99 / 255 - MEAN) / DEVIATION
+        expected = network(torch.full((1, 1, 28, 28), pixel))[0]
+    torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected)
+
+
+@pytest.mark.parametrize(
+    ("layer", "written"),
+    [
+        (nn.Conv2d(1, 7, 3, bias=False), "nn.Conv2d(1, 7, kernel_size=3, bias=False)"),
+        (nn.Conv2d(1, 7, 5, padding=2), "nn.Conv2d(1, 7, kernel_size=5, padding=2)"),
+        (nn.Conv2d(1, 7, (3, 1)), "nn.Conv2d(1, 7, kernel_size=(3, 1))"),
+        (nn.BatchNorm2d(7), "nn.BatchNorm2d(7)"),
+        (nn.BatchNorm2d(7, eps=1e-3), "nn.BatchNorm2d(7, eps=0.001)"),
+        (nn.Dropout2d(0.25), "nn.Dropout2d(p=0.25)"),
+        (nn.Flatten(), "nn.Flatten()"),
+    ],
+)
+def test_a_layer_is_written_with_what_is_not_default(layer: nn.Module, written: str) -> None:
+    assert source(layer) == written
+
+
+def test_a_network_that_is_no_sequence_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="makes a Linear"):
+        write_standalone(tmp_path, nn.Linear(1, 1), title="", mean=0, deviation=1)

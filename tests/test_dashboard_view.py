@@ -1,0 +1,167 @@
+"""What a search writes for the dashboard: notes, small figures, the best network's files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial
+from optuna_dashboard import get_note, save_note
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+import space
+from objective import note
+from search.dashboard_figures import budget_use, pareto
+from search.dashboard_view import (
+    DashboardView,
+    _artifacts,
+    _note_owner,
+    artifacts_folder,
+    how_it_ended,
+)
+from search.engine.storage import create_study
+from search.engine.weights import save_weights, weights_file, weights_folder
+from tests.browser import browser, needs_browser
+from tests.reporting.studies import complete, failed, pruned, realistic
+from tests.test_dashboard import DASHBOARD, answers, free_port
+from tests.test_run import wait_until
+
+SMALL = space.Candidate(layers=(space.Conv(width=4), space.Pool()))
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return str(tmp_path / "study.db")
+
+
+@pytest.fixture
+def study(storage: str) -> optuna.Study:
+    """With a trial of every kind; the complete one has left its weights."""
+    study = create_study(storage, "cnn-search")
+    text = SMALL.to_json()
+    over = "over budget: 23,120 parameters > 20,000"
+    study.add_trials(
+        [
+            complete(accuracy=0.9912, candidate=SMALL, seed=7, best_epoch=3, best_accuracy=0.992),
+            pruned(reason="median pruner at epoch 6: 0.9700", candidate=text),
+            pruned(reason=over, last=None, over_budget=True, candidate=text, parameters=23_120),
+            failed(reason="failed: loss is not finite at epoch 2", candidate=text),
+        ]
+    )
+    keep(storage, study.trials[0])
+    return study
+
+
+def keep(storage: str, trial: FrozenTrial) -> None:
+    folder = weights_folder(storage)
+    assert folder is not None
+    file = weights_file(folder, "cnn-search", trial.number, SMALL.to_json(), 7)
+    assert save_weights(file, space.build(SMALL).state_dict())
+
+
+def look(study: optuna.Study, storage: str) -> None:
+    DashboardView(study, storage, max_params=20_000).refresh(study.get_trials(deepcopy=False))
+
+
+def notes(study: optuna.Study) -> list[str]:
+    return [get_note(_note_owner(study, trial)) for trial in study.trials]
+
+
+def files(study: optuna.Study) -> list[str]:
+    return sorted(meta["filename"] for meta in _artifacts(study).values())
+
+
+def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
+    study: optuna.Study, storage: str
+) -> None:
+    save_note(_note_owner(study, study.trials[0]), note(SMALL))  # as the worker left it
+    before = study.trials
+    look(study, storage)
+    ends = [
+        "complete: 99.12 % after 20 epochs (best 99.20 % at epoch 3)",
+        "pruned, median pruner at epoch 6: 0.9700",
+        "pruned, over budget: 23,120 parameters > 20,000",
+        "failed: loss is not finite at epoch 2",
+    ]
+    assert notes(study) == [f"**{end}**\n\n{note(SMALL)}" for end in ends]
+    assert study.trials == before
+    look(study, storage)
+    assert notes(study)[0].count("complete") == 1
+
+
+def test_what_a_person_wrote_into_a_note_stays(study: optuna.Study, storage: str) -> None:
+    save_note(_note_owner(study, study.trials[1]), "look at this one")
+    look(study, storage)
+    assert notes(study)[1] == "look at this one"
+
+
+def test_the_best_networks_files_take_the_place_of_an_earlier_best(
+    study: optuna.Study, storage: str
+) -> None:
+    look(study, storage)
+    look(study, storage)
+    assert files(study) == ["best-trial-0.learning-curve.svg", "best-trial-0.safetensors"]
+    study.add_trial(complete(accuracy=0.995, candidate=SMALL, seed=7))
+    keep(storage, study.trials[4])
+    look(study, storage)
+    assert files(study) == ["best-trial-4.learning-curve.svg", "best-trial-4.safetensors"]
+    folder = artifacts_folder(storage)
+    assert folder is not None
+    assert {path.name for path in folder.iterdir()} == {
+        meta["artifact_id"] for meta in _artifacts(study).values()
+    }
+
+
+def test_figures_stay_small_however_many_trials_there_are() -> None:
+    trials = realistic(1000)
+    for figure in (
+        pareto(trials, max_params=20_000, target=0.994),
+        budget_use(trials, max_params=20_000),
+    ):
+        assert len(figure.to_json()) < 20_000
+        assert sum(len(trace.x) for trace in figure.data) > 50
+    assert json.loads(pareto([], max_params=20_000, target=0.994).to_json())
+
+
+def test_a_study_that_was_deleted_meanwhile_ends_nothing(study: optuna.Study, storage: str) -> None:
+    view = DashboardView(study, storage, max_params=20_000)
+    trials = study.get_trials(deepcopy=False)
+    optuna.delete_study(study_name="cnn-search", storage=study._storage)
+    view.refresh(trials)
+
+
+def test_a_reason_is_never_missing() -> None:
+    assert how_it_ended(failed()) == "fail"
+    assert how_it_ended(complete(accuracy=0.5)) == "complete: 50.00 % after 20 epochs"
+
+
+@needs_browser
+def test_the_dashboard_shows_the_figures_and_the_files(
+    study: optuna.Study, storage: str, tmp_path: Path
+) -> None:
+    look(study, storage)
+    port = free_port()
+    server = subprocess.Popen(
+        [*DASHBOARD, "--storage", storage, "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/dashboard/"))
+        with browser(tmp_path, width=1500, height=2600) as driver:
+            driver.get(f"http://127.0.0.1:{port}/dashboard/studies/1")
+            wait = WebDriverWait(driver, 30)
+            shown = ("Use of the parameter budget", "Accuracy against parameters", *files(study))
+            wait.until(lambda d: all(text in d.page_source for text in shown))
+            wait.until(lambda d: d.find_elements(By.CSS_SELECTOR, "[src*='/artifacts/1/']"))
+            driver.get(f"http://127.0.0.1:{port}/dashboard/studies/1/trials?numbers=2")
+            wait.until(lambda d: "over budget: 23,120 parameters &gt; 20,000" in d.page_source)
+    finally:
+        server.terminate()
+        out, _ = server.communicate(timeout=20)
+    assert f"its artifacts are kept in {storage}.artifacts" in out
