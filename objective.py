@@ -6,7 +6,6 @@ cannot be reached from here.
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections.abc import Callable
@@ -16,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 import space
 from search.engine.arithmetic import Arithmetic
+from search.engine.claims import first_number
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
 from search.engine.seeds import mix_seed
@@ -71,6 +72,7 @@ class Objective:
             optuna.TrialPruned: If the candidate is over a limit, or the pruner gives it up.
             search.engine.errors.TrainingError: If its loss is not finite.
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
+            optuna.exceptions.UpdateFinishedTrialError: If someone else has ended the trial.
         """
         candidate = space.suggest(trial, max_params=self.settings.limits.max_params)
         check_limits(trial, candidate, self.settings.limits)
@@ -83,10 +85,11 @@ class Objective:
         from optuna_dashboard import save_note
 
         from search.engine import training
+        from search.engine.storage import is_storage_error
 
         settings = self.settings
         train, validation = self._images
-        number = trial.user_attrs.get("retry_of", trial.number)
+        number = first_number(trial)
         seed = mix_seed(settings.seed, "trial", number)
         for name, value in {
             "seed": seed,
@@ -113,10 +116,11 @@ class Objective:
                 on_epoch=watch,
                 should_stop=should_stop,
             )
-        except InterruptedTraining:
+        except (InterruptedTraining, UpdateFinishedTrialError):  # another attempt goes on from it
             raise
-        except BaseException:
-            _remove(checkpoint)
+        except BaseException as error:
+            if not is_storage_error(error):
+                _remove(checkpoint)
             raise
         finally:
             watch.record()
@@ -131,17 +135,17 @@ class Objective:
         seed: int,
         epochs: int,
     ) -> Checkpoint | None:
-        from search.engine.checkpoint import Checkpoint
+        from search.engine.checkpoint import Checkpoint, checkpoint_path
 
         settings = self.settings
         if settings.checkpoints is None:
             return None
-        study = hashlib.sha256(trial.study.study_name.encode()).hexdigest()[:12]
         identity = "/".join(
             [candidate.to_json(), str(seed), str(epochs), self._device_name]
             + [settings.source.fingerprint, str(settings.train_images), str(versions())]
         )
-        return Checkpoint(path=settings.checkpoints / f"{study}-{number}.pt", identity=identity)
+        path = checkpoint_path(settings.checkpoints, trial.study.study_name, number)
+        return Checkpoint(path=path, identity=identity)
 
     @cached_property
     def _images(self) -> tuple[Images, Images]:

@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study
     from search.study_settings import commit
 
-    study = open_study(options.storage, options.study)
+    study = open_study(options.storage, options.study, read_only=True)
     trial = recorded(study, options.trial)
     resolve_device(trial.device.split(" ")[0])
     curve = repeat(trial, study, locate(options.data))
