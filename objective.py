@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 import space
 from search.engine.arithmetic import Arithmetic
+from search.engine.claims import first_number
 from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
 from search.engine.seeds import mix_seed
-from search.engine.weights import save_weights, short_name, weights_file
+from search.engine.weights import save_weights, weights_file
 
 if TYPE_CHECKING:
     from search.engine.checkpoint import Checkpoint
@@ -73,6 +75,7 @@ class Objective:
             optuna.TrialPruned: If the candidate is over a limit, or the pruner gives it up.
             search.engine.errors.TrainingError: If its loss is not finite.
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
+            optuna.exceptions.UpdateFinishedTrialError: If someone else has ended the trial.
         """
         candidate = draw(trial, self.settings.limits)
         check_limits(trial, candidate, self.settings.limits)
@@ -85,10 +88,11 @@ class Objective:
         from optuna_dashboard import save_note
 
         from search.engine import training
+        from search.engine.storage import is_storage_error
 
         settings = self.settings
         train, validation = self._images
-        number = trial.user_attrs.get("retry_of", trial.number)
+        number = first_number(trial)
         seed = mix_seed(settings.seed, "trial", number)
         for name, value in {
             "seed": seed,
@@ -115,10 +119,11 @@ class Objective:
                 on_epoch=watch,
                 should_stop=should_stop,
             )
-        except InterruptedTraining:
+        except (InterruptedTraining, UpdateFinishedTrialError):  # another attempt goes on from it
             raise
-        except BaseException:
-            _remove(checkpoint)
+        except BaseException as error:
+            if not is_storage_error(error):
+                _remove(checkpoint)
             raise
         finally:
             watch.record()
@@ -137,17 +142,17 @@ class Objective:
         seed: int,
         epochs: int,
     ) -> Checkpoint | None:
-        from search.engine.checkpoint import Checkpoint
+        from search.engine.checkpoint import Checkpoint, checkpoint_path
 
         settings = self.settings
         if settings.checkpoints is None:
             return None
-        study = short_name(trial.study.study_name)
         identity = "/".join(
             [candidate.to_json(), str(seed), str(epochs), self._device_name]
             + [settings.source.fingerprint, str(settings.train_images), str(versions())]
         )
-        return Checkpoint(path=settings.checkpoints / f"{study}-{number}.pt", identity=identity)
+        path = checkpoint_path(settings.checkpoints, trial.study.study_name, number)
+        return Checkpoint(path=path, identity=identity)
 
     @cached_property
     def _images(self) -> tuple[Images, Images]:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sqlite3
 import sys
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +22,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.cli import HelpFormatter, Parser, positive, run_command
 from search.engine.errors import UserError
-from search.engine.storage import DEFAULT_STORAGE, sqlite_file
+from search.engine.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -79,8 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study, readable_errors
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    refuse_other_databases(options.storage)
-    study = open_study(options.storage, options.study)
+    study = open_study(options.storage, options.study, read_only=True)
     with readable_errors(options.storage):
         report = write_reports(study, options.out, top=options.top)
     print(table(report.summary))
@@ -88,27 +85,6 @@ def main(arguments: list[str] | None = None) -> int:
     for path in report.paths:
         print(f"wrote {path}")
     return 0
-
-
-def refuse_other_databases(storage: str) -> None:
-    """Refuse an SQLite file that is not Optuna's before Optuna adds its tables to it.
-
-    Raises:
-        UserError: If the file is a database without studies.
-    """
-    path = sqlite_file(storage)
-    if path is None or not path.is_file() or not path.stat().st_size:
-        return
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'studies'"
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute(query).fetchone()
-    except sqlite3.Error:
-        return  # opening the study says what is wrong
-    if found is None:
-        raise UserError(
-            f"{path} is a database, but holds no Optuna study", "Name another file with --storage"
-        )
 
 
 def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Report:

@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study
     from search.study_settings import commit
 
-    study = open_study(options.storage, options.study)
+    study = open_study(options.storage, options.study, read_only=True)
     trial = recorded(study, options.trial)
     settings = settings_of(trial, study, locate(options.data))
     resolve_device(settings.device)

@@ -14,7 +14,9 @@ from search.engine.claims import (
     release_dead,
     trailing_failures,
 )
-from search.engine.storage import StudyFile, readable_errors, study_lock
+from search.engine.heartbeat import Silence
+from search.engine.storage import study_lock
+from search.engine.vanishing import Vanishing
 from search.engine.workers import LocalWorkers, WorkerError
 from search.progress import Progress
 
@@ -55,6 +57,19 @@ def supervise(
     Raises:
         UserError: If the study can no longer be read or written.
     """
+    here = Vanishing(study, job.storage)
+    with here.said():
+        return _supervise(study, job, workers, console, here, on_look)
+
+
+def _supervise(
+    study: optuna.Study,
+    job: Job,
+    workers: int,
+    console: Console,
+    here: Vanishing,
+    on_look: Callable[[list[FrozenTrial]], None],
+) -> int:
     with study_lock(job.storage):
         released = release_dead(study)
     if released:
@@ -71,25 +86,23 @@ def supervise(
     for number in STOP_SIGNALS:
         signal.signal(number, lambda received, _frame: signals.append(received))
     pool = LocalWorkers(job, workers)
-    file = StudyFile(job.storage)
-    tended = time.monotonic()
+    elsewhere = _Elsewhere(study, job)
+    failed = False
     try:
         with Progress(console, epochs=job.epochs, workers=workers) as progress:
             while pool.running and not signals:
-                with readable_errors(job.storage):
-                    trials = study.get_trials(deepcopy=False)
+                here.check()
+                trials = study.get_trials(deepcopy=False)
                 progress.update(trials, job.trials)
                 on_look(trials)
                 time.sleep(0.5)
-                file.check()
+                here.check()
                 died = pool.tend(study)
                 if died:
                     progress.say(f"{died} workers died and were replaced; their trials are queued")
-                if time.monotonic() - tended > RELEASE_SECONDS:  # of another command on this study
-                    tended = time.monotonic()
-                    with study_lock(job.storage, timeout=1.0) as held:
-                        if held:
-                            release_dead(study)
+                cut = elsewhere.tend(trials)
+                if cut:
+                    progress.say(f"{cut} trials of other commands were cut; they are queued again")
             if signals:
                 progress.say("stopping: every worker ends its trial; once more to stop at once")
                 pool.stop()
@@ -99,7 +112,7 @@ def supervise(
             progress.update(study.get_trials(deepcopy=False), job.trials)
     except WorkerError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        failed = True
     finally:
         pool.kill()
         pool.join(5.0)
@@ -107,10 +120,34 @@ def supervise(
         release_dead(study)
     if signals:
         return 128 + signals[0]
+    return 1 if failed else _failing(study, job)
+
+
+def _failing(study: optuna.Study, job: Job) -> int:
+    """1, with the last one's traceback printed, if the run ended over failed trials, else 0."""
     failures = trailing_failures(study.get_trials(deepcopy=False), job.started)
-    if len(failures) >= FAILURES_IN_A_ROW:
-        reason = failures[0].user_attrs.get("reason", "unknown")
-        print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
-        print(failures[0].user_attrs.get("traceback", ""), file=sys.stderr)
-        return 1
-    return 0
+    if len(failures) < FAILURES_IN_A_ROW:
+        return 0
+    reason = failures[0].user_attrs.get("reason", "unknown")
+    print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
+    print(failures[0].user_attrs.get("traceback", ""), file=sys.stderr)
+    return 1
+
+
+class _Elsewhere:
+    """Queues the cut trials of other commands on the same study, here or on other machines."""
+
+    def __init__(self, study: optuna.Study, job: Job) -> None:
+        self._study = study
+        self._job = job
+        self._silence = Silence()
+        self._tended = time.monotonic()
+
+    def tend(self, trials: list[FrozenTrial]) -> int:
+        """Look every few seconds; returns how many were cut."""
+        silent = self._silence.look(trials)
+        if time.monotonic() - self._tended < RELEASE_SECONDS:
+            return 0
+        self._tended = time.monotonic()
+        with study_lock(self._job.storage, timeout=1.0) as held:
+            return len(release_dead(self._study, silent)) if held else 0

@@ -15,6 +15,25 @@ import torch
 DIGEST = hashlib.sha256().digest_size  # bytes before the state
 
 
+def checkpoint_path(folder: Path, study: str, number: int) -> Path:
+    """A trial's file in its storage's folder; a study's name may hold anything."""
+    return folder / f"{hashlib.sha256(study.encode()).hexdigest()[:12]}-{number}.pt"
+
+
+def sweep(folder: Path, study: str, living: set[int]) -> None:
+    """Delete what trials left that neither run nor wait: those that someone else has ended.
+
+    Args:
+        folder: Need not be there.
+        study: Its name; the files of others are left.
+        living: Numbers of the trials that may still go on.
+    """
+    for file in folder.glob(checkpoint_path(folder, study, 0).name.replace("-0.pt", "-*.pt*")):
+        number = file.name.split("-")[1].split(".")[0]
+        if number.isdecimal() and int(number) not in living:
+            Checkpoint(path=checkpoint_path(folder, study, int(number)), identity="").remove()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A file that holds one training's state, or none.

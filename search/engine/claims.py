@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import enum
 import itertools
-import socket
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.engine.companions import HANDED_IN
+from search.engine.owners import is_here, runs_here
 
 if TYPE_CHECKING:
     import optuna
 
-CUTS = 10  # so many times in a row a trial may be cut without finishing an epoch more
+CUTS = 8  # so many times in a row a trial may be cut without finishing an epoch more
 FAILURES_IN_A_ROW = 5  # so many failed trials, one after the other, end the run
 KEPT = ("label", HANDED_IN)  # attributes that a queued trial takes over from the one that was cut
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -76,64 +78,83 @@ def trailing_failures(trials: list[FrozenTrial], since: datetime) -> list[Frozen
     return [trial for trial in failed if "retried" not in trial.user_attrs]
 
 
+def first_number(trial: FrozenTrial | Trial) -> int:
+    """The number of a trial's first attempt; its seed and its checkpoint go by that one.
+
+    Attributes of a running trial can be edited in the dashboard: what is no number is ignored.
+    """
+    return _whole(trial.user_attrs.get("retry_of"), trial.number)
+
+
+def _whole(value: object, otherwise: int = 0) -> int:
+    return value if isinstance(value, int) and value >= 0 else otherwise
+
+
+def epochs_done(trials: list[FrozenTrial]) -> int:
+    """A count that grows with every epoch that is new and every trial that finishes."""
+    reached: dict[int, int] = {}
+    for trial in trials:
+        first = first_number(trial)
+        reached[first] = max(reached.get(first, 0), *trial.intermediate_values, 0)
+    return sum(reached.values()) + count_finished(trials)
+
+
 def close(study: optuna.Study, trial_id: int, *, reason: str, retry: bool = False) -> None:
     """Fail a running trial for a reason; with ``retry`` its candidate is put in the queue again.
 
     The queued trial keeps the first one's number in ``retry_of``: its seed comes from there. A
     trial that is cut again and again, by a system that runs out of memory for instance, is given
-    up after ``CUTS`` times.
+    up after ``CUTS`` times. The candidate is queued before the trial is failed, and only once: a
+    process that is killed in between loses nothing. A trial that has ended meanwhile is left.
     """
     storage = study._storage
     trial = storage.get_trial(trial_id)
+    before = _whole(trial.user_attrs.get("reached_before"))
     reached = max(trial.intermediate_values, default=0)
-    further = reached > trial.user_attrs.get("reached_before", 0)
-    cuts = 1 if further else trial.user_attrs.get("cuts", 0) + 1
+    cuts = 1 if reached > before else _whole(trial.user_attrs.get("cuts")) + 1
     if retry and cuts >= CUTS:
         retry = False
         reason = f"failed: cut {cuts} times in a row without finishing another epoch ({reason})"
-    storage.set_trial_user_attr(trial_id, "reason", reason)
-    if retry:
-        storage.set_trial_user_attr(trial_id, "retried", True)
-    study.tell(trial.number, state=TrialState.FAIL)
-    if retry:
-        kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
-        first = trial.user_attrs.get("retry_of", trial.number)
-        kept |= {"reached_before": reached, "cuts": cuts}
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        study.enqueue_trial(params, user_attrs={**kept, "retry_of": first})
+    try:
+        storage.set_trial_user_attr(trial_id, "reason", reason)
+        if retry:
+            storage.set_trial_user_attr(trial_id, "retried", True)
+            _queue_again(study, trial, {"reached_before": max(reached, before), "cuts": cuts})
+        study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        return
 
 
-def release_dead(study: optuna.Study) -> list[int]:
-    """Fail and queue again the running trials whose process on this machine is gone.
+def _queue_again(study: optuna.Study, trial: FrozenTrial, counts: dict[str, int]) -> None:
+    trials = study.get_trials(deepcopy=False)
+    if any(other.user_attrs.get("retries") == trial.number for other in trials):
+        return
+    kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    study.enqueue_trial(
+        params,
+        user_attrs={**kept, **counts, "retry_of": first_number(trial), "retries": trial.number},
+    )
+
+
+def release_dead(study: optuna.Study, silent: Collection[int] = ()) -> list[int]:
+    """Fail and queue again the running trials whose process is gone.
+
+    Args:
+        study: Whose.
+        silent: Numbers of trials of other machines to be taken for dead.
 
     Returns:
-        Their numbers.
+        The trials' numbers.
     """
     released = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if not _alive(trial.user_attrs.get("worker")):
+        owner = trial.user_attrs.get("worker")
+        if is_here(owner) and not runs_here(owner):
             close(study, trial._trial_id, reason="its worker died", retry=True)
-            released.append(trial.number)
+        elif not is_here(owner) and trial.number in silent:
+            close(study, trial._trial_id, reason="its worker's machine fell silent", retry=True)
+        else:
+            continue
+        released.append(trial.number)
     return released
-
-
-def _alive(owner: object) -> bool:
-    """Whether an owner still runs; one of another machine counts as alive.
-
-    A trial is marked with its owner under the lock that also starts it, so a trial without one
-    was cut in between.
-    """
-    import psutil
-
-    if not isinstance(owner, str) or owner.count(":") < 2:
-        return False
-    host, process, started = owner.rsplit(":", 2)
-    if host != socket.gethostname():
-        return True
-    try:
-        found = psutil.Process(int(process))
-        return abs(found.create_time() - float(started)) < 1.0 and (
-            found.status() != psutil.STATUS_ZOMBIE
-        )
-    except (psutil.NoSuchProcess, ValueError):
-        return False

@@ -7,13 +7,15 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
+from search.engine.sqlite import BUSY_TIMEOUT, connect_file, table_names
 
 if TYPE_CHECKING:
     import optuna
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
-BUSY_TIMEOUT = 60.0  # seconds that a writer waits for another process's transaction
 
 
 def storage_url(storage: str) -> str:
@@ -55,11 +56,12 @@ def without_password(storage: str) -> str:
         return "the given URL"
 
 
-def check_storage(storage: str) -> None:
+def check_storage(storage: str, *, read_only: bool = False) -> None:
     """Refuse a storage that cannot hold a study, before anything is created.
 
     Raises:
-        UserError: If the file is not an SQLite database, or cannot be read and written.
+        UserError: If the file is not an SQLite database, or cannot be read and written, of which
+            ``read_only`` asks for reading alone.
     """
     path = sqlite_file(storage)
     if path is None:
@@ -73,32 +75,17 @@ def check_storage(storage: str) -> None:
         if not _writable_directory(path.parent):
             raise UserError(f"the directory {path.parent} is not writable", hint)
         return
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise UserError(f"the study {path} cannot be opened for reading and writing", hint)
+    if not os.access(path, os.R_OK):
+        raise UserError(f"the study {path} cannot be opened for reading", hint)
+    if not read_only and not os.access(path, os.W_OK):
+        raise UserError(f"the study {path} cannot be opened for writing", hint)
     if path.stat().st_size == 0:
         return
-    tables = _tables(path)
+    tables = table_names(path)
     if tables is None:
         raise UserError(f"{path} is not an SQLite database", hint)
-    if tables and "studies" not in tables:  # Optuna would add its own
+    if "studies" not in tables and (tables or read_only):  # Optuna would add its own
         raise UserError(f"{path} is a database of another program", hint)
-
-
-def _tables(path: Path) -> set[str] | None:
-    """The names of a database's tables, or None of a file that is none.
-
-    Asked through SQLite: were the file opened and closed beside it, the system would drop the
-    locks of this process's other connections to it, and another process could damage the file
-    (sqlite.org/howtocorrupt.html, section 2.2).
-    """
-    try:
-        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as connection:
-            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            return {name for (name,) in rows}
-    except sqlite3.OperationalError:
-        return {"studies"}  # locked or full, say: opening it tells
-    except sqlite3.DatabaseError as error:
-        return None if "not a database" in str(error) else {"studies"}
 
 
 def _writable_directory(directory: Path) -> bool:
@@ -169,22 +156,29 @@ def probe(study: optuna.Study, storage: str) -> None:
         study.set_user_attr("last_probe", time.time())
 
 
-def connect(storage: str) -> optuna.storages.RDBStorage:
+def connect(storage: str, *, read_only: bool = False) -> optuna.storages.RDBStorage:
     """Open a storage, creating its tables where there are none.
+
+    Args:
+        storage: A URL or the path of an SQLite file.
+        read_only: Of a file that is there: leave its journal mode as it is, and let it be one
+            that cannot be written.
 
     Raises:
         UserError: If it cannot be opened.
     """
     from sqlalchemy import event
 
-    check_storage(storage)
-    is_file = sqlite_file(storage) is not None
+    check_storage(storage, read_only=read_only)
+    path = sqlite_file(storage)
     arguments: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2}
-    if is_file:
+    if path is not None and read_only:
+        arguments = {"creator": partial(connect_file, path)}
+    elif path is not None:
         arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}}
     with readable_errors(storage):
         opened = _open_tables(storage_url(storage), arguments)
-        if is_file:
+        if path is not None and not read_only:
             event.listen(opened.engine, "connect", _set_pragmas)
             opened.engine.dispose()  # what the constructor opened is without the pragmas
     return opened
@@ -211,13 +205,14 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
-def open_study(storage: str, name: str | None = None) -> optuna.Study:
+def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> optuna.Study:
     """Open a study that exists, without a sampler; nothing is created.
 
     Args:
         storage: A URL or the path of an SQLite file.
         name: None takes the only study there is (those that stand beside another are not
             counted), or the default one of several.
+        read_only: Only look at it; a file need not be writable then.
 
     Raises:
         UserError: If there is no such study or the storage cannot be opened.
@@ -227,7 +222,7 @@ def open_study(storage: str, name: str | None = None) -> optuna.Study:
     path = sqlite_file(storage)
     if path is not None and (not path.exists() or path.stat().st_size == 0):
         raise UserError(f"there is no study at {path} yet", "Run python search/run.py first")
-    opened = connect(storage)
+    opened = connect(storage, read_only=read_only)
     with readable_errors(storage):
         names = optuna.get_all_study_names(opened)
     shown = without_password(storage)
@@ -265,36 +260,6 @@ def create_study(storage: str, name: str) -> optuna.Study:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([METRIC])
     return study
-
-
-class StudyFile:
-    """Notices when a study's file is deleted or replaced: SQLite goes on writing to the old one.
-
-    Args:
-        storage: Of any kind; only SQLite files are watched.
-    """
-
-    def __init__(self, storage: str) -> None:
-        self._path = sqlite_file(storage)
-        self._identity = self._look()
-
-    def _look(self) -> int | None:
-        try:
-            return self._path.stat().st_ino if self._path else None
-        except OSError:
-            return None
-
-    def check(self) -> None:
-        """Look again.
-
-        Raises:
-            UserError: If it is not the file that it was.
-        """
-        if self._look() != self._identity:
-            raise UserError(
-                f"the study {self._path} was deleted or replaced while the search ran",
-                "Put it back, or run the command again to begin a new one",
-            )
 
 
 @contextmanager

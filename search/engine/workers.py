@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.engine import storage as storages
 from search.engine.allocator import keep_freed_memory
-from search.engine.claims import Decision, claim, close, release_dead
+from search.engine.claims import Decision, claim, close, epochs_done, release_dead
+from search.engine.heartbeat import Heartbeat
+from search.engine.owners import owner_name
 from search.engine.sampling import make_pruner, make_sampler
+from search.engine.vanishing import is_deleted
 
 if TYPE_CHECKING:
     import optuna
 
+DEATHS_IN_A_ROW = 10  # so often each worker may die without an epoch finished in between
 STORAGE_FAILED = 3  # exit code of a worker that could not read or write the study
 POLL = 0.5  # seconds between looks at a study that has nothing to hand out
 
@@ -48,16 +52,6 @@ class Job:
     started: datetime  # of the run: older failures do not end it
     make_objective: Callable[[int], Objective]  # from a worker's index
     queue_only: bool = False  # start what is queued; the sampler draws nothing
-
-
-def owner_name() -> str:
-    """This process's name in the trials that it runs: host, process and its start time.
-
-    The start time tells it from a later process of the same number.
-    """
-    import psutil
-
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
 
 
 def load_study(job: Job) -> optuna.Study:
@@ -91,17 +85,22 @@ def work(job: Job, index: int, parent: int) -> None:
     study = load_study(job)
     owner = owner_name()
     objective = job.make_objective(index)
-    while not should_stop():
-        with storages.study_lock(job.storage):
-            decision, trial = claim(
-                study, job.trials, owner, job.started, queue_only=job.queue_only
-            )
-        if decision is Decision.ENOUGH or decision is Decision.FAILING:
-            return
-        if trial is None:
-            time.sleep(POLL)
-            continue
-        run_trial(study, trial, objective, should_stop, job.storage)
+    try:
+        while not should_stop():
+            with storages.study_lock(job.storage):
+                decision, trial = claim(
+                    study, job.trials, owner, job.started, queue_only=job.queue_only
+                )
+            if decision is Decision.ENOUGH or decision is Decision.FAILING:
+                return
+            if trial is None:
+                time.sleep(POLL)
+                continue
+            run_trial(study, trial, objective, should_stop, job.storage)
+    except KeyError:
+        if is_deleted(study):
+            sys.exit(STORAGE_FAILED)  # the parent says so
+        raise
 
 
 def run_trial(
@@ -111,30 +110,45 @@ def run_trial(
     should_stop: Callable[[], bool],
     storage: str,
 ) -> None:
-    """Judge one trial and record how it ended; no error of a candidate leaves this function."""
+    """Judge one trial and record how it ended; no error of a candidate leaves this function.
+
+    A trial that someone else ends meanwhile, in the dashboard or because this process seemed dead,
+    stays as that one left it.
+    """
     import optuna
 
     from search.engine.errors import InterruptedTraining
 
     try:
-        value = objective(trial, should_stop)
+        with Heartbeat(study, trial._trial_id):
+            value = objective(trial, should_stop)
+        study.tell(trial, value, skip_if_finished=True)
     except optuna.TrialPruned:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED, skip_if_finished=True)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        return
     except InterruptedTraining:
         with storages.study_lock(storage):
             close(study, trial._trial_id, reason="interrupted", retry=True)
     except Exception as error:
-        import traceback
-
-        if storages.is_storage_error(error):
+        if storages.is_storage_error(error) or is_deleted(study):
             raise
-        text = traceback.format_exc()[-8000:]
+        _fail(study, trial, error, storage)
+
+
+def _fail(study: optuna.Study, trial: optuna.Trial, error: Exception, storage: str) -> None:
+    """Fail a trial over an error of its candidate, and keep the traceback."""
+    import traceback
+
+    import optuna
+
+    text = traceback.format_exc()[-8000:]
+    with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
         trial.set_user_attr("traceback", text)
         _append_note(trial, text)
         with storages.study_lock(storage):
             close(study, trial._trial_id, reason=f"failed: {error or type(error).__name__}")
-    else:
-        study.tell(trial, value)
 
 
 def _append_note(trial: optuna.Trial, text: str) -> None:
@@ -149,16 +163,32 @@ class WorkerError(Exception):
     """A worker ended over an error that is not a candidate's."""
 
 
+def _how(exit_code: int | None) -> str:
+    """What ended a process, for a person."""
+    if exit_code == -signal.SIGKILL:
+        return "by SIGKILL (the system may be out of memory: try fewer --workers)"
+    if exit_code is not None and exit_code < 0:
+        return f"by {signal.Signals(-exit_code).name}"
+    if exit_code == STORAGE_FAILED:
+        return "because it could not read or write the study"
+    return f"with exit code {exit_code}"
+
+
 class LocalWorkers:
     """A number of worker processes on this machine, replaced when one dies.
 
     Args:
         job: What each of them does.
         count: How many.
+        deaths: How often each may die with no epoch of any trial finished in between; more than
+            a trial may be cut, so that one bad candidate is given up first.
     """
 
-    def __init__(self, job: Job, count: int) -> None:
+    def __init__(self, job: Job, count: int, *, deaths: int = DEATHS_IN_A_ROW) -> None:
         self._job = job
+        self._most_deaths = deaths * count
+        self._deaths = 0
+        self._epochs_done = -1
         self._context = multiprocessing.get_context("spawn")
         self._processes: list[BaseProcess] = [self._start(index) for index in range(count)]
 
@@ -189,7 +219,8 @@ class LocalWorkers:
 
         Raises:
             UserError: If the study cannot be written.
-            WorkerError: If a worker ended over an error in the program; it has printed it.
+            WorkerError: If a worker ended over an error in the program, which it has printed, or
+                workers die again and again.
         """
         dead = [i for i, p in enumerate(self._processes) if not p.is_alive() and p.exitcode]
         codes = {self._processes[index].exitcode for index in dead}
@@ -198,12 +229,23 @@ class LocalWorkers:
         if 1 in codes:
             raise WorkerError("a worker ended over the error that is printed above")
         if dead:
+            self._count_deaths(study, [self._processes[index].exitcode for index in dead])
             with storages.study_lock(self._job.storage, timeout=1.0) as held:
                 if held:  # else the next look releases them
                     release_dead(study)
         for index in dead:
             self._processes[index] = self._start(index)
         return len(dead)
+
+    def _count_deaths(self, study: optuna.Study, codes: list[int | None]) -> None:
+        done = epochs_done(study.get_trials(deepcopy=False))
+        self._deaths = len(codes) + (0 if done > self._epochs_done else self._deaths)
+        self._epochs_done = done
+        if self._deaths >= self._most_deaths:
+            raise WorkerError(
+                f"workers died {self._deaths} times with no epoch finished in between, "
+                f"the last {_how(codes[-1])}. Mend that and give the same command again."
+            )
 
     def stop(self) -> None:
         """Ask every worker to end its trial now."""

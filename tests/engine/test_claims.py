@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.engine.claims import Decision, claim, close, release_dead, trailing_failures
-from search.engine.workers import owner_name
+from search.engine.owners import owner_name
 
 PAST = datetime.now() - timedelta(days=1)
 
@@ -92,7 +92,7 @@ def test_a_trial_cut_before_it_drew_anything_keeps_its_queued_parameters(
 
 def test_only_trials_of_dead_processes_are_released(study: optuna.Study) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", "from search.engine.workers import owner_name as n; print(n())"],
+        [sys.executable, "-c", "from search.engine.owners import owner_name as n; print(n())"],
         stdout=subprocess.PIPE,
         text=True,
     )

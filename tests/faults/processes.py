@@ -12,11 +12,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.errors import UserError
-from search.engine.storage import open_study
+from search.engine.storage import connect, open_study
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -44,12 +45,28 @@ def kill_group(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+_opened: dict[Path, optuna.storages.RDBStorage] = {}  # opening costs 80 ms, a look at it 5
+
+
 def trials(database: Path) -> list[FrozenTrial]:
-    """The study's trials, none while it is not there yet."""
-    try:
-        return open_study(str(database), "cnn-search").get_trials(deepcopy=False)
-    except UserError:
+    """The study's trials, none while it is not there yet; no connection is left open.
+
+    An open one would spare the next search the recovery that it has to do after a crash.
+    """
+    if not database.exists():
+        _opened.pop(database, None)
         return []
+    try:
+        if database not in _opened:
+            open_study(str(database), "cnn-search")
+            _opened[database] = connect(str(database))
+        study = optuna.load_study(study_name="cnn-search", storage=_opened[database])
+        return study.get_trials(deepcopy=False)
+    except (UserError, KeyError):
+        return []
+    finally:
+        if database in _opened:
+            _opened[database].engine.dispose()
 
 
 def wait_for(done: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 90) -> None:

@@ -1,0 +1,81 @@
+"""Notices when a study vanishes under a running search: its file or the study within."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from search.engine.errors import UserError
+from search.engine.storage import is_storage_error, readable_errors, sqlite_file
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def is_deleted(study: optuna.Study) -> bool:
+    """Whether a study, in the dashboard for instance, was deleted or renamed after it was opened.
+
+    A renamed one is a copy with another number.
+    """
+    try:
+        return study._storage.get_study_id_from_name(study.study_name) != study._study_id
+    except KeyError:
+        return True
+
+
+class Vanishing:
+    """Watches over a study; a file's identity counts, as SQLite goes on writing to a deleted one.
+
+    Args:
+        study: Opened just now.
+        storage: Where; of any kind.
+    """
+
+    def __init__(self, study: optuna.Study, storage: str) -> None:
+        self._study = study
+        self._storage = storage
+        self._path = sqlite_file(storage)
+        self._identity = self._look()
+
+    def _look(self) -> int | None:
+        try:
+            return self._path.stat().st_ino if self._path else None
+        except OSError:
+            return None
+
+    def check(self) -> None:
+        """Look again.
+
+        Raises:
+            UserError: If it is not there any more, or cannot be read.
+        """
+        if self._look() != self._identity:
+            raise UserError(
+                f"the study {self._path} was deleted or replaced while the search ran",
+                "Put it back, or run the command again to begin a new one",
+            )
+        with readable_errors(self._storage):
+            deleted = is_deleted(self._study)
+        if deleted:
+            raise UserError(
+                f"the study {self._study.study_name!r} was deleted or renamed while the search ran",
+                "Run the command again to begin a new one",
+            )
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """Use the study within; what is missing because it vanished is told as such.
+
+        Raises:
+            UserError: As ``check`` does, or if it cannot be read or written.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, KeyError):
+                self.check()
+            if not is_storage_error(error):
+                raise
+            with readable_errors(self._storage):
+                raise
