@@ -52,8 +52,8 @@ def print_draws() -> None:
         print(f"{share:3} % have at most {value / 1e6:5.2f} M multiply-accumulates")
     for name, reference in REFERENCES.items():
         cost = space.count_macs(reference.candidate)
-        share = sum(value <= cost for value in macs) / len(macs)
-        print(f"{name:20} {cost / 1e6:8.2f} M: dearer than {share:.0%} of the draws")
+        cheaper = sum(value <= cost for value in macs) / len(macs)
+        print(f"{name:20} {cost / 1e6:8.2f} M: dearer than {cheaper:.0%} of the draws")
 
 
 def print_trials(storage: str) -> None:
