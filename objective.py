@@ -160,15 +160,19 @@ class Objective:
 
     @cached_property
     def _device_name(self) -> str:
-        import torch
+        return device_name(self.settings)
 
-        from search.engine.network import uses_fused
 
-        device = torch.device(self.settings.device)
-        arithmetic = self.settings.arithmetic
-        arithmetic = replace(arithmetic, fused=uses_fused(arithmetic, device))
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-        return f"{device} ({name}, {arithmetic})"
+def device_name(settings: Settings) -> str:
+    """The device, its kind and the arithmetic: what figures depend on to the last bit."""
+    import torch
+
+    from search.engine.network import uses_fused
+
+    device = torch.device(settings.device)
+    arithmetic = replace(settings.arithmetic, fused=uses_fused(settings.arithmetic, device))
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return f"{device} ({name}, {arithmetic})"
 
 
 def load_images(settings: Settings) -> tuple[Images, Images]:

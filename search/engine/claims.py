@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.engine.companions import HANDED_IN
+from search.engine.companions import FINALIST, HANDED_IN
 from search.engine.owners import is_here, runs_here
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 CUTS = 8  # so many times in a row a trial may be cut without finishing an epoch more
 FAILURES_IN_A_ROW = 5  # so many failed trials, one after the other, end the run
-KEPT = ("label", HANDED_IN)  # attributes that a queued trial takes over from the one that was cut
+# Attributes that a queued trial takes over from the one that was cut.
+KEPT = ("label", HANDED_IN, FINALIST)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 

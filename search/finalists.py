@@ -1,0 +1,228 @@
+"""Retrains the best architectures of a search on fresh seeds and tests each once.
+
+    python search/finalists.py                            the best 5, 5 seeds, and the references
+    python search/finalists.py --top 3 --seeds 10         go on: only what is missing is trained
+    python search/finalists.py --storage small.db --no-references
+
+The validation figures chose the candidates and flatter them. Here each is trained on all training
+images with its own recipe, and tested after its last epoch. This is the only command that opens the
+test images; when it did, and how often for a study, is recorded and shown in the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).resolve().parents[1]
+if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
+    sys.path[0] = str(ROOT)
+
+from search.cli import HelpFormatter, Parser, check_directory, positive, run_command
+from search.engine.errors import UserError
+from search.engine.storage import DEFAULT_STORAGE
+
+if TYPE_CHECKING:
+    import optuna
+    from rich.console import Console
+
+    from objective import Settings
+    from search.final_objective import FinalObjective
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line as a namespace."""
+    parser = Parser(prog="finalists.py", description=__doc__, formatter_class=HelpFormatter)
+    add = parser.add_argument
+    add("--top", type=positive, default=5, metavar="K", help="best distinct valid architectures")
+    add("--seeds", type=positive, default=5, metavar="N", help="trainings of each")
+    add(
+        "--references",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also the public reference systems within the study's limits",
+    )
+    add(
+        "--workers",
+        type=lambda text: None if text == "auto" else positive(text),
+        default="auto",
+        metavar="N|auto",
+        help="processes that train side by side; auto: one per core, or 3 per GPU",
+    )
+    add("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of training; auto: bfloat16 where the hardware computes in it",
+    )
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="directory of the data set that the study used; default: MNIST",
+    )
+    add(
+        "--storage",
+        default=DEFAULT_STORAGE,
+        metavar="FILE|URL",
+        help="SQLite file or database URL; default: study.db in the project's root",
+    )
+    add("--study", metavar="NAME", help="name within the storage; default: the only one")
+    add(
+        "--reports",
+        type=Path,
+        default=ROOT / "reports",
+        metavar="DIR",
+        help="where the report goes; default: reports/ in the project's root",
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Retrain and test; returns the exit code."""
+    options = parse(arguments)
+
+    import optuna
+    from rich.console import Console
+
+    from search.engine.hardware import default_workers
+    from search.engine.storage import check_storage, open_study
+    from search.finals import chosen, queue, stamp
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    console = Console()
+    check_storage(options.storage)
+    check_directory(options.reports, "--reports")
+    study = open_study(options.storage, options.study)
+    settings = settings_of(study, options)
+    console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
+    entries = chosen(study, settings, options.top, options.seeds, references=options.references)
+    finals, missing = queue(study, entries, options.storage)
+    code = 0
+    if missing:
+        stamp(finals, settings, console)
+        workers = options.workers or default_workers(settings.device)
+        code = train(finals, settings, options.storage, min(workers, missing), console)
+    announce(study, finals, settings, options.reports, console)
+    return code
+
+
+def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
+    """The study's settings on this machine's device.
+
+    Raises:
+        UserError: If the study has none, or was about other images.
+    """
+    from objective import Limits, Settings
+    from search.engine.arithmetic import Arithmetic
+    from search.engine.hardware import resolve_device, use_bfloat16
+    from search.engine.sources import locate
+    from search.engine.storage import checkpoint_folder
+    from search.study_settings import commit
+
+    recorded = study.user_attrs.get("settings")
+    if not isinstance(recorded, dict) or "dataset" not in recorded:
+        raise UserError(
+            f"the study {study.study_name!r} is not one of this program",
+            "Name a study that search/run.py made",
+        )
+    source = locate(options.data)
+    if source.fingerprint != recorded["dataset"].get("fingerprint"):
+        raise UserError(
+            f"the study was about other images than {source.name}",
+            "Name their directory with --data",
+        )
+    device = resolve_device(options.device)
+    return Settings(
+        source=source,
+        limits=Limits(max_params=recorded["max_params"], max_macs=recorded.get("max_macs")),
+        epochs=recorded["epochs"],
+        seed=recorded["seed"],
+        device=device,
+        arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
+        checkpoints=checkpoint_folder(options.storage),
+        commit=commit(ROOT),
+    )
+
+
+def train(
+    finals: optuna.Study, settings: Settings, storage: str, workers: int, console: Console
+) -> int:
+    """Run what is queued; returns the exit code."""
+    from optuna.trial import TrialState
+
+    from search.engine.workers import Job
+    from search.run import warm_up
+    from search.supervision import supervise
+
+    counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
+    job = Job(
+        storage=storage,
+        study=finals.study_name,
+        trials=sum(t.state in counted for t in finals.get_trials(deepcopy=False)),
+        sampler="random",
+        pruner="none",
+        seed=settings.seed,
+        epochs=settings.epochs,
+        started=datetime.now(),
+        make_objective=partial(_make_objective, settings),
+        queue_only=True,
+    )
+    warm_up(settings.arithmetic, settings.device)
+    return supervise(finals, job, workers, console)
+
+
+def _make_objective(settings: Settings, worker: int) -> FinalObjective:
+    """In a worker's process: the objective on that worker's device."""
+    from search.engine.hardware import device_of_worker
+    from search.final_objective import FinalObjective
+
+    return FinalObjective(replace(settings, device=device_of_worker(settings.device, worker)))
+
+
+def announce(
+    study: optuna.Study,
+    finals: optuna.Study,
+    settings: Settings,
+    reports: Path,
+    console: Console,
+) -> None:
+    """Print the finalists' table and verdict, and write the report."""
+    from search.engine.companions import OPENINGS
+    from search.report import write_reports
+    from search.reporting.finalists import read_finalists
+    from search.study_settings import TARGET
+
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    found = read_finalists(
+        finals.get_trials(deepcopy=False), finals.user_attrs.get(OPENINGS), target=TARGET
+    )
+    if found is None:
+        say("no finalist is complete")
+        return
+    say("")
+    for one in found.entries:
+        reach = 100 * (one.interval.high - one.interval.low) / 2 if one.interval else float("nan")
+        say(
+            f"{one.place:2}. {100 * one.mean:.3f} % ± {reach:.3f}  "
+            f"least {100 * one.minimum:.2f} %  "
+            f"≥ {100 * TARGET:.1f} %: {one.reaching}/{len(one.runs)} seeds  "
+            f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
+        )
+        versus = one.against_next
+        if versus is not None and versus.p is not None:
+            words = "better than" if versus.distinguishable else "not distinguishable from"
+            points = f"{100 * versus.difference:+.3f} points, p = {versus.p:.3f}"
+            say(f"      {words} the next ({points})")
+    write_reports(study, reports)
+    say(f"\nReport: {reports / 'leaderboard.html'}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,102 @@
+"""The finalists command on real processes: fresh seeds, one test each, stamped, resumed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from search.engine.companions import OPENINGS
+from search.engine.recipe import Recipe
+from search.engine.storage import open_study
+from search.finals import distinct
+from space import Candidate, Conv, Dropout, Pool
+from tests.engine.idx_files import write_idx
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def with_test(tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]) -> Path:
+    """1,000 images to train on and 200 to test on."""
+    images, labels = mnist_1200
+    folder = tmp_path / "data"
+    write_idx(folder / "train-images-idx3-ubyte", images[:1000])
+    write_idx(folder / "train-labels-idx1-ubyte", labels[:1000])
+    write_idx(folder / "t10k-images-idx3-ubyte", images[1000:])
+    write_idx(folder / "t10k-labels-idx1-ubyte", labels[1000:])
+    return folder
+
+
+def call(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "search" / name), "--data", str(folder / "data")),
+            *("--storage", str(folder / "study.db"), "--reports", str(folder / "reports")),
+            *("--device", "cpu", *more),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_test: Path) -> None:
+    done = call("run.py", tmp_path, "--trials", "4", "--epochs", "2", "--pruner", "none")
+    assert done.returncode == 0, done.stderr
+    first = call("finalists.py", tmp_path, "--top", "2", "--seeds", "2", "--no-references")
+    assert first.returncode == 0, first.stderr
+    search = open_study(str(tmp_path / "study.db"), "cnn-search")
+    finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
+    assert len(finals.trials) == 4
+    assert len(finals.user_attrs[OPENINGS]) == 1
+    seeds = {trial.user_attrs["seed"] for trial in finals.trials}
+    assert len(seeds) == 2
+    assert not seeds & {trial.user_attrs.get("seed") for trial in search.trials}
+    for trial in finals.trials:
+        assert trial.value == trial.user_attrs["test_accuracy"]
+        assert trial.user_attrs["test_correct"] == round(200 * trial.user_attrs["test_accuracy"])
+        assert trial.intermediate_values == {}  # nothing was looked at on the way
+    assert "not distinguishable" in first.stdout or "better than" in first.stdout
+    assert "Finalist" in (tmp_path / "reports" / "leaderboard.html").read_text()
+
+    again = call("finalists.py", tmp_path, "--top", "2", "--seeds", "2", "--no-references")
+    assert again.returncode == 0, again.stderr
+    assert len(finals.get_trials()) == 4
+    assert len(finals.user_attrs[OPENINGS]) == 1  # nothing was missing: nothing was opened
+    more = call("finalists.py", tmp_path, "--top", "2", "--seeds", "3", "--no-references")
+    assert "opened once before for this study" in more.stdout
+    finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
+    assert [trial.state for trial in finals.trials] == [TrialState.COMPLETE] * 6
+    assert [opening["count"] for opening in finals.user_attrs[OPENINGS]] == [1, 2]
+
+
+def test_one_architecture_is_one_finalist() -> None:
+    """Dropout and recipe may differ; the best trial stands for all, with its own place."""
+
+    def trial(number: int, value: float, width: int, dropout: float):  # type: ignore[no-untyped-def]
+        layers = (Conv(width=width), Pool(), Dropout(rate=dropout), Conv(width=8))
+        candidate = Candidate(layers=layers, recipe=Recipe(learning_rate=0.01 * number))
+        made = create_trial(value=value, user_attrs={"candidate": candidate.to_json()})
+        made.number = number
+        return made
+
+    trials = [trial(1, 0.95, 4, 0.0), trial(2, 0.99, 4, 0.1), trial(3, 0.97, 5, 0.0)]
+    assert [(rank, t.number) for rank, t in distinct(trials, 5)] == [(1, 2), (2, 3)]
+    assert [(rank, t.number) for rank, t in distinct(trials, 1)] == [(1, 2)]
+
+
+def test_refusals_are_one_line(tmp_path: Path, with_test: Path) -> None:
+    missing = call("finalists.py", tmp_path)
+    assert missing.returncode == 2
+    assert missing.stderr.count("\n") == 1 and "error: " in missing.stderr
+    call("run.py", tmp_path, "--trials", "1", "--epochs", "1")
+    for file in (tmp_path / "data").glob("t10k*"):
+        file.unlink()
+    untested = call("finalists.py", tmp_path, "--no-references", "--seeds", "1")
+    assert untested.returncode == 2
+    assert "has no test files" in untested.stderr
