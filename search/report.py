@@ -90,8 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
 def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Report:
     """Write ``leaderboard.html``, ``.md``, ``.csv`` and ``.json`` into a directory.
 
-    All four are made before the first is written, and each takes its place in one step: a reader
-    never sees half a file. The study's trials are read once.
+    With finalists ``finalists.csv`` too. All are made before the first is written, and each takes
+    its place in one step: a reader never sees half a file. The study's trials are read once.
 
     Args:
         study: Any Optuna study, one that this tool did not make included.
@@ -102,7 +102,7 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
         UserError: If the directory cannot be made or written to.
     """
     from search.reporting.leaderboard import summarize
-    from search.reporting.render import render
+    from search.reporting.render import FINALISTS, render
 
     summary = summarize(study)
     texts = render(summary, top=top)
@@ -110,6 +110,8 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
         out_dir.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             _write(out_dir / name, text)
+        if FINALISTS not in texts:
+            (out_dir / FINALISTS).unlink(missing_ok=True)  # of an earlier study
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise UserError(
@@ -129,9 +131,9 @@ def _write(path: Path, text: str) -> None:
 
 def table(summary: Summary) -> str:
     """The verdict and the best few architectures as plain text."""
-    from search.reporting import words
+    from search.reporting import lead, words
 
-    lines = [f"{words.headline(summary)}. {words.verdict_sentence(summary)}"]
+    lines = [f"{lead.headline(summary)}. {lead.sentence(summary)}"]
     lines.append(words.finished_sentence(summary))
     if not summary.entries:
         return "\n".join(lines)

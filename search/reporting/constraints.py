@@ -38,6 +38,11 @@ def why_not_valid(trial: TrialRecord, limits: Limits, *, maximizes: bool = True)
     return ""
 
 
+def target_check_name(limits: Limits) -> str:
+    """What the check of the accuracy is called."""
+    return f"≥ {100 * limits.target:.4g} %"
+
+
 def constraint_checks(
     trial: TrialRecord, description: Description, limits: Limits
 ) -> tuple[Check, ...]:
@@ -73,7 +78,7 @@ def constraint_checks(
             found=unknown if epochs is None else str(epochs),
         ),
         Check(
-            name=f"≥ {100 * limits.target:.4g} %",
+            name=target_check_name(limits),
             passed=None if accuracy is None else accuracy >= limits.target,
             found=unknown if accuracy is None else f"{100 * accuracy:.2f} %",
         ),

@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from optuna.study import Study, StudyDirection, get_all_study_names, load_study
 from optuna.trial import FrozenTrial
 
-from search.engine.companions import candidates_of
+from search.engine.companions import OPENINGS, candidates_of, finalists_of
 from search.reporting.constraints import why_not_valid
 from search.reporting.dimensions import Dimension, read_dimensions
+from search.reporting.finalists import Finalists, read_finalists
 from search.reporting.health import HealthCheck, check_health
 from search.reporting.importance import Importance, measure_importance
 from search.reporting.ranking import Entry, Verdict, judge, rank
@@ -45,6 +46,7 @@ class Summary:
     counts: Mapping[Outcome, int]
     trials: tuple[TrialRecord, ...]  # the search's own
     handed_in: tuple[TrialRecord, ...]  # trained beside the search, as its own are
+    finalists: Finalists | None  # retrained and tested; None as long as there are none
     entries: tuple[Entry, ...]  # the valid architectures, best first
     unranked: Mapping[str, int]  # why complete trials are not valid, with their number
     verdict: Verdict
@@ -76,6 +78,15 @@ class Summary:
         return own + self.handed_in
 
     @property
+    def winner(self) -> Entry | None:
+        """The best finalist's entry where it is ranked here, else the best that was found."""
+        best = self.finalists.best if self.finalists else None
+        for entry in self.entries if best else ():
+            if entry.trial.is_found and best and entry.trial.number == best.search_trial:
+                return entry
+        return self.verdict.best
+
+    @property
     def tied_with_first(self) -> int:
         """How many entries share the first place's tie, itself included."""
         return sum(entry.tie == 1 for entry in self.entries)
@@ -97,8 +108,10 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     settings = settings if isinstance(settings, Mapping) else {}
     limits = read_limits(settings)
     trials = read_trials(frozen, limits)
-    beside = companion_trials(study, candidates_of(study.study_name))
-    handed_in = latest_attempts(read_trials(beside, limits, handed_in=True))
+    beside = companion(study, candidates_of(study.study_name))
+    handed_in = latest_attempts(read_trials(_trials(beside), limits, handed_in=True))
+    tested = companion(study, finalists_of(study.study_name))
+    openings = tested.user_attrs.get(OPENINGS) if tested else None
     maximizes = study.directions == [StudyDirection.MAXIMIZE]
     unranked: Counter[str] = Counter()
     valid: list[TrialRecord] = []
@@ -121,6 +134,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         counts={outcome: counted[outcome] for outcome in Outcome},
         trials=trials,
         handed_in=handed_in,
+        finalists=read_finalists(_trials(tested), openings, target=limits.target),
         entries=entries,
         unranked=dict(unranked),
         verdict=judge(entries, limits),
@@ -139,11 +153,15 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     )
 
 
-def companion_trials(study: Study, name: str) -> list[FrozenTrial]:
-    """The trials of a study beside this one in its storage; none where there is no such study."""
+def companion(study: Study, name: str) -> Study | None:
+    """A study beside this one in its storage; None where there is no such study."""
     if name not in get_all_study_names(study._storage):
-        return []
-    return load_study(study_name=name, storage=study._storage).get_trials(deepcopy=False)
+        return None
+    return load_study(study_name=name, storage=study._storage)
+
+
+def _trials(study: Study | None) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False) if study else []
 
 
 def best_so_far(summary: Summary, trials: Sequence[TrialRecord]) -> list[float | None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from search.reporting import words
+from search.reporting import lead, words
 from search.reporting.candidates import dropout_text
-from search.reporting.constraints import Check
+from search.reporting.constraints import Check, target_check_name
+from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
 from search.reporting.records import TrialRecord
@@ -17,7 +18,8 @@ def to_markdown(summary: Summary, *, top: int) -> str:
     """The report in Markdown, as much as reads well as text: no figure, the best ``top`` rows."""
     parts = [
         f"# Leaderboard of {escape(summary.study_name)}",
-        f"**{escape(words.headline(summary))}.** {escape(words.verdict_sentence(summary))}",
+        f"**{escape(lead.headline(summary))}.** {escape(lead.sentence(summary))}",
+        *_finalists(summary.finalists),
         escape(words.finished_sentence(summary)),
         _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
         *_ranking(summary, top),
@@ -36,22 +38,20 @@ def to_markdown(summary: Summary, *, top: int) -> str:
 
 def graders_block(summary: Summary) -> str:
     """Target, result and analysis of the best, each constraint's check and the parameter table."""
-    limits, best = summary.limits, summary.verdict.best
+    limits, best = summary.limits, summary.winner
     macs = "" if limits.max_macs is None else f", at most {limits.max_macs:,} multiply-accumulates"
     target = (
         f"**Target.** At least {100 * limits.target:.4g} % accuracy with at most "
         f"{limits.max_params:,} parameters{macs} in at most {limits.epochs} epochs."
     )
-    result = (
-        f"**Result.** {escape(words.headline(summary))}. {escape(words.verdict_sentence(summary))}"
-    )
+    result = f"**Result.** {escape(lead.headline(summary))}. {escape(lead.sentence(summary))}"
     if best is None:
         return f"{target}\n\n{result}"
     analysis = f"**Analysis.** {escape(analysis_sentence(summary))}"
     architecture = f"**Architecture.** {escape(best.trial.architecture or words.NOTHING)}"
     checks = _table(
         ("constraint", "found", "met"),
-        [(check.name, check.found, check_word(check)) for check in best.checks],
+        [(check.name, check.found, check_word(check)) for check in graded_checks(summary, best)],
     )
     return "\n\n".join(
         part for part in (target, result, analysis, architecture, checks, layers(best)) if part
@@ -68,6 +68,8 @@ def analysis_sentence(summary: Summary) -> str:
             f" Of the searched parameters {name.replace('_', ' ')} mattered most "
             f"({100 * share:.0f} % of the importance)."
         )
+    if summary.finalists is not None:
+        text += f" {lead.TESTED} {lead.openings_sentence(summary.finalists)} Of the search's own:"
     return f"{text} {words.noise_sentence(summary)} {words.OPTIMISM}"
 
 
@@ -100,6 +102,47 @@ def escape(text: str) -> str:
     """Text of unknown origin, so that Markdown shows it as it is."""
     one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", one_line)
+
+
+def graded_checks(summary: Summary, best: Entry) -> list[Check]:
+    """The winner's checks; its accuracy is the one on the test images where it was tested."""
+    tested = summary.finalists.best if summary.finalists else None
+    if tested is None or tested.search_trial != best.trial.number:
+        return list(best.checks)
+    name = target_check_name(summary.limits)
+    seeds = f"{len(tested.runs)} seed" + ("s" if len(tested.runs) > 1 else "")
+    found = f"{words.percent(tested.mean)} on the test images, mean of {seeds}"
+    passed = tested.mean >= summary.limits.target
+    return [
+        Check(name=name, passed=passed, found=found) if check.name == name else check
+        for check in best.checks
+    ]
+
+
+def _finalists(finalists: Finalists | None) -> Iterable[str]:
+    if finalists is None:
+        return
+    yield "## Finalists on the test images"
+    yield f"{lead.TESTED} {escape(lead.openings_sentence(finalists))}"
+    header = (
+        *("place", "system", "mean", "95 % interval", "minimum"),
+        *(f"seeds ≥ {100 * finalists.target:.4g} %", "parameters", "search rank", "p against next"),
+    )
+    rows = [
+        (
+            str(entry.place),
+            lead.named(entry),
+            words.percent(entry.mean),
+            words.interval(entry.interval),
+            words.percent(entry.minimum),
+            f"{entry.reaching} of {len(entry.runs)}",
+            words.count(entry.parameters),
+            words.count(entry.search_rank),
+            lead.p_value(entry.against_next.p if entry.against_next else None),
+        )
+        for entry in finalists.entries
+    ]
+    yield _table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
 
 
 def _ranking(summary: Summary, top: int) -> Iterable[str]:

@@ -18,14 +18,14 @@ import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup, escape
 
-from search.reporting import captions, figures, markdown, search_figures, time_figures, words
+from search.reporting import captions, figures, lead, markdown, search_figures, time_figures, words
 from search.reporting.candidates import dropout_text
 from search.reporting.drawing import has_accuracy
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
+from search.reporting.strips import seeds_of, strips_of
 
 TEMPLATES = Path(__file__).parent / "templates"
-STRIP_WIDTH = 120  # of the drawing of an interval, in its own units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +119,11 @@ def to_html(summary: Summary, *, top: int) -> str:
     )
     environment.globals.update(
         words=words,
+        lead=lead,
         markdown=markdown,
         dropout_text=dropout_text,
-        strip=_strip_of(shown, summary),
+        strip=strips_of(shown, summary),
+        seeds=seeds_of(summary.finalists) if summary.finalists else {},
     )
     return environment.get_template("report.html").render(
         summary=summary,
@@ -171,7 +173,8 @@ def _embedded(data: object) -> Markup:
 def _unbroken(value: object) -> object:
     """Keep a number and its unit on one line, in every text that the template puts out."""
     if isinstance(value, str) and not isinstance(value, Markup):
-        return re.sub(r"(?<=\d) (?=(?:h|min|s|G|M|k)\b|%)", "\u00a0", value)
+        value = re.sub(r"(?<=\d) (?=(?:h|min|s|G|M|k)\b|%)", "\u00a0", value)
+        return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", value)
     return value
 
 
@@ -183,38 +186,3 @@ def _plotly_source() -> str:
 def _hash(script: str) -> str:
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Strip:
-    """Where an accuracy, its interval and the target lie on one row's small drawing."""
-
-    low: float
-    middle: float
-    high: float
-    target: float
-
-
-def _strip_of(shown: Sequence[Entry], summary: Summary) -> dict[str, Strip]:
-    """The drawings of all rows that have an interval, on one common scale, by trial."""
-    spans = {e.trial.name: e.interval for e in shown if e.interval is not None}
-    if not spans:
-        return {}
-    lows = sorted(span.low for span in spans.values())
-    left = min(lows[len(lows) // 10], summary.limits.target - 0.002)  # an outlier may be cut off
-    right = max(*(span.high for span in spans.values()), summary.limits.target)
-
-    def at(share: float) -> float:
-        place = (share - left) / (right - left)
-        return round(4 + (STRIP_WIDTH - 8) * min(1.0, max(0.0, place)), 1)
-
-    return {
-        entry.trial.name: Strip(
-            low=at(entry.interval.low),
-            middle=at(entry.accuracy),
-            high=at(entry.interval.high),
-            target=at(summary.limits.target),
-        )
-        for entry in shown
-        if entry.interval is not None
-    }

@@ -203,7 +203,7 @@ def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:
         seed=integer(attrs.get("seed")),
         architecture=text(attrs.get("architecture")),
         reason=text(attrs.get("reason")),
-        label=_label(attrs.get("label")),
+        label=reference_label(attrs.get("label")),
         worker=text(attrs.get("worker")),
         device=text(attrs.get("device")),
         candidate=candidate if isinstance(candidate, str) else None,
@@ -212,7 +212,7 @@ def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:
     )
 
 
-def _label(recorded: object) -> str:
+def reference_label(recorded: object) -> str:
     """The recorded label; a reference whose layout is not known is always called a stand-in."""
     label = text(recorded)
     known = REFERENCES.get(label.removeprefix(REFERENCE).strip())

@@ -5,7 +5,9 @@ from __future__ import annotations
 from search.reporting.leaderboard import Summary
 from search.reporting.markdown import to_markdown
 from search.reporting.page import to_html
-from search.reporting.tables import to_csv, to_json
+from search.reporting.tables import finalists_csv, to_csv, to_json
+
+FINALISTS = "finalists.csv"
 
 
 def render(summary: Summary, *, top: int) -> dict[str, str]:
@@ -15,9 +17,12 @@ def render(summary: Summary, *, top: int) -> dict[str, str]:
         summary: What to say.
         top: How many rows the HTML and the Markdown show; CSV and JSON hold all.
     """
-    return {
+    texts = {
         "leaderboard.html": to_html(summary, top=top),
         "leaderboard.md": to_markdown(summary, top=top),
         "leaderboard.csv": to_csv(summary),
         "leaderboard.json": to_json(summary),
     }
+    if summary.finalists is not None:
+        texts[FINALISTS] = finalists_csv(summary.finalists)
+    return texts

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
 
@@ -37,6 +38,12 @@ COLUMNS = (
     "label",
     "architecture",
 )
+FINALIST_COLUMNS = (
+    *("place", "label", "kind", "search_rank", "search_trial", "parameters", "architecture"),
+    *("seeds", "mean_test_accuracy", "interval_low", "interval_high", "minimum"),
+    *("share_reaching_target", "difference_to_next", "p_against_next"),
+    *("seed", "test_accuracy", "test_correct"),
+)
 
 
 def to_csv(summary: Summary) -> str:
@@ -52,6 +59,27 @@ def to_csv(summary: Summary) -> str:
         row = _row(entry)
         states = [{True: "yes", False: "no", None: ""}[check.passed] for check in entry.checks]
         writer.writerow([*(_cell(row[column]) for column in COLUMNS), *states])
+    return file.getvalue()
+
+
+def finalists_csv(finalists: Finalists) -> str:
+    """One row for each seed of each finalist, with the candidate's figures repeated."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(FINALIST_COLUMNS)
+    for entry in finalists.entries:
+        span, versus = entry.interval, entry.against_next
+        shared = (
+            *(entry.place, entry.label, "reference" if entry.is_reference else "finalist"),
+            *(entry.search_rank, entry.search_trial, entry.parameters, entry.architecture),
+            *(len(entry.runs), entry.mean, span and span.low, span and span.high),
+            *(entry.minimum, entry.share_reaching, versus and versus.difference),
+            versus and versus.p,
+        )
+        for run in entry.runs:
+            row = (*shared, run.seed, run.accuracy, run.correct)
+            rounded = (round(cell, 6) if isinstance(cell, float) else cell for cell in row)
+            writer.writerow([_cell(cell) for cell in rounded])
     return file.getvalue()
 
 

@@ -24,6 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from search.report import write_reports
 from tests.reporting.studies import complete, pruned, study_of
+from tests.reporting.test_finalists import group
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 DRIVER = shutil.which("chromedriver")
@@ -272,3 +273,38 @@ def contrast(page: webdriver.Chrome, selector: str, behind: str) -> float:
 
     low, high = sorted((luminance(text), luminance(ground)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_finalists_lead_with_the_figures_of_their_csv(
+    chromium: webdriver.Chrome, tmp_path: Path
+) -> None:
+    search = study_of([complete(accuracy=0.9931), complete(accuracy=0.9925)])
+    beside = optuna.create_study(
+        study_name="cnn-search finalists", storage=search._storage, direction="maximize"
+    )
+    second = {"label": "reference: narrow-8k", "kind": "reference", "search_trial": None}
+    beside.add_trials(group(0.9951, 0.9962, 0.9958) + group(0.9931, 0.9944, 0.9925, **second))
+    write_reports(search, tmp_path)
+    page = open_page(chromium, tmp_path / "leaderboard.html")
+    assert errors(page) == []
+    heads = [head.text for head in page.find_elements(By.CSS_SELECTOR, "h1, h2")]
+    assert heads[:3] == [
+        "Target of 99.4 % reached on the test images",
+        "Finalists on the test images",
+        "Leaderboard",
+    ]
+    with (tmp_path / "finalists.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[::3]
+    shown = [
+        [cell.text.replace("\u00a0", " ") for cell in row.find_elements(By.CSS_SELECTOR, "td, th")]
+        for row in page.find_elements(By.CSS_SELECTOR, ".finalists tbody tr")
+    ]
+    for row, cells in zip(rows, shown, strict=True):
+        low, high = float(row["interval_low"]), float(row["interval_high"])
+        assert cells[0] == row["place"]
+        assert cells[2] == f"{100 * float(row['mean_test_accuracy']):.2f} %"
+        assert cells[3] == f"{100 * low:.2f}–{100 * high:.2f} %"
+        assert cells[4] == f"{100 * float(row['minimum']):.2f} %"
+        assert cells[5] == f"{round(3 * float(row['share_reaching_target']))} of 3"
+    assert len(page.find_elements(By.CSS_SELECTOR, ".finalists circle.run")) == 6
+    assert shown[0][8] == f"{float(rows[0]['p_against_next']):.3f}"

@@ -1,0 +1,219 @@
+"""Finalists: architectures retrained on fresh seeds and tested, with what their figures allow.
+
+They stand in a study beside the search's, one complete trial for each seed of a candidate; what is
+not usable there is left out. See ``search.engine.companions`` for its name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optuna.trial import FrozenTrial, TrialState
+
+from search.reporting.intervals import Interval
+from search.reporting.records import REFERENCE, integer, number, positive, reference_label, text
+
+SIGNIFICANT = 0.05  # a p-value below it tells two finalists apart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training of a finalist, tested once at its last epoch."""
+
+    seed: int
+    accuracy: float  # on the test images, in [0, 1]
+    correct: int | None  # test images classified rightly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A finalist against the next one, seed by seed."""
+
+    seeds: int  # that both were trained with
+    difference: float  # mean accuracy of the former minus that of the latter
+    interval: Interval | None  # 95 %, of the difference; None below two common seeds
+    p: float | None  # two-sided paired t test
+
+    @property
+    def distinguishable(self) -> bool:
+        """Whether the former is better by more than luck explains."""
+        return self.p is not None and self.p < SIGNIFICANT and self.difference > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalist:
+    """A candidate with its figures on the test images."""
+
+    place: int  # by mean accuracy, from 1
+    label: str
+    is_reference: bool
+    architecture: str
+    parameters: int | None
+    search_rank: int | None  # on the leaderboard when it was chosen
+    search_trial: int | None
+    candidate: str | None  # JSON
+    runs: tuple[Run, ...]  # by seed
+    mean: float
+    interval: Interval | None  # 95 %, Student's t over seeds; None of a single seed
+    minimum: float
+    reaching: int  # runs at or above the target
+    against_next: Comparison | None = None  # None for the last
+
+    @property
+    def share_reaching(self) -> float:
+        """Share of the seeds at or above the target."""
+        return self.reaching / len(self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """One look at the test images."""
+
+    when: str
+    commit: str
+    count: int | None  # how often they had been opened for this study by then
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finalists:
+    """All of them, best mean first."""
+
+    target: float
+    entries: tuple[Finalist, ...]
+    openings: tuple[Opening, ...]
+
+    @property
+    def best(self) -> Finalist | None:
+        """The best that the search found; None where only references are tested."""
+        return next((entry for entry in self.entries if not entry.is_reference), None)
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the best one's mean reaches the target; None without one."""
+        return None if self.best is None else self.best.mean >= self.target
+
+    @property
+    def certain(self) -> bool:
+        """Whether its whole interval does."""
+        interval = self.best.interval if self.best else None
+        return interval is not None and interval.low >= self.target
+
+
+def read_finalists(
+    trials: Sequence[FrozenTrial], openings: object, *, target: float
+) -> Finalists | None:
+    """The finalists of a study's trials; None if there is none yet.
+
+    Args:
+        trials: Of the finalists' study.
+        openings: Its attribute ``test set openings``.
+        target: Accuracy in [0, 1].
+    """
+    groups: dict[tuple[object, ...], list[FrozenTrial]] = {}
+    for trial in trials:
+        attributes = trial.user_attrs
+        if trial.state == TrialState.COMPLETE and _accuracy(trial) is not None:
+            key = (attributes.get("kind"), attributes.get("label"), attributes.get("candidate"))
+            groups.setdefault(key, []).append(trial)
+    found = [_finalist(group, target) for group in groups.values()]
+    if not found:
+        return None
+    found.sort(key=lambda one: (-one.mean, one.parameters or 0, one.search_rank or 0, one.label))
+    placed = [replace(one, place=place) for place, one in enumerate(found, start=1)]
+    compared = [
+        replace(one, against_next=compare(one.runs, other.runs))
+        for one, other in itertools.pairwise(placed)
+    ]
+    return Finalists(
+        target=target, entries=(*compared, placed[-1]), openings=tuple(_openings(openings))
+    )
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Student's 95 % interval of a mean; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    from scipy import stats
+
+    spread = statistics.stdev(values) / math.sqrt(len(values))
+    reach = float(stats.t.ppf(0.975, len(values) - 1)) * spread
+    middle = statistics.fmean(values)
+    return Interval(low=middle - reach, high=middle + reach)
+
+
+def compare(first: Iterable[Run], second: Iterable[Run]) -> Comparison:
+    """Two finalists by the seeds that they have in common."""
+    others = {run.seed: run.accuracy for run in second}
+    differences = [run.accuracy - others[run.seed] for run in first if run.seed in others]
+    return Comparison(
+        seeds=len(differences),
+        difference=statistics.fmean(differences) if differences else 0.0,
+        interval=mean_interval(differences),
+        p=paired_p(differences),
+    )
+
+
+def paired_p(differences: Sequence[float]) -> float | None:
+    """The two-sided p-value of a paired t test; None of fewer than two differences."""
+    if len(differences) < 2:
+        return None
+    spread = statistics.stdev(differences)
+    middle = statistics.fmean(differences)
+    if spread < 1e-12:  # all the same: t is infinite, or there is no difference at all
+        return 1.0 if abs(middle) < 1e-12 else 0.0
+    from scipy import stats
+
+    t = middle / (spread / math.sqrt(len(differences)))
+    return float(2 * stats.t.sf(abs(t), len(differences) - 1))
+
+
+def _finalist(group: Sequence[FrozenTrial], target: float) -> Finalist:
+    latest = {integer(t.user_attrs.get("seed")) or 0: t for t in group}  # of one seed the last
+    runs = tuple(
+        Run(
+            seed=seed,
+            accuracy=_accuracy(trial) or 0.0,
+            correct=integer(trial.user_attrs.get("test_correct")),
+        )
+        for seed, trial in sorted(latest.items())
+    )
+    values = [run.accuracy for run in runs]
+    attributes = group[-1].user_attrs
+    interval = mean_interval(values)
+    label = text(attributes.get("label"))
+    candidate = attributes.get("candidate")
+    return Finalist(
+        place=0,
+        label=reference_label(label),
+        is_reference=attributes.get("kind") == "reference" or label.startswith(REFERENCE),
+        architecture=text(attributes.get("architecture")),
+        parameters=positive(attributes.get("parameters")),
+        search_rank=positive(attributes.get("rank")),
+        search_trial=integer(attributes.get("search_trial")),
+        candidate=candidate if isinstance(candidate, str) else None,
+        runs=runs,
+        mean=statistics.fmean(values),
+        interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
+        minimum=min(values),
+        reaching=sum(value >= target for value in values),
+    )
+
+
+def _accuracy(trial: FrozenTrial) -> float | None:
+    """The test accuracy, or None where it is not a share."""
+    value = number(trial.user_attrs.get("test_accuracy"))
+    return value if value is not None and 0.0 <= value <= 1.0 else None
+
+
+def _openings(recorded: object) -> Iterable[Opening]:
+    for item in recorded if isinstance(recorded, list) else []:
+        if isinstance(item, Mapping):
+            yield Opening(
+                when=text(item.get("when")),
+                commit=text(item.get("commit")),
+                count=positive(item.get("count")),
+            )
