@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 CANDIDATES = " candidates"  # handed-in candidates and reference systems
 FINALISTS = " finalists"  # the best, retrained on fresh seeds and tested
+FINALIST = "finalist"  # trial attribute: which of the finalists' trainings it is
 HANDED_IN = "handed_in"  # trial attribute: the candidate as JSON, in place of parameters
 OPENINGS = "test set openings"  # attribute of the finalists' study: when it looked, and how often
 
