@@ -177,6 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
     warm_up(arithmetic, device)
     workers = options.workers or default_workers(device)
     code = supervise(study, job, workers, console)
+    sweep_checkpoints(study, settings)
     return finish(study, options, console, code)
 
 
@@ -232,6 +233,19 @@ def check_directory(directory: Path) -> None:
         raise UserError(
             f"reports cannot be written to {directory}", "Name a directory with --reports"
         )
+
+
+def sweep_checkpoints(study: optuna.Study, settings: Settings) -> None:
+    """Delete the state of trials that others ended: in the dashboard, or cut too often."""
+    from optuna.trial import TrialState
+
+    from search.engine.checkpoint import sweep
+    from search.engine.claims import first_number
+
+    if settings.checkpoints:
+        unfinished = (TrialState.RUNNING, TrialState.WAITING)
+        living = study.get_trials(deepcopy=False, states=unfinished)
+        sweep(settings.checkpoints, study.study_name, {first_number(trial) for trial in living})
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:
