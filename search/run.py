@@ -207,6 +207,7 @@ def main(arguments: list[str] | None = None) -> int:
         return announce(study, beside, handed_in, options.reports, console, code)
     warm_up(arithmetic, device)
     code = watched(study, job, workers, console, options.max_params)
+    sweep_checkpoints(study, settings)
     return finish(study, options, console, code)
 
 
@@ -260,6 +261,19 @@ def _make_objective(settings: Settings, worker: int) -> Objective:
     from search.engine.hardware import device_of_worker
 
     return Objective(replace(settings, device=device_of_worker(settings.device, worker)))
+
+
+def sweep_checkpoints(study: optuna.Study, settings: Settings) -> None:
+    """Delete the state of trials that others ended: in the dashboard, or cut too often."""
+    from optuna.trial import TrialState
+
+    from search.engine.checkpoint import sweep
+    from search.engine.claims import first_number
+
+    if settings.checkpoints:
+        unfinished = (TrialState.RUNNING, TrialState.WAITING)
+        living = study.get_trials(deepcopy=False, states=unfinished)
+        sweep(settings.checkpoints, study.study_name, {first_number(trial) for trial in living})
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:

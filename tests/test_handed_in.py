@@ -115,7 +115,7 @@ def test_they_are_trained_once_shown_and_unseen_by_the_sampler(
 def test_one_that_was_cut_is_trained_to_its_end_by_the_next_command(
     command: list[str], tmp_path: Path, file: Path
 ) -> None:
-    arguments = ("--candidate", str(file), "--workers", "1", "--epochs", "40")
+    arguments = ("--candidate", str(file), "--workers", "1", "--epochs", "300")
     process = start(command, *arguments)
     wait_for(lambda: any(len(trial.intermediate_values) > 2 for trial in beside(tmp_path)), process)
     kill_group(process)
