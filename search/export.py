@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from objective import Settings
-    from search.engine.training import Epoch
     from search.exporting.card import Origin
     from search.reproduce import Recorded
     from space import Candidate
@@ -83,23 +81,25 @@ def main(arguments: list[str] | None = None) -> int:
 
     from search.engine.sources import locate
     from search.engine.storage import open_study
+    from search.exporting.choice import at_rank, directory_name, refuse_incomplete
+    from search.exporting.network import kept_network, trained_network
     from search.reproduce import read_candidate, recorded, settings_of
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy
     if options.output is not None:
         check_directory(options.output, "--output")
-    study = open_study(options.storage, options.study)
+    study = open_study(options.storage, options.study, read_only=True)
     number = options.trial
     if number is None:
         study, number = at_rank(study, options.rank, options.storage)
     trial = recorded(study, number)
     refuse_incomplete(study, number)
-    output = options.output or ROOT / "exports" / file_name(study.study_name, number)
+    output = options.output or ROOT / "exports" / directory_name(study.study_name, number)
     check_directory(output, "--output")
     candidate = read_candidate(trial)
     settings = settings_of(trial, study, locate(options.data))
-    print(f"trial {number}: {candidate.one_line()}", flush=True)
+    print(f"trial {number} of {study.study_name}: {candidate.one_line()}", flush=True)
     network = kept_network(study, trial, candidate, options.storage)
     retrained = network is None
     if network is None:
@@ -107,80 +107,6 @@ def main(arguments: list[str] | None = None) -> int:
         network = trained_network(trial, settings)
     origin = origin_of(study, trial, candidate, settings, retrained=retrained)
     return write(network, candidate, settings, origin, trial, output)
-
-
-def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study, int]:
-    """The study and the number of the trial at a place of the leaderboard.
-
-    Raises:
-        UserError: If fewer are ranked.
-    """
-    from search.engine.companions import candidates_of
-    from search.engine.storage import open_study
-    from search.reporting.leaderboard import summarize
-
-    entries = summarize(study).entries
-    if rank > len(entries):
-        raise UserError(
-            f"the leaderboard holds {len(entries)} architectures, but rank {rank} was asked for",
-            "Name a complete trial with --trial, or search on",
-        )
-    trial = entries[rank - 1].trial
-    if trial.handed_in:
-        study = open_study(storage, candidates_of(study.study_name))
-    return study, trial.number
-
-
-def file_name(study: str, number: int) -> str:
-    """A directory's name for a trial, whatever its study is called."""
-    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', study).strip('.-')}-{number}"
-
-
-def refuse_incomplete(study: optuna.Study, number: int) -> None:
-    """Refuse a trial that has no final network.
-
-    Raises:
-        UserError: If it is not complete.
-    """
-    trial = study.get_trials(deepcopy=False)[number]
-    if trial.state.name != "COMPLETE":
-        reason = trial.user_attrs.get("reason", trial.state.name.lower())
-        raise UserError(f"trial {number} is not complete ({reason})", "Name a complete one")
-
-
-def kept_network(
-    study: optuna.Study, trial: Recorded, candidate: Candidate, storage: str
-) -> nn.Module | None:
-    """The trial's network with the weights that it ended with, or None where they are not kept."""
-    import space
-    from search.engine.weights import load_weights, weights_file, weights_folder
-
-    folder = weights_folder(storage)
-    if folder is None:
-        return None
-    attributes = study.get_trials(deepcopy=False)[trial.number].user_attrs
-    number = attributes.get("retry_of", trial.number)
-    weights = load_weights(
-        weights_file(folder, study.study_name, number, trial.candidate, trial.seed)
-    )
-    if weights is None:
-        return None
-    network = space.build(candidate)
-    network.load_state_dict(weights)
-    return network
-
-
-def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
-    """The trial's network, trained again on the device that it names."""
-    from search.engine.hardware import resolve_device
-    from search.reproduce import repeat
-
-    resolve_device(settings.device)
-
-    def say(epoch: Epoch) -> None:
-        print(f"epoch {epoch.number}: {epoch.accuracy:.4f}", flush=True)
-
-    return repeat(trial, settings, say).model.cpu()
 
 
 def origin_of(

@@ -50,7 +50,7 @@ def test_the_winner_leaves_with_its_recorded_accuracy_kept_or_trained_again(
     done = export(searched, data, "--output", str(searched / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    assert f"trial {best.number}: " in done.stdout
+    assert f"trial {best.number} of cnn-search: " in done.stdout
     assert "PASS: the loaded network is right exactly as often as recorded" in done.stdout
     assert "largest difference of a logit between torch and onnxruntime" in done.stdout
     assert {file.name for file in (searched / "out").iterdir()} == FILES

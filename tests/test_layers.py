@@ -61,6 +61,16 @@ def test_reporting_reads_and_never_trains() -> None:
     assert offenders(files, *allowed) == []
 
 
+def test_searching_needs_nothing_of_what_exports() -> None:
+    files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
+    users = {
+        file.relative_to(ROOT).as_posix()
+        for file in files
+        if any(name.startswith("search.exporting") for name in imports(file))
+    }
+    assert all(user.startswith(("search/export.py", "search/exporting/")) for user in users), users
+
+
 def test_the_test_images_are_opened_by_the_finalists_alone() -> None:
     openers = {
         file.name

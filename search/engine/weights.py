@@ -53,7 +53,10 @@ def save_weights(file: Checkpoint, weights: dict[str, Tensor]) -> bool:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in weights.items()
     }
-    return file.save({"weights": kept})
+    saved = file.save({"weights": kept})
+    for leftover in file.path.parent.glob(f"{file.path.name}.*"):  # of a process that was killed
+        leftover.unlink(missing_ok=True)
+    return saved
 
 
 def load_weights(file: Checkpoint) -> dict[str, Tensor] | None:

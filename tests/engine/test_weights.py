@@ -21,6 +21,9 @@ def test_a_network_whose_tensors_are_views_comes_back_small_and_equal(tmp_path: 
     network = network.to(memory_format=torch.channels_last)
     FlatNetwork(network)
     file = weights_file(tmp_path / "w", "study", 3, "{}", 7)
+    file.path.parent.mkdir()
+    file.path.with_name(f"{file.path.name}.cut").touch()
+    file.path.with_name("study-30.pt").touch()
     assert save_weights(file, network.state_dict())
     found = load_weights(file)
     assert found is not None
@@ -29,6 +32,7 @@ def test_a_network_whose_tensors_are_views_comes_back_small_and_equal(tmp_path: 
         assert torch.equal(found[name], tensor)
         assert found[name].is_contiguous()
     assert file.path.stat().st_size < 6_000
+    assert len(list(file.path.parent.iterdir())) == 2  # this one and the other trial's
 
 
 def test_another_study_candidate_or_seed_has_another_file_or_none(tmp_path: Path) -> None:

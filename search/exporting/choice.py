@@ -1,0 +1,50 @@
+"""Which trial is exported, and the name of the directory that it goes to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from search.engine.errors import UserError
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study, int]:
+    """The study and the number of the trial at a place of the leaderboard.
+
+    Raises:
+        UserError: If fewer are ranked.
+    """
+    from search.engine.companions import candidates_of
+    from search.engine.storage import open_study
+    from search.reporting.leaderboard import summarize
+
+    entries = summarize(study).entries
+    if rank > len(entries):
+        raise UserError(
+            f"the leaderboard holds {len(entries)} architectures, but rank {rank} was asked for",
+            "Name a complete trial with --trial, or search on",
+        )
+    trial = entries[rank - 1].trial
+    if trial.handed_in:
+        study = open_study(storage, candidates_of(study.study_name), read_only=True)
+    return study, trial.number
+
+
+def directory_name(study: str, number: int) -> str:
+    """A directory's name for a trial, whatever its study is called."""
+    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', study).strip('.-')}-{number}"
+
+
+def refuse_incomplete(study: optuna.Study, number: int) -> None:
+    """Refuse a trial that has no final network.
+
+    Raises:
+        UserError: If it is not complete.
+    """
+    trial = study.get_trials(deepcopy=False)[number]
+    if trial.state.name != "COMPLETE":
+        reason = trial.user_attrs.get("reason", trial.state.name.lower())
+        raise UserError(f"trial {number} is not complete ({reason})", "Name a complete one")

@@ -1,0 +1,49 @@
+"""The network that a trial ended with: as it was kept, or trained again from its seed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import optuna
+    from torch import nn
+
+    from objective import Settings
+    from search.engine.training import Epoch
+    from search.reproduce import Recorded
+    from space import Candidate
+
+
+def kept_network(
+    study: optuna.Study, trial: Recorded, candidate: Candidate, storage: str
+) -> nn.Module | None:
+    """The trial's network with the weights that it ended with, or None where they are not kept."""
+    import space
+    from search.engine.weights import load_weights, weights_file, weights_folder
+
+    folder = weights_folder(storage)
+    if folder is None:
+        return None
+    attributes = study.get_trials(deepcopy=False)[trial.number].user_attrs
+    number = attributes.get("retry_of", trial.number)
+    weights = load_weights(
+        weights_file(folder, study.study_name, number, trial.candidate, trial.seed)
+    )
+    if weights is None:
+        return None
+    network = space.build(candidate)
+    network.load_state_dict(weights)
+    return network
+
+
+def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
+    """The trial's network, trained again on the device that it names."""
+    from search.engine.hardware import resolve_device
+    from search.reproduce import repeat
+
+    resolve_device(settings.device)
+
+    def say(epoch: Epoch) -> None:
+        print(f"epoch {epoch.number}: {epoch.accuracy:.4f}", flush=True)
+
+    return repeat(trial, settings, say).model.cpu()
