@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from search.engine.arithmetic import Arithmetic
-from search.engine.checkpoint import Checkpoint
+from search.engine.checkpoint import Checkpoint, checkpoint_path, sweep
 from search.engine.images import Images, on_device
 from search.engine.recipe import Augmentation, Recipe
 from search.engine.training import Epoch, Fit, fit
@@ -133,3 +133,15 @@ def test_a_directory_that_cannot_be_written_costs_no_trial(tmp_path: Path) -> No
     checkpoint = Checkpoint(path=tmp_path / "file" / "trial.pt", identity="a")
     assert checkpoint.save({"x": torch.zeros(3)}) is False
     assert checkpoint.load() is None
+
+
+def test_only_what_trials_that_have_ended_left_is_swept(tmp_path: Path) -> None:
+    for study, number in (("a", 1), ("a", 12), ("../b", 1)):
+        checkpoint = Checkpoint(path=checkpoint_path(tmp_path, study, number), identity="")
+        assert checkpoint.save({"epoch": 1})
+        assert checkpoint.path.parent == tmp_path
+    checkpoint_path(tmp_path, "a", 3).with_suffix(".pt.half").touch()
+    sweep(tmp_path, "a", living={12})
+    left = {checkpoint_path(tmp_path, "a", 12), checkpoint_path(tmp_path, "../b", 1)}
+    assert set(tmp_path.iterdir()) == left
+    sweep(tmp_path / "none", "a", living=set())

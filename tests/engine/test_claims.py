@@ -11,9 +11,19 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.claims import Decision, claim, close, release_dead, trailing_failures
-from search.engine.owners import owner_name
+from search.engine.claims import (
+    CUTS,
+    Decision,
+    claim,
+    close,
+    first_number,
+    release_dead,
+    trailing_failures,
+)
+from search.engine.owners import machine_name, owner_name
+from search.engine.sampling import make_sampler
 
+DEAD = f"{machine_name()}:1:1.0"
 PAST = datetime.now() - timedelta(days=1)
 
 
@@ -126,3 +136,57 @@ def test_a_queue_is_worked_off_and_nothing_is_drawn(study: optuna.Study) -> None
     study.tell(again, 0.5)
     assert ask() == (Decision.ENOUGH, None)
     assert len(study.trials) == 2
+
+
+def test_a_kill_between_queueing_and_failing_queues_nothing_twice(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The order matters: a kill after failing and before queueing would lose the candidate."""
+    trial = start(study, owner=DEAD)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(study, "tell", _killed)
+        release_dead(study)
+    assert study.trials[trial.number].state == TrialState.RUNNING
+    assert release_dead(study) == [trial.number]
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert [t.user_attrs["retries"] for t in waiting] == [trial.number]
+    assert start(study).params == trial.params
+
+
+def _killed(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_trial_that_is_cut_again_and_again_is_given_up(study: optuna.Study) -> None:
+    """Also when an attempt is cut before it has reported what its checkpoint holds."""
+    for attempt in range(CUTS):
+        trial = start(study, owner=DEAD)
+        if attempt % 2 == 0:
+            trial.report(0.5, 1)
+        release_dead(study)
+        cut = study.trials[-2] if attempt < CUTS - 1 else study.trials[-1]
+        assert cut.user_attrs.get("retried", False) == (attempt < CUTS - 1)
+    assert "cut 8 times in a row" in study.trials[-1].user_attrs["reason"]
+    assert study.get_trials(states=(TrialState.WAITING,)) == []
+
+
+def test_attributes_that_someone_edits_are_not_believed(study: optuna.Study) -> None:
+    trial = start(study, owner=DEAD)
+    for name in ("retry_of", "cuts", "reached_before"):
+        trial.set_user_attr(name, "../../mine")
+    assert first_number(trial) == trial.number
+    assert release_dead(study) == [trial.number]
+    assert start(study).user_attrs["retry_of"] == trial.number
+
+
+def test_what_a_cut_trial_had_not_drawn_is_drawn_the_same_again() -> None:
+    study = optuna.create_study(sampler=make_sampler("random", 3))
+    drawn = []
+    for retry in (True, False):
+        _, trial = claim(study, 9, DEAD, PAST)
+        assert trial is not None
+        drawn.append([trial.suggest_float(name, 0, 1) for name in "xy"])
+        if retry:
+            trial = study.ask()  # another one meanwhile
+            release_dead(study)
+    assert drawn[0] == drawn[1]

@@ -17,7 +17,7 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.errors import UserError
-from search.engine.storage import connect, open_study
+from search.engine.storage import connect, open_study, study_lock
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -69,6 +69,11 @@ def trials(database: Path) -> list[FrozenTrial]:
             _opened[database].engine.dispose()
 
 
+def started(database: Path) -> int:
+    """How many trials were ever begun."""
+    return sum(trial.datetime_start is not None for trial in trials(database))
+
+
 def wait_for(done: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 90) -> None:
     """Wait while a search runs."""
     deadline = time.monotonic() + timeout
@@ -97,18 +102,77 @@ def check_sound(database: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def check_retried(found: list[FrozenTrial]) -> None:
+    """Fail unless every cut trial was queued again, once and with the same candidate."""
+    for trial in found:
+        if trial.state != TrialState.FAIL:
+            continue
+        assert trial.user_attrs.get("retried"), f"trial {trial.number} is lost"
+        again = [t for t in found if t.user_attrs.get("retries") == trial.number]
+        assert len(again) == 1, f"trial {trial.number} is retried {len(again)} times"
+        known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        assert again[0].system_attrs["fixed_params"] == known
+        if again[0].state in FINISHED:
+            assert again[0].params.items() >= known.items()
+            assert "candidate" not in trial.user_attrs or (
+                again[0].user_attrs["candidate"] == trial.user_attrs["candidate"]
+            )
+
+
 def check_done(database: Path, total: int) -> None:
-    """Fail unless exactly so many trials are finished and every cut one was retried."""
+    """Fail unless exactly so many trials are finished, the cut ones retried, and nothing is left.
+
+    Left could be a running or waiting trial, a checkpoint, or a lock that someone holds.
+    """
     found = trials(database)
     check_sound(database)
     assert sum(trial.state in FINISHED for trial in found) == total
     assert [t for t in found if t.state in (TrialState.RUNNING, TrialState.WAITING)] == []
-    for trial in found:
-        if trial.user_attrs.get("retried"):
-            first = trial.user_attrs.get("retry_of", trial.number)
-            again = [t for t in found if t.user_attrs.get("retry_of") == first]
-            assert [t for t in again if t.number > trial.number]
-            assert all(t.params.items() >= trial.params.items() for t in again)
+    check_retried(found)
+    assert not list(database.parent.glob("*.checkpoints/*"))
+    check_unlocked(database)
+
+
+def check_unlocked(database: Path) -> None:
+    """Fail if someone holds the study, by our lock or by SQLite's."""
+    with study_lock(str(database), timeout=5) as held:
+        assert held
+    with closing(sqlite3.connect(database, timeout=5)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+
+
+def cut_trials(database: Path, killed: list[int]) -> list[int]:
+    """Numbers of the trials that processes were running when they were killed."""
+    return [
+        trial.number
+        for trial in trials(database)
+        if trial.state == TrialState.RUNNING
+        and int(trial.user_attrs.get("worker", "::0").split(":")[-2] or 0) in killed
+    ]
+
+
+def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The search's workers."""
+    return [
+        child for child in descendants(process) if "spawn_main" in " ".join(_command_line(child))
+    ]
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def kill_parent(process: subprocess.Popen[str], timeout: float = 30) -> None:
+    """SIGKILL to the search alone; fails unless its workers end by themselves."""
+    children = descendants(process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()  # until the last child has closed its end
+    _, alive = psutil.wait_procs(children, timeout=timeout)
+    assert alive == [], "orphans"
 
 
 def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:

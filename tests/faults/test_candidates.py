@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
+def plain(tmp_path: Path) -> dict[str, str]:
+    """An environment without numba: a copy of the project would compile all its passes anew."""
+    folder = tmp_path / "without"
+    folder.mkdir()
+    (folder / "numba.py").write_text("raise ImportError('not for this test')\n")
+    return {**os.environ, "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A copy of the project, as a user has it who edits ``space.py``."""
     copy = tmp_path / "project"
@@ -28,7 +38,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def search(
-    project: Path, data: Path, tmp_path: Path, *more: str
+    project: Path, data: Path, tmp_path: Path, plain: dict[str, str], *more: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
@@ -38,7 +48,8 @@ def search(
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
+        env=plain,
     )
 
 
@@ -49,7 +60,7 @@ def edit(project: Path, end: str) -> None:
 
 
 def test_some_bad_candidates_do_not_stop_a_search(
-    project: Path, data: Path, tmp_path: Path
+    project: Path, data: Path, tmp_path: Path, plain: dict[str, str]
 ) -> None:
     edit(
         project,
@@ -82,7 +93,7 @@ def build(candidate):
     return _build(candidate)
 """,
     )
-    done = search(project, data, tmp_path, "--trials", "4", "--max-params", "60000")
+    done = search(project, data, tmp_path, plain, "--trials", "4", "--max-params", "60000")
     assert done.returncode == 0, done.stderr
     found = trials(tmp_path / "study.db")
     assert sum(trial.state == TrialState.COMPLETE for trial in found) == 4
@@ -96,10 +107,10 @@ def build(candidate):
 
 
 def test_a_space_that_always_fails_stops_with_a_summary(
-    project: Path, data: Path, tmp_path: Path
+    project: Path, data: Path, tmp_path: Path, plain: dict[str, str]
 ) -> None:
     edit(project, "\n\ndef build(candidate):\n    raise RuntimeError('no such layer')\n")
-    done = search(project, data, tmp_path, "--trials", "20")
+    done = search(project, data, tmp_path, plain, "--trials", "20")
     assert done.returncode == 1
     assert "5 trials failed in a row, the last: failed: no such layer" in done.stderr
     found = trials(tmp_path / "study.db")
@@ -110,12 +121,12 @@ def test_a_space_that_always_fails_stops_with_a_summary(
 
 
 def test_another_space_on_resuming_is_named_and_refused(
-    project: Path, data: Path, tmp_path: Path
+    project: Path, data: Path, tmp_path: Path, plain: dict[str, str]
 ) -> None:
-    assert search(project, data, tmp_path, "--trials", "1").returncode == 0
+    assert search(project, data, tmp_path, plain, "--trials", "1").returncode == 0
     text = (project / "space.py").read_text()
     (project / "space.py").write_text(text.replace('"dropout", 0.0, 0.15', '"dropout", 0.0, 0.5'))
-    done = search(project, data, tmp_path, "--trials", "2")
+    done = search(project, data, tmp_path, plain, "--trials", "2")
     assert done.returncode == 2
     assert "space.dropout" in done.stderr
     assert "code" in done.stderr
