@@ -5,7 +5,7 @@ STORAGE ?= study.db
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: search dashboard report test lint types tests faults clean
+.PHONY: search dashboard report test lint types tests faults soak clean
 
 search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)
 	$(RUN) search/run.py --trials $(TRIALS) --storage $(STORAGE)
@@ -27,9 +27,13 @@ types: $(VENV)/test.stamp
 
 tests: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -n 2 --dist worksteal --ignore tests/faults
+	$(VENV)/bin/pytest -n 2 --dist worksteal tests/faults
 
-faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real
-	$(VENV)/bin/pytest tests/faults
+faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real: a part of make test
+	$(VENV)/bin/pytest -n 2 --dist worksteal tests/faults
+
+soak: $(VENV)/test.stamp  ## 50 random kills of one search, about 12 minutes
+	$(RUN) tests/soak.py
 
 $(VENV)/run.stamp: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'

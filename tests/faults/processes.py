@@ -33,7 +33,7 @@ def start(command: list[str], *more: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 180) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout: float = 300) -> tuple[int, str, str]:
     """Exit code, output and errors of a search that is left to end."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
@@ -74,13 +74,13 @@ def started(database: Path) -> int:
     return sum(trial.datetime_start is not None for trial in trials(database))
 
 
-def wait_for(done: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 90) -> None:
+def wait_for(done: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 180) -> None:
     """Wait while a search runs."""
     deadline = time.monotonic() + timeout
     while not done():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def record(trial: FrozenTrial) -> tuple[Any, ...]:
