@@ -74,7 +74,9 @@ def started(database: Path) -> int:
     return sum(trial.datetime_start is not None for trial in trials(database))
 
 
-def wait_for(done: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 180) -> None:
+def wait_for(
+    done: Callable[[], bool], process: subprocess.Popen[str], timeout: float = 180
+) -> None:
     """Wait while a search runs."""
     deadline = time.monotonic() + timeout
     while not done():
