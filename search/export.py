@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from search.reproduce import Recorded
     from space import Candidate
 
-CALIBRATION_IMAGES = 1_000  # of training; 100 to 3,000 gave 9,811 to 9,817 of 10,000 right (one net)
+CALIBRATION_IMAGES = (
+    1_000  # of training; 100 to 3,000 gave 9,811 to 9,817 of 10,000 right (one net)
+)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

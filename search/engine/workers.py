@@ -232,7 +232,7 @@ class LocalWorkers:
             self._count_deaths(study, [self._processes[index].exitcode for index in dead])
             with storages.study_lock(self._job.storage, timeout=1.0) as held:
                 if held:  # else the next look releases them
-                    release_dead(study)
+                    release_dead(study, alone=[self._processes[index].pid for index in dead])
         for index in dead:
             self._processes[index] = self._start(index)
         return len(dead)
