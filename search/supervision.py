@@ -90,7 +90,7 @@ def _supervise(
     failed = False
     try:
         with Progress(console, epochs=job.epochs, workers=workers) as progress:
-            while pool.running and not signals:
+            while pool.unfinished and not signals:
                 here.check()
                 trials = study.get_trials(deepcopy=False)
                 progress.update(trials, job.trials)

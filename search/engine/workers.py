@@ -208,6 +208,11 @@ class LocalWorkers:
         """Whether any process is alive."""
         return any(process.is_alive() for process in self._processes)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether any process is alive, or has died and is to be replaced."""
+        return any(process.exitcode != 0 for process in self._processes)
+
     def tend(self, study: optuna.Study) -> int:
         """Release the trials of dead workers and replace those.
 
