@@ -102,7 +102,7 @@ def _supervise(
                     progress.say(f"{died} workers died and were replaced; their trials are queued")
                 cut = elsewhere.tend(trials)
                 if cut:
-                    progress.say(f"{cut} trials of other commands were cut; they are queued again")
+                    progress.say(f"{cut} cut trials were found and are queued again")
             if signals:
                 progress.say("stopping: every worker ends its trial; once more to stop at once")
                 pool.stop()
