@@ -96,6 +96,11 @@ class Objective:
         seed = mix_seed(settings.seed, "trial", number)
         for name, value in {
             "seed": seed,
+            "trained_on": {
+                "fingerprint": settings.source.fingerprint,
+                "train_images": len(train),
+                "epochs": settings.epochs,
+            },
             "device": self._device_name,
             "commit": settings.commit,
             "versions": versions(),

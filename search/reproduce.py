@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
@@ -63,6 +63,7 @@ class Recorded:
     curve: dict[int, float]  # validation accuracy by epoch
     versions: dict[str, str]
     commit: str
+    trained_on: dict[str, Any]  # data and epochs; empty of older trials, whose study tells
 
 
 def recorded(study: Study, number: int) -> Recorded:
@@ -90,6 +91,7 @@ def recorded(study: Study, number: int) -> Recorded:
         curve=dict(sorted(trial.intermediate_values.items())),
         versions=dict(attributes.get("versions", {})),
         commit=str(attributes.get("commit")),
+        trained_on=dict(attributes.get("trained_on", {})),
     )
 
 
@@ -108,16 +110,21 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
 
     settings = study.user_attrs.get("settings", {})
     dataset = settings.get("dataset", {})
-    if dataset.get("fingerprint") != source.fingerprint:
+    under = trial.trained_on or {**dataset, "epochs": settings.get("epochs")}
+    if under.get("fingerprint") != source.fingerprint:
+        name = dataset.get("name") if under.get("fingerprint") == dataset.get("fingerprint") else ""
         raise UserError(
-            f"the study was made on {dataset.get('name')}, not on {source.name}",
+            f"trial {trial.number} was trained on {name or 'other data'}, not on {source.name}",
             "Give its directory with --data",
         )
     return Settings(
         source=source,
-        limits=Limits(max_params=settings["max_params"], max_macs=settings.get("max_macs")),
-        epochs=settings["epochs"],
-        train_images=dataset["train_images"],
+        limits=Limits(
+            max_params=settings.get("max_params", Limits.max_params),
+            max_macs=settings.get("max_macs"),
+        ),
+        epochs=under["epochs"],
+        train_images=under["train_images"],
         device=trial.device.split(" ")[0],
         arithmetic=Arithmetic.parse(trial.device),
     )

@@ -203,22 +203,24 @@ def main(arguments: list[str] | None = None) -> int:
         beside, job, count = queue(study, job, handed_in)
         if count:
             warm_up(arithmetic, device)
-        code = watched(beside, job, min(workers, count or 1), console, options.max_params)
+        code = watched(beside, job, min(workers, count or 1), console, settings)
         return announce(study, beside, handed_in, options.reports, console, code)
     warm_up(arithmetic, device)
-    code = watched(study, job, workers, console, options.max_params)
-    sweep_checkpoints(study, settings)
+    code = watched(study, job, workers, console, settings)
     return finish(study, options, console, code)
 
 
-def watched(study: optuna.Study, job: Job, workers: int, console: Console, max_params: int) -> int:
+def watched(
+    study: optuna.Study, job: Job, workers: int, console: Console, settings: Settings
+) -> int:
     """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
     from search.dashboard_view import DashboardView
     from search.supervision import supervise
 
-    view = DashboardView(study, job.storage, max_params=max_params)
+    view = DashboardView(study, job.storage, max_params=settings.limits.max_params)
     code = supervise(study, job, workers, console, on_look=view.look)
     view.refresh(study.get_trials(deepcopy=False))
+    sweep_checkpoints(study, settings)
     return code
 
 

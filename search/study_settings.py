@@ -151,7 +151,7 @@ def open_for_search(
     if differing:
         study.set_user_attr("settings", now)
         record = study.user_attrs.get("continued_with_other_settings", [])
-        changes = [f"{name}: {before} → {after}" for name, before, after in differing]
+        changes = [f"{name}: {in_words(a)} → {in_words(b)}" for name, a, b in differing]
         study.set_user_attr("continued_with_other_settings", [*record, changes])
     return study
 
@@ -177,6 +177,19 @@ def print_differences(differing: list[tuple[str, Any, Any]]) -> None:
     from rich.text import Text
 
     table = Table("setting", "the study's", "now", box=None, padding=(0, 2, 0, 0))
-    for row in differing:
-        table.add_row(*(Text(str(value)) for value in row))
+    for name, before, after in differing:
+        table.add_row(Text(name), Text(in_words(before)), Text(in_words(after)))
     Console(stderr=True, soft_wrap=True).print(table)
+
+
+def in_words(value: Any) -> str:
+    """A setting's value as a person reads it: a parameter's distribution as its range."""
+    try:
+        distribution = json.loads(value) if isinstance(value, str) else {}
+        attributes = distribution["attributes"]
+        if "choices" in attributes:
+            return " or ".join(map(str, attributes["choices"]))
+        log = ", log" if attributes["log"] else ""
+        return f"{attributes['low']} to {attributes['high']}{log}"
+    except (ValueError, KeyError, TypeError):
+        return "–" if value is None else str(value)

@@ -90,7 +90,7 @@ def _supervise(
     failed = False
     try:
         with Progress(console, epochs=job.epochs, workers=workers) as progress:
-            while pool.running and not signals:
+            while pool.unfinished and not signals:
                 here.check()
                 trials = study.get_trials(deepcopy=False)
                 progress.update(trials, job.trials)
@@ -102,7 +102,7 @@ def _supervise(
                     progress.say(f"{died} workers died and were replaced; their trials are queued")
                 cut = elsewhere.tend(trials)
                 if cut:
-                    progress.say(f"{cut} trials of other commands were cut; they are queued again")
+                    progress.say(f"{cut} cut trials were found and are queued again")
             if signals:
                 progress.say("stopping: every worker ends its trial; once more to stop at once")
                 pool.stop()

@@ -51,7 +51,7 @@ from tests.faults.processes import (  # noqa: E402
 )
 
 VICTIMS = ("worker", "parent", "all")
-LATEST = 3.0  # seconds after a trial began at which the last kill falls
+LATEST = 5.0  # seconds after a trial began at which the last kill falls
 STEP = 10  # a search that ends before the kills do is asked for so many trials more
 RETRY_SECONDS = 60.0  # a worker's cut trial must be queued again within
 
@@ -127,6 +127,7 @@ class Soak:
         cut = self._strike(process, victim, drawn)
         check_sound(self._database)
         self._check_kept()
+        check_retried(trials(self._database))
         kill = Kill(
             number=number,
             victim=victim,

@@ -32,8 +32,11 @@ def searched(command: list[str], tmp_path: Path) -> Path:
 
 
 def test_a_trial_is_repeated_to_the_last_bit_and_a_change_is_seen(
-    searched: Path, data: Path
+    command: list[str], searched: Path, data: Path
 ) -> None:
+    """Under its own settings, whatever the study went on with."""
+    more = ("--trials", "3", "--epochs", "4", "--continue-anyway", "--workers", "1")
+    assert run(command, *more).returncode == 0
     done = reproduce(searched, data, "1")
     assert done.returncode == 0, done.stdout + done.stderr
     value = load(searched).trials[1].value
@@ -48,4 +51,4 @@ def test_a_trial_is_repeated_to_the_last_bit_and_a_change_is_seen(
     assert "FAIL: trial 1, epoch 2: recorded 0.5000" in changed.stdout
     missing = reproduce(searched, data, "9")
     assert missing.returncode == 2
-    assert missing.stderr == "error: the study has no trial 9. Its trials are 0 to 1.\n"
+    assert missing.stderr == "error: the study has no trial 9. Its trials are 0 to 2.\n"

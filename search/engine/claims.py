@@ -15,12 +15,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.engine.companions import FINALIST, HANDED_IN
-from search.engine.owners import is_here, runs_here
+from search.engine.owners import is_here, process_number, runs_here
 
 if TYPE_CHECKING:
     import optuna
 
-CUTS = 8  # so many times in a row a trial may be cut without finishing an epoch more
+CUTS = 8  # so often a trial's worker may die alone without finishing an epoch more
 FAILURES_IN_A_ROW = 5  # so many failed trials, one after the other, end the run
 # Attributes that a queued trial takes over from the one that was cut.
 KEPT = ("label", HANDED_IN, FINALIST)
@@ -100,22 +100,27 @@ def epochs_done(trials: list[FrozenTrial]) -> int:
     return sum(reached.values()) + count_finished(trials)
 
 
-def close(study: optuna.Study, trial_id: int, *, reason: str, retry: bool = False) -> None:
+def close(
+    study: optuna.Study, trial_id: int, *, reason: str, retry: bool = False, alone: bool = False
+) -> None:
     """Fail a running trial for a reason; with ``retry`` its candidate is put in the queue again.
 
     The queued trial keeps the first one's number in ``retry_of``: its seed comes from there. A
-    trial that is cut again and again, by a system that runs out of memory for instance, is given
-    up after ``CUTS`` times. The candidate is queued before the trial is failed, and only once: a
-    process that is killed in between loses nothing. A trial that has ended meanwhile is left.
+    trial whose worker died ``alone``, while its parent lived, may be to blame itself, by taking
+    all memory for instance: it is given up after ``CUTS`` times. Other cuts, by Ctrl-C or a
+    machine that is taken away, are nobody's fault and may be as many as they like.
+
+    The candidate is queued before the trial is failed, and only once: a process that is killed in
+    between loses nothing. A trial that has ended meanwhile is left.
     """
     storage = study._storage
     trial = storage.get_trial(trial_id)
     before = _whole(trial.user_attrs.get("reached_before"))
     reached = max(trial.intermediate_values, default=0)
-    cuts = 1 if reached > before else _whole(trial.user_attrs.get("cuts")) + 1
-    if retry and cuts >= CUTS:
+    cuts = int(alone) + (0 if reached > before else _whole(trial.user_attrs.get("cuts")))
+    if alone and cuts >= CUTS:
         retry = False
-        reason = f"failed: cut {cuts} times in a row without finishing another epoch ({reason})"
+        reason = f"failed: its worker died {cuts} times without finishing another epoch"
     try:
         storage.set_trial_user_attr(trial_id, "reason", reason)
         if retry:
@@ -138,12 +143,15 @@ def _queue_again(study: optuna.Study, trial: FrozenTrial, counts: dict[str, int]
     )
 
 
-def release_dead(study: optuna.Study, silent: Collection[int] = ()) -> list[int]:
+def release_dead(
+    study: optuna.Study, silent: Collection[int] = (), alone: Collection[int | None] = ()
+) -> list[int]:
     """Fail and queue again the running trials whose process is gone.
 
     Args:
         study: Whose.
         silent: Numbers of trials of other machines to be taken for dead.
+        alone: Process numbers of workers here that died while their parent, who asks, lives.
 
     Returns:
         The trials' numbers.
@@ -152,7 +160,8 @@ def release_dead(study: optuna.Study, silent: Collection[int] = ()) -> list[int]
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get("worker")
         if is_here(owner) and not runs_here(owner):
-            close(study, trial._trial_id, reason="its worker died", retry=True)
+            died_alone = process_number(owner) in alone
+            close(study, trial._trial_id, reason="its worker died", retry=True, alone=died_alone)
         elif not is_here(owner) and trial.number in silent:
             close(study, trial._trial_id, reason="its worker's machine fell silent", retry=True)
         else:

@@ -49,6 +49,12 @@ def is_here(owner: object) -> bool:
     return owner.rsplit(":", 2)[0] == machine_name()
 
 
+def process_number(owner: object) -> int:
+    """The number of an owner's process, or -1 of what is no owner."""
+    parts = owner.rsplit(":", 2) if isinstance(owner, str) else []
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else -1
+
+
 def runs_here(owner: object) -> bool:
     """Whether an owner is a process of this machine that still runs; a suspended one does."""
     import psutil

@@ -208,6 +208,11 @@ class LocalWorkers:
         """Whether any process is alive."""
         return any(process.is_alive() for process in self._processes)
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether any process is alive, or has died and is to be replaced."""
+        return any(process.exitcode != 0 for process in self._processes)
+
     def tend(self, study: optuna.Study) -> int:
         """Release the trials of dead workers and replace those.
 
@@ -232,7 +237,7 @@ class LocalWorkers:
             self._count_deaths(study, [self._processes[index].exitcode for index in dead])
             with storages.study_lock(self._job.storage, timeout=1.0) as held:
                 if held:  # else the next look releases them
-                    release_dead(study)
+                    release_dead(study, alone=[self._processes[index].pid for index in dead])
         for index in dead:
             self._processes[index] = self._start(index)
         return len(dead)

@@ -20,7 +20,7 @@ from search.engine.claims import (
     release_dead,
     trailing_failures,
 )
-from search.engine.owners import machine_name, owner_name
+from search.engine.owners import machine_name, owner_name, process_number
 from search.engine.sampling import make_sampler
 
 DEAD = f"{machine_name()}:1:1.0"
@@ -157,17 +157,26 @@ def _killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_trial_that_is_cut_again_and_again_is_given_up(study: optuna.Study) -> None:
+def test_a_trial_whose_worker_dies_again_and_again_is_given_up(study: optuna.Study) -> None:
     """Also when an attempt is cut before it has reported what its checkpoint holds."""
     for attempt in range(CUTS):
         trial = start(study, owner=DEAD)
         if attempt % 2 == 0:
             trial.report(0.5, 1)
-        release_dead(study)
+        release_dead(study, alone=[process_number(DEAD)])
         cut = study.trials[-2] if attempt < CUTS - 1 else study.trials[-1]
         assert cut.user_attrs.get("retried", False) == (attempt < CUTS - 1)
-    assert "cut 8 times in a row" in study.trials[-1].user_attrs["reason"]
+    assert "its worker died 8 times" in study.trials[-1].user_attrs["reason"]
     assert study.get_trials(states=(TrialState.WAITING,)) == []
+
+
+def test_a_trial_that_is_cut_with_everything_else_is_never_given_up(study: optuna.Study) -> None:
+    for _ in range(3 * CUTS):
+        start(study, owner=DEAD)
+        release_dead(study)
+        close(study, start(study)._trial_id, reason="interrupted", retry=True)
+    assert all(trial.user_attrs["retried"] for trial in study.trials[:-1])
+    assert study.trials[-1].state == TrialState.WAITING
 
 
 def test_attributes_that_someone_edits_are_not_believed(study: optuna.Study) -> None:

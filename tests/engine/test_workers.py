@@ -51,6 +51,7 @@ def test_workers_that_die_again_and_again_are_not_replaced_for_ever(path: str) -
     died = 0
     with pytest.raises(WorkerError, match="died 3 times .* by SIGKILL .*out of memory"):
         while time.monotonic() < deadline:
+            assert pool.unfinished, "a dead worker is no end of the search"
             died += pool.tend(study)
             time.sleep(0.05)
     assert died == 2, "and replaced"
