@@ -32,7 +32,7 @@ tests: $(VENV)/test.stamp
 faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real: a part of make test
 	$(VENV)/bin/pytest -n 2 --dist worksteal tests/faults
 
-soak: $(VENV)/test.stamp  ## 50 random kills of one search, about 12 minutes
+soak: $(VENV)/test.stamp  ## 50 random kills of one search, 10 to 20 minutes
 	$(RUN) tests/soak.py
 
 $(VENV)/run.stamp: requirements.txt

@@ -1,6 +1,6 @@
 """Kills a search fifty times at random moments and checks after each that no trial is lost.
 
-    make soak                                             50 kills, about 12 minutes on two cores
+    make soak                                             50 kills, 10 to 20 minutes on two cores
     python tests/soak.py --kills 5                        a look, about a minute
     python tests/soak.py --folder soak --minutes 5        stop after 5 minutes; again to go on
 
