@@ -160,7 +160,6 @@ def write(
     from search.exporting import card, checks, onnx_files, standalone
 
     training, validation = load_training(settings.source)
-    arithmetic = "bfloat16" if settings.arithmetic.bfloat16 else "float32"
     with tempfile.TemporaryDirectory(prefix="export-") as name:
         folder = Path(name)
         standalone.write_standalone(
@@ -182,15 +181,14 @@ def write(
             folder,
             validation,
             recorded=trial.curve[max(trial.curve)],
-            bfloat16=settings.arithmetic.bfloat16,
         )
         sizes = card.measure_sizes(candidate, folder)
-        text = card.model_card(origin, measured, sizes, arithmetic)
+        text = card.model_card(origin, measured, sizes)
         (folder / "README.md").write_text(text, encoding="utf-8")
         figures = card.figures_json(origin, measured, sizes)
         (folder / "figures.json").write_text(figures, encoding="utf-8")
         publish(folder, output)
-    print(card.printed(measured, sizes, arithmetic))
+    print(card.printed(measured, sizes))
     print(f"wrote {output}")
     return 0 if measured.acceptable else 1
 

@@ -66,11 +66,10 @@ class Origin:
     retrained: bool  # the weights were not kept and made again from the seed
 
 
-def figures_rows(measured: Measured, arithmetic: str) -> list[tuple[str, str, str, str]]:
+def figures_rows(measured: Measured) -> list[tuple[str, str, str, str]]:
     """Each form with how many images it got right, its accuracy and interval."""
     forms = [
-        ("recorded in the study", f"{arithmetic}", measured.recorded),
-        (standalone.MODEL, arithmetic, measured.repeated),
+        ("recorded in the study", "float32", measured.recorded),
         (standalone.MODEL, "float32", measured.float32),
         (onnx_files.FLOAT32, "float32", measured.onnx),
         (onnx_files.INT8, "int8", measured.int8),
@@ -83,11 +82,11 @@ def figures_rows(measured: Measured, arithmetic: str) -> list[tuple[str, str, st
     return rows
 
 
-def printed(measured: Measured, sizes: Sizes, arithmetic: str) -> str:
+def printed(measured: Measured, sizes: Sizes) -> str:
     """The checks as the command prints them."""
     rows = [
         ("", f"right of {measured.images:,}", "accuracy", "95 % interval"),
-        *figures_rows(measured, arithmetic),
+        *figures_rows(measured),
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [
@@ -119,7 +118,7 @@ def verdict(measured: Measured) -> str:
     """Whether the loaded network is what the study recorded, in a sentence."""
     if measured.reproduced:
         return "PASS: the loaded network is right exactly as often as recorded"
-    apart = abs(measured.recorded - measured.repeated)
+    apart = abs(measured.recorded - measured.float32)
     text = f"{apart:,} of {measured.images:,} images apart from what was recorded"
     if measured.acceptable:
         return f"PASS: {text}, as other hardware or versions explain"
@@ -132,11 +131,11 @@ def figures_json(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def model_card(origin: Origin, measured: Measured, sizes: Sizes, arithmetic: str) -> str:
+def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     """The card in Markdown."""
     accuracies = _table(
         ("form", f"right of {measured.images:,}", "validation accuracy", "95 % interval"),
-        figures_rows(measured, arithmetic),
+        figures_rows(measured),
     )
     memory = _table(
         ("", "float32", "int8"),
