@@ -70,6 +70,7 @@ def silent_server(trickle: bytes = b"") -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of its first use
 
 
 def closed_port() -> str:

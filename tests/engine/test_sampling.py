@@ -47,19 +47,19 @@ def complete(study: optuna.Study, value: float, epochs: int = 20) -> None:
 
 def test_the_median_pruner_waits_and_then_prunes_the_weak() -> None:
     study = optuna.create_study(direction="maximize", pruner=make_pruner("median", 20))
-    for i in range(5):
+    for i in range(10):
         weak = study.ask()
         weak.report(0.1, 20)
         assert not weak.should_prune(), "before enough trials are complete"
         study.tell(weak, state=TrialState.FAIL)
         complete(study, 0.9 + i / 100)
     weak, strong = study.ask(), study.ask()
-    for epoch in range(1, 5):
+    for epoch in range(1, 3):
         weak.report(0.1, epoch)
         assert not weak.should_prune(), "while the learning rate rises"
-    weak.report(0.1, 5)
+    weak.report(0.1, 3)
     assert weak.should_prune()
-    strong.report(0.95, 5)
+    strong.report(0.95, 3)
     assert not strong.should_prune()
 
 

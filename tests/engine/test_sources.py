@@ -166,6 +166,7 @@ def test_damaged_mnist_without_a_network_is_named_and_never_served(
 ) -> None:
     for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(variable, "http://127.0.0.1:9")  # where nothing listens
+    monkeypatch.setattr("urllib.request._opener", None)  # it keeps the proxies of its first use
     for variable in ("no_proxy", "NO_PROXY", "PIP_FIND_LINKS"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -25,6 +25,7 @@ from tests.faults.processes import (
     trials,
     wait_for,
 )
+from tests.test_dashboard import DIRECT
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +65,7 @@ class Dashboard:
             headers={"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with DIRECT.open(request, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             return error.code
