@@ -49,6 +49,34 @@ def natural(text: str) -> int:
     return int(text)
 
 
+def worker_count(text: str) -> int | None:
+    """An argument type: a whole number from 1 on, or ``auto`` as None."""
+    return None if text == "auto" else positive(text)
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """The option of how many processes train."""
+    parser.add_argument(
+        "--workers",
+        type=worker_count,
+        default="auto",
+        metavar="N|auto",
+        help="processes that train side by side; auto: one per core, or 3 per GPU",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The options of where and in what precision to train."""
+    add = parser.add_argument
+    add("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of training; auto: bfloat16 where the hardware computes in it",
+    )
+
+
 def check_directory(directory: Path, option: str) -> None:
     """Refuse a directory that cannot be written to, before time is spent on what belongs there.
 

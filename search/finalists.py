@@ -23,7 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, check_directory, positive, run_command
+from search.cli import (
+    HelpFormatter,
+    Parser,
+    add_device,
+    add_workers,
+    check_directory,
+    positive,
+    run_command,
+)
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -47,20 +55,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=True,
         help="also the public reference systems within the study's limits",
     )
-    add(
-        "--workers",
-        type=lambda text: None if text == "auto" else positive(text),
-        default="auto",
-        metavar="N|auto",
-        help="processes that train side by side; auto: one per core, or 3 per GPU",
-    )
-    add("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
-    add(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of training; auto: bfloat16 where the hardware computes in it",
-    )
+    add_workers(parser)
+    add_device(parser)
     add(
         "--data",
         type=Path,

@@ -1,6 +1,6 @@
 """Searches for the best networks under the limits; run it again to go on.
 
-    python search/run.py --trials 100               the search, one to two hours on two cores
+    python search/run.py --trials 100               the search, about an hour on two cores
     python search/run.py --trials 4 --epochs 2      a quick look, about a minute
     python search/run.py --trials 200               go on with the same study
     python search/run.py --max-params 5000 --storage small.db
@@ -27,6 +27,8 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 from search.cli import (
     HelpFormatter,
     Parser,
+    add_device,
+    add_workers,
     check_directory,
     natural,
     positive,
@@ -56,13 +58,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="finished trials that the study shall hold in the end, over-budget ones included",
     )
     add("--epochs", type=positive, default=20, metavar="N", help="most epochs of a trial")
-    add(
-        "--workers",
-        type=_workers,
-        default="auto",
-        metavar="N|auto",
-        help="processes that train side by side; auto: one per core, or 3 per GPU",
-    )
+    add_workers(parser)
     # What, instead of searching
     add(
         "--candidate",
@@ -100,13 +96,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="median",
         help="what ends weak trials early",
     )
-    add("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
-    add(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of training; auto: bfloat16 where the hardware computes in it",
-    )
+    add_device(parser)
     add(
         "--compile",
         action="store_true",
@@ -146,10 +136,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="where the leaderboard goes; default: reports/ in the project's root",
     )
     return parser.parse_args(arguments)
-
-
-def _workers(text: str) -> int | None:
-    return None if text == "auto" else positive(text)
 
 
 def main(arguments: list[str] | None = None) -> int:

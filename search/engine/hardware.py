@@ -9,7 +9,6 @@ from search.engine.errors import UserError
 # Tiny networks leave most of a GPU idle between their small kernels; a few processes on one
 # device fill it. Not measured: this project has not run on a GPU yet.
 WORKERS_PER_GPU = 3
-PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def resolve_device(name: str) -> str:

@@ -14,9 +14,6 @@ from optuna.trial import FrozenTrial, TrialState
 from search.engine.claims import first_number
 from search.engine.seeds import mix_seed
 
-SAMPLERS = ("tpe", "random")
-PRUNERS = ("median", "hyperband", "none")
-
 STARTUP_TRIALS = 10  # TPE draws at random until so many trials are finished
 
 
@@ -76,7 +73,7 @@ class SamplerByTrial(BaseSampler):
 
 
 def make_sampler(name: str, seed: int) -> BaseSampler:
-    """The sampler of a name in ``SAMPLERS``."""
+    """The sampler of a name: tpe or random."""
     if name == "random":
         return SamplerByTrial(seed, lambda fresh: RandomSampler(seed=fresh))
     return SamplerByTrial(
@@ -85,7 +82,7 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner:
-    """The pruner of a name in ``PRUNERS``, for trials of so many epochs.
+    """The pruner of a name (median, hyperband, none), for trials of so many epochs.
 
     The median rule starts after ten complete trials, and in each trial after three of 20 epochs.
     Replayed on 31 random candidates trained in full it then saves 40 % of the epochs and never

@@ -5,7 +5,6 @@ A network of 20,000 parameters takes 90 KB: a study of 1,000 complete trials at 
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,15 +33,10 @@ def weights_file(folder: Path, study: str, number: int, candidate: str, seed: in
         candidate: As JSON; a file of another candidate or seed is not used.
         seed: Of the training.
     """
-    from search.engine.checkpoint import Checkpoint
+    from search.engine.checkpoint import Checkpoint, checkpoint_path
 
-    name = f"{short_name(study)}-{number}.pt"
-    return Checkpoint(path=folder / name, identity=f"weights/{candidate}/{seed}")
-
-
-def short_name(study: str) -> str:
-    """A study's name as part of a file's: studies of one storage share its folders."""
-    return hashlib.sha256(study.encode()).hexdigest()[:12]
+    path = checkpoint_path(folder, study, number)
+    return Checkpoint(path=path, identity=f"weights/{candidate}/{seed}")
 
 
 def save_weights(file: Checkpoint, weights: dict[str, Tensor]) -> bool:

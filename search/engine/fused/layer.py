@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search.engine.fused.maps import Map
+from search.engine.fused.maps import Map, torch_order
 from search.engine.fused.passes import load
 from search.engine.fused.stages import Stage, dropout_key, threshold
 
@@ -44,7 +44,9 @@ class Layer:
         self._z = Map.make(outputs, height, width, images, inner, dtype)  # behind the convolution
         pools = stage.pool != "none"
         if pools and min(height, width) < 2:
-            functional.max_pool2d(self._z.memory, 2)  # raises what the plain network raises
+            functional.max_pool2d(
+                torch_order(self._z.memory), 2
+            )  # raises what the plain network raises
         small = (outputs, height // 2, width // 2) if pools else (outputs, height, width)
         self.y = Map.make(*small, images, border, dtype) if stage.rectifies else self._z
         self._places = torch.zeros((*small, images) if pools else 0, dtype=torch.uint8)

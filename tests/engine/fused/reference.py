@@ -5,11 +5,17 @@ from __future__ import annotations
 import copy
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search.engine.fused import available
 from search.engine.fused.stages import dropout_key, threshold
+
+needs_bfloat16 = pytest.mark.skipif(
+    not available(bfloat16=True), reason="this processor does not multiply bfloat16"
+)
 
 
 def lowbias32(counters: np.ndarray) -> np.ndarray:

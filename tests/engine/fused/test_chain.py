@@ -12,15 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search.engine.fused import FusedNetwork, available
+from search.engine.fused import FusedNetwork
 from search.engine.fused.chain import Chain
 from search.engine.fused.stages import Stage, steps_of
-from tests.engine.fused.reference import error
+from tests.engine.fused.reference import error, needs_bfloat16
 
 ORDERS = ["c", "cr", "crp", "cpr", "cbr", "cpbr", "cbrp"]
-needs_bfloat16 = pytest.mark.skipif(
-    not available(bfloat16=True), reason="this processor does not multiply bfloat16"
-)
 
 
 def layers_of(order: str, channels: int, outputs: int, kernel: int, padding: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from search.engine.fused import FusedNetwork
 from search.engine.fused.passes import load
 from search.engine.fused.stages import Masked, dropout_key, threshold
-from tests.engine.fused.reference import keeps, lowbias32
+from tests.engine.fused.reference import keeps, lowbias32, needs_bfloat16
 
 COUNT = 1 << 20
 SIGMAS = 5.0  # beyond it a difference is no chance; the masks are the same in every run
@@ -122,6 +122,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not() -> None:
     assert not torch.equal(one, other)
 
 
+@needs_bfloat16
 def test_a_bfloat16_network_needs_no_passes_but_its_own() -> None:
     """A parent warms up two types: a worker that met another would compile for seconds."""
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Dropout(0.2), nn.Dropout2d(0.2))

@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import space
-from search.engine.fused import FusedNetwork
+from search.engine.fused import FusedNetwork, available
 from search.engine.fused.stages import Stage, steps_of
 from search.references import REFERENCES
 from tests.engine.fused.reference import (
     backward,
     error,
     gradient,
+    needs_bfloat16,
     plain_twin,
     shake_norms,
 )
@@ -173,6 +174,7 @@ def test_the_usual_orders_are_stages() -> None:
     assert blocks("cb", "cbd", "bcbr", "cpbrp", "cp") == ["s-", "s--", "-s", "s-", "s-"]
 
 
+@needs_bfloat16
 def test_bfloat16_gradients_are_as_good_as_those_of_autocast() -> None:
     """Of the plain network under autocast, averaged over networks and weights."""
     ours: list[float] = []
@@ -204,7 +206,7 @@ def test_weights_that_are_not_finite_show() -> None:
     )
     with torch.no_grad():
         model[0].weight[2] = float("nan")  # type: ignore[operator]
-    for bfloat16 in (False, True):
+    for bfloat16 in {False, available(bfloat16=True)}:
         logits = FusedNetwork(model, bfloat16=bfloat16)(batch()[0], SEED)
         assert logits.isnan().all()
 
