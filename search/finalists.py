@@ -55,6 +55,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=True,
         help="also the public reference systems within the study's limits",
     )
+    add(
+        "--reference-seeds",
+        type=positive,
+        metavar="N",
+        help="trainings of each reference; default: as many as --seeds",
+    )
     add_workers(parser)
     add_device(parser)
     add(
@@ -98,7 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
     study = open_study(options.storage, options.study)
     settings = settings_of(study, options)
     console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
-    entries = chosen(study, settings, options.top, options.seeds, references=options.references)
+    reference_seeds = (options.reference_seeds or options.seeds) if options.references else 0
+    entries = chosen(study, settings, options.top, options.seeds, reference_seeds=reference_seeds)
     finals, missing = queue(study, entries, options.storage)
     code = 0
     if missing:

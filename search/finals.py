@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 
 
 def chosen(
-    study: optuna.Study, settings: Settings, top: int, seeds: int, *, references: bool
+    study: optuna.Study, settings: Settings, top: int, seeds: int, *, reference_seeds: int
 ) -> list[Entry]:
     """Every training that is wanted: the best distinct architectures, and the references.
 
     Of trials with one architecture (layers and head alike) the best stands for all. The seeds are
     the same for all candidates, so that they can be compared seed by seed, and none of the search.
+
+    Args:
+        study: The search's.
+        settings: Its settings.
+        top: How many architectures.
+        seeds: Trainings of each.
+        reference_seeds: Trainings of each reference within the limits; 0 leaves them out.
 
     Raises:
         UserError: If the study has no valid architecture.
@@ -38,9 +45,9 @@ def chosen(
             "Search first: python search/run.py",
         )
     entries = []
-    for at in range(seeds):
+    for at in range(max(seeds, reference_seeds)):
         seed = mix_seed(settings.seed, "finalist", at)
-        for rank, trial in ranked:
+        for rank, trial in ranked if at < seeds else []:
             candidate = str(trial.user_attrs["candidate"])
             label = f"trial {trial.number}"
             entries.append(
@@ -53,7 +60,7 @@ def chosen(
                     search_trial=trial.number,
                 )
             )
-        entries += _references(settings, seed) if references else []
+        entries += _references(settings, seed) if at < reference_seeds else []
     return entries
 
 
