@@ -4,7 +4,8 @@
     python search/report.py --storage small.db --out small-reports --top 100
     python search/report.py --storage postgresql+psycopg://user@host/db --study cnn-search
 
-Beside the page: leaderboard.md, .csv and .json. The study is read and not changed.
+Beside the page: leaderboard.md, .csv and .json, with finalists finalists.csv and .svg. The study is
+read and not changed.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
 def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Report:
     """Write ``leaderboard.html``, ``.md``, ``.csv`` and ``.json`` into a directory.
 
-    With finalists ``finalists.csv`` too. All are made before the first is written, and each takes
-    its place in one step: a reader never sees half a file. The study's trials are read once.
+    With finalists ``finalists.csv`` and ``.svg`` too. All are made before the first is written, and
+    each takes its place in one step: a reader never sees half a file. The trials are read once.
 
     Args:
         study: Any Optuna study, one that this tool did not make included.
@@ -110,8 +111,8 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
         out_dir.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             _write(out_dir / name, text)
-        if FINALISTS not in texts:
-            (out_dir / FINALISTS).unlink(missing_ok=True)  # of an earlier study
+        for name in set(FINALISTS) - set(texts):
+            (out_dir / name).unlink(missing_ok=True)  # of an earlier study
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise UserError(

@@ -16,6 +16,7 @@ from optuna.study import Study, StudyDirection, get_all_study_names, load_study
 from optuna.trial import FrozenTrial
 
 from search.engine.companions import OPENINGS, candidates_of, finalists_of
+from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
 from search.reporting.dimensions import Dimension, read_dimensions
 from search.reporting.finalists import Finalists, read_finalists
@@ -47,6 +48,7 @@ class Summary:
     trials: tuple[TrialRecord, ...]  # the search's own
     handed_in: tuple[TrialRecord, ...]  # trained beside the search, as its own are
     finalists: Finalists | None  # retrained and tested; None as long as there are none
+    claims: tuple[Remeasured, ...]  # of public systems, with what the finalists' test gave
     entries: tuple[Entry, ...]  # the valid architectures, best first
     unranked: Mapping[str, int]  # why complete trials are not valid, with their number
     verdict: Verdict
@@ -112,6 +114,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     handed_in = latest_attempts(read_trials(_trials(beside), limits, handed_in=True))
     tested = companion(study, finalists_of(study.study_name))
     openings = tested.user_attrs.get(OPENINGS) if tested else None
+    finalists = read_finalists(_trials(tested), openings, target=limits.target)
     maximizes = study.directions == [StudyDirection.MAXIMIZE]
     unranked: Counter[str] = Counter()
     valid: list[TrialRecord] = []
@@ -134,7 +137,8 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         counts={outcome: counted[outcome] for outcome in Outcome},
         trials=trials,
         handed_in=handed_in,
-        finalists=read_finalists(_trials(tested), openings, target=limits.target),
+        finalists=finalists,
+        claims=remeasured(finalists, limits) if finalists else (),
         entries=entries,
         unranked=dict(unranked),
         verdict=judge(entries, limits),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from search.reporting import lead, words
 from search.reporting.candidates import dropout_text
+from search.reporting.claims import HEADING, SAYS, Remeasured
 from search.reporting.constraints import Check, target_check_name
 from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
@@ -20,6 +21,7 @@ def to_markdown(summary: Summary, *, top: int) -> str:
         f"# Leaderboard of {escape(summary.study_name)}",
         f"**{escape(lead.headline(summary))}.** {escape(lead.sentence(summary))}",
         *_finalists(summary.finalists),
+        *_claims(summary.claims),
         escape(words.finished_sentence(summary)),
         _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
         *_ranking(summary, top),
@@ -143,6 +145,35 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
         for entry in finalists.entries
     ]
     yield _table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
+
+
+def _claims(systems: Sequence[Remeasured]) -> Iterable[str]:
+    if not systems:
+        return
+    yield f"## {HEADING}"
+    yield SAYS
+    rows = [
+        (
+            system.label,
+            system.claim,
+            words.count(system.parameters),
+            words.percent(system.measured.mean) if system.measured else words.NOTHING,
+            words.interval(system.measured.interval) if system.measured else words.NOTHING,
+            words.count(len(system.measured.runs)) if system.measured else words.NOTHING,
+            system.verdict,
+        )
+        for system in systems
+    ]
+    header = (
+        "system",
+        "claimed",
+        "parameters",
+        "measured mean",
+        "95 % interval",
+        "seeds",
+        "result",
+    )
+    yield _table(header, rows, right=(2, 3, 4, 5))
 
 
 def _ranking(summary: Summary, top: int) -> Iterable[str]:

@@ -18,7 +18,16 @@ import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup, escape
 
-from search.reporting import captions, figures, lead, markdown, search_figures, time_figures, words
+from search.reporting import (
+    captions,
+    claims,
+    figures,
+    lead,
+    markdown,
+    search_figures,
+    time_figures,
+    words,
+)
 from search.reporting.candidates import dropout_text
 from search.reporting.drawing import has_accuracy
 from search.reporting.leaderboard import Summary
@@ -120,6 +129,7 @@ def to_html(summary: Summary, *, top: int) -> str:
     environment.globals.update(
         words=words,
         lead=lead,
+        claims=claims,
         markdown=markdown,
         dropout_text=dropout_text,
         strip=strips_of(shown, summary),

@@ -41,13 +41,13 @@ def learning_curve(curve: Sequence[tuple[int, float]], *, title: str, target: fl
     ]
     for tick in range(5):
         value = low + (high - low) * tick / 4
-        parts.append(_line(LEFT, y(value), WIDTH - RIGHT, y(value), "#ddd"))
-        parts.append(_text(LEFT - 8, y(value) + 4, f"{100 * value:.2f} %", "end"))
+        parts.append(line(LEFT, y(value), WIDTH - RIGHT, y(value), "#ddd"))
+        parts.append(text(LEFT - 8, y(value) + 4, f"{100 * value:.2f} %", "end"))
     for epoch in sorted({first, (first + last) // 2, last}):
-        parts.append(_text(x(epoch), HEIGHT - BOTTOM + 20, str(epoch), "middle"))
+        parts.append(text(x(epoch), HEIGHT - BOTTOM + 20, str(epoch), "middle"))
     parts += [
-        _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "epoch", "middle"),
-        _line(LEFT, y(target), WIDTH - RIGHT, y(target), TARGET, dashed=True),
+        text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "epoch", "middle"),
+        line(LEFT, y(target), WIDTH - RIGHT, y(target), TARGET, dashed=True),
         f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2"/>',
         f'<circle cx="{x(curve[-1][0]):.1f}" cy="{y(curve[-1][1]):.1f}" r="3.5" fill="{CURVE}"/>',
         "</svg>",
@@ -55,12 +55,14 @@ def learning_curve(curve: Sequence[tuple[int, float]], *, title: str, target: fl
     return "\n".join(parts) + "\n"
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, *, dashed: bool = False) -> str:
+def line(x1: float, y1: float, x2: float, y2: float, colour: str, *, dashed: bool = False) -> str:
+    """A straight line in SVG."""
     dashes = ' stroke-dasharray="5 4"' if dashed else ""
     return (
         f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"{dashes}/>'
     )
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
+def text(x: float, y: float, words: str, anchor: str) -> str:
+    """A line of text in SVG; ``anchor`` is start, middle or end."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'

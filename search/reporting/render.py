@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from search.reporting.finalists_picture import finalists_picture
 from search.reporting.leaderboard import Summary
 from search.reporting.markdown import to_markdown
 from search.reporting.page import to_html
 from search.reporting.tables import finalists_csv, to_csv, to_json
 
-FINALISTS = "finalists.csv"
+FINALISTS = ("finalists.csv", "finalists.svg")  # written where there are any
 
 
 def render(summary: Summary, *, top: int) -> dict[str, str]:
@@ -24,5 +25,9 @@ def render(summary: Summary, *, top: int) -> dict[str, str]:
         "leaderboard.json": to_json(summary),
     }
     if summary.finalists is not None:
-        texts[FINALISTS] = finalists_csv(summary.finalists)
+        table, picture = FINALISTS
+        texts[table] = finalists_csv(summary.finalists)
+        texts[picture] = finalists_picture(
+            summary.finalists.entries, summary.claims, target=summary.limits.target
+        )
     return texts

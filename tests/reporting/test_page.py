@@ -164,8 +164,8 @@ def test_a_thousand_trials_take_under_ten_seconds_and_five_megabytes() -> None:
     study.set_user_attr("settings", SETTINGS)
     study.add_trials(realistic(1000))
 
-    start = time.perf_counter()
+    start = time.process_time()
     texts = render(summarize(study), top=50)
 
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert len(texts["leaderboard.html"].encode()) < 5_000_000

@@ -1,0 +1,70 @@
+"""The public systems' claims beside what the finalists command measured of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import space
+from search.references import REFERENCES
+from search.reporting.finalists import Finalist, Finalists
+from search.reporting.records import REFERENCE, Limits, reference_label
+
+HEADING = "Public systems, claimed and measured again"
+SAYS = (
+    "Claims are their authors': mostly the best of many epochs on the test images, with one seed. "
+    "Parameters are counted. Measured again: its own recipe, under the finalists' protocol."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remeasured:
+    """One public system."""
+
+    label: str  # as the finalists' table has it
+    claim: str  # its author's
+    claimed_accuracy: float  # in [0, 1]
+    parameters: int  # counted
+    measured: Finalist | None  # None for one that was not trained
+    verdict: str
+
+
+def remeasured(finalists: Finalists, limits: Limits) -> tuple[Remeasured, ...]:
+    """Every known system, or none at all where the finalists were tested without them.
+
+    Args:
+        finalists: All that was tested.
+        limits: Of the search; a system beyond them is rejected, not trained.
+    """
+    found = {entry.label: entry for entry in finalists.entries if entry.is_reference}
+    if not found:
+        return ()
+    rows = []
+    for key, reference in REFERENCES.items():
+        label = reference_label(f"{REFERENCE} {key}")
+        parameters = space.count_parameters(reference.candidate)
+        measured = found.get(label)
+        rows.append(
+            Remeasured(
+                label=label.removeprefix(REFERENCE).strip(),
+                claim=reference.claim,
+                claimed_accuracy=reference.claimed_accuracy,
+                parameters=parameters,
+                measured=measured,
+                verdict=_verdict(reference.claimed_accuracy, parameters, measured, limits),
+            )
+        )
+    return tuple(rows)
+
+
+def _verdict(claimed: float, parameters: int, measured: Finalist | None, limits: Limits) -> str:
+    if parameters > limits.max_params:
+        return f"rejected: more than {limits.max_params:,} parameters"
+    if measured is None:
+        return "not measured again"
+    if measured.interval is None:
+        return "a single seed says nothing of the claim"
+    if claimed > measured.interval.high:
+        return f"claim is {100 * (claimed - measured.mean):.2f} points above the mean"
+    if claimed < measured.interval.low:
+        return f"claim is {100 * (measured.mean - claimed):.2f} points below the mean"
+    return "claim lies within the interval"
