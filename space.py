@@ -396,17 +396,17 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
         trial.suggest_int("depth_3", 0, 2),
     ]
     widths = [
-        [width(f"width_1_{i}", 3, 16) for i in (1, 2, 3)],
-        [width(f"width_2_{i}", 6, 40) for i in (1, 2, 3)],
-        [width(f"width_3_{i}", 8, 56) for i in (1, 2)],
+        [width(f"width_1_{i}", 5, 16) for i in (1, 2, 3)],
+        [width(f"width_2_{i}", 10, 36) for i in (1, 2, 3)],
+        [width(f"width_3_{i}", 12, 44) for i in (1, 2)],
     ]
     squeezes = [trial.suggest_int(f"squeeze_{i}", 0, 1) for i in (1, 2)]
-    squeeze_widths = [width(f"squeeze_width_{i}", 4, 24) for i in (1, 2)]
+    squeeze_widths = [width(f"squeeze_width_{i}", 6, 22) for i in (1, 2)]
     padded = bool(trial.suggest_int("padded", 0, 1))
     early_pool = bool(trial.suggest_int("early_pool", 0, 1))
     first_kernel = trial.suggest_int("first_kernel", 3, 5, step=2)
-    dropout = trial.suggest_float("dropout", 0.0, 0.15)
-    strength = trial.suggest_float("augmentation", 0.0, 1.0)
+    dropout = trial.suggest_float("dropout", 0.0, 0.1)
+    strength = trial.suggest_float("augmentation", 0.2, 0.8)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-5, 1e-3, log=True),

@@ -125,7 +125,7 @@ def test_another_space_on_resuming_is_named_and_refused(
 ) -> None:
     assert search(project, data, tmp_path, plain, "--trials", "1").returncode == 0
     text = (project / "space.py").read_text()
-    (project / "space.py").write_text(text.replace('"dropout", 0.0, 0.15', '"dropout", 0.0, 0.5'))
+    (project / "space.py").write_text(text.replace('"dropout", 0.0, 0.1', '"dropout", 0.0, 0.5'))
     done = search(project, data, tmp_path, plain, "--trials", "2")
     assert done.returncode == 2
     assert "space.dropout" in done.stderr
