@@ -1,0 +1,82 @@
+"""The searches kept in reports/: their reports can be made again from their studies alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.reference_run import LIMIT
+from search.engine.storage import open_study
+from search.reporting import words
+from search.reporting.leaderboard import summarize
+
+ROOT = Path(__file__).parents[1]
+KEPT = sorted(path.parent for path in ROOT.glob("reports/*/study.db"))
+EXACT = ("leaderboard.csv", "finalists.csv", "finalists.svg")
+
+
+def test_there_is_one() -> None:
+    assert ROOT / "reports/reference" in KEPT
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_its_report_is_made_again_from_the_study(folder: Path, tmp_path: Path) -> None:
+    """Nothing in a kept report was edited by hand; to renew one: search/report.py --out."""
+    study = shutil.copy(folder / "study.db", tmp_path / "study.db")
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "search/report.py")),
+            *("--storage", str(study), "--out", str(tmp_path / "again")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    for name in EXACT:
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes(), name
+    made_at = re.compile(r"^Made .*", re.MULTILINE)
+    texts = [
+        made_at.sub("", (place / "leaderboard.md").read_text(encoding="utf-8"))
+        for place in (tmp_path / "again", folder)
+    ]
+    assert texts[0] == texts[1]
+    title = re.search(r"<h1>.*?</h1>", (folder / "leaderboard.html").read_text(encoding="utf-8"))
+    assert title and title.group() in (tmp_path / "again/leaderboard.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_its_study_is_one_small_file_that_can_be_read_where_nothing_can_be_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    assert (folder / "study.db").stat().st_size <= LIMIT
+    assert not [*folder.glob("study.db-*")]
+    shutil.copy(folder / "study.db", tmp_path)
+    os.chmod(tmp_path / "study.db", 0o444)
+    summary = summarize(open_study(str(tmp_path / "study.db"), None, read_only=True))
+    assert summary.finished == 100
+    assert summary.finalists is not None and summary.finalists.best is not None
+    assert len(summary.finalists.best.runs) == 10
+    about = (folder / "about.md").read_text(encoding="utf-8")
+    assert "search/run.py --trials 100" in about
+    assert "-dirty" not in about and "unknown" not in about
+
+
+def test_the_readme_shows_it() -> None:
+    """The first screen's figures are those of the reference run."""
+    study = open_study(str(ROOT / "reports/reference/study.db"), None, read_only=True)
+    finalists = summarize(study).finalists
+    assert finalists is not None and finalists.best is not None
+    first_screen = "\n".join((ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:40])
+    best = finalists.best
+    shown = (words.percent(best.mean), words.interval(best.interval), words.count(best.parameters))
+    assert all(figure in first_screen for figure in shown), shown
+    systems = [entry for entry in finalists.entries if entry.is_reference]
+    assert len(systems) == 4
+    assert all(words.percent(entry.mean) in first_screen for entry in systems)
