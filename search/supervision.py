@@ -15,7 +15,7 @@ from search.engine.claims import (
     trailing_failures,
 )
 from search.engine.heartbeat import Silence
-from search.engine.storage import study_lock
+from search.engine.storage import be_patient, try_under_lock, under_lock
 from search.engine.vanishing import Vanishing
 from search.engine.workers import LocalWorkers, WorkerError
 from search.progress import Progress
@@ -70,8 +70,7 @@ def _supervise(
     here: Vanishing,
     on_look: Callable[[list[FrozenTrial]], None],
 ) -> int:
-    with study_lock(job.storage):
-        released = release_dead(study)
+    released = under_lock(job.storage, lambda: release_dead(study))
     if released:
         console.print(f"{len(released)} cut trials of an earlier run are queued again")
     trials = study.get_trials(deepcopy=False)
@@ -90,6 +89,7 @@ def _supervise(
     failed = False
     try:
         with Progress(console, epochs=job.epochs, workers=workers) as progress:
+            be_patient(job.storage, give_up=lambda: bool(signals), say=progress.say)
             while pool.unfinished and not signals:
                 here.check()
                 trials = study.get_trials(deepcopy=False)
@@ -116,8 +116,7 @@ def _supervise(
     finally:
         pool.kill()
         pool.join(5.0)
-    with study_lock(job.storage):
-        release_dead(study)
+    under_lock(job.storage, lambda: release_dead(study))
     if signals:
         return 128 + signals[0]
     return 1 if failed else _failing(study, job)
@@ -149,5 +148,5 @@ class _Elsewhere:
         if time.monotonic() - self._tended < RELEASE_SECONDS:
             return 0
         self._tended = time.monotonic()
-        with study_lock(self._job.storage, timeout=1.0) as held:
-            return len(release_dead(self._study, silent)) if held else 0
+        released = try_under_lock(self._job.storage, lambda: release_dead(self._study, silent))
+        return len(released or ())

@@ -168,3 +168,10 @@ def release_dead(
             continue
         released.append(trial.number)
     return released
+
+
+def release_owned(study: optuna.Study, owner: str) -> None:
+    """Fail and queue again what an owner started without keeping the study's lock to the end."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("worker") == owner:
+            close(study, trial._trial_id, reason="the database server went away", retry=True)

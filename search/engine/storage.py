@@ -1,4 +1,4 @@
-"""Opens studies: SQLite made safe for several processes, errors in words, one lock per study."""
+"""Opens studies: safe for several processes, errors in words, one lock per storage."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, quote_plus, unquote
 
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
@@ -19,10 +19,14 @@ from search.engine.sqlite import BUSY_TIMEOUT, connect_file, table_names
 
 if TYPE_CHECKING:
     import optuna
+    from sqlalchemy.engine import URL
 
+Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
+Result = TypeVar("Result")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
+SECRET_SETTINGS = ("password", "sslpassword")  # of libpq, where a URL's query names them
 
 
 def storage_url(storage: str) -> str:
@@ -47,13 +51,32 @@ def without_password(storage: str) -> str:
     """A storage as it may be printed."""
     if sqlite_file(storage) is not None:
         return storage
+    url = _parsed(storage)
+    if url is None:
+        return "the given URL"
+    secret = {name: "***" for name in SECRET_SETTINGS if name in url.query}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def _parsed(storage: str) -> URL | None:
+    """A URL in its parts, or None of what is none; the errors of that may quote a password."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(storage).render_as_string(hide_password=True)
+        return make_url(storage_url(storage))
     except (ArgumentError, ValueError):
-        return "the given URL"
+        return None
+
+
+def _secrets(storage: str) -> list[str]:
+    """The passwords in a storage, in the ways a driver may quote them."""
+    url = _parsed(storage)
+    if url is None:
+        return []
+    values = [url.password, *(url.query.get(name) for name in SECRET_SETTINGS)]
+    found = [value for value in values if isinstance(value, str) and value]
+    return [*found, *map(quote, found), *map(quote_plus, found)]
 
 
 def check_storage(storage: str, *, read_only: bool = False) -> None:
@@ -108,28 +131,36 @@ def readable_errors(storage: str) -> Iterator[None]:
     import optuna
     from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
+    from search.engine.servers import LockLost
+
     shown = without_password(storage)
     hint = "Check --storage, and that the database server runs and can be reached"
     if sqlite_file(storage) is not None:
         hint = "Mend that and give the same command again, or name another file with --storage"
     try:
         yield
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+    except ImportError:
         raise UserError(
-            f"{shown} is not a storage URL that can be used: {_cause(error)}", hint
+            f"the database driver for {shown} is not installed",
+            "For PostgreSQL: pip install -r requirements-cluster.txt",
         ) from None
-    except OperationalError as error:
-        raise UserError(f"the storage {shown} cannot be used: {_cause(error)}", hint) from None
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        why = "it should be like postgresql+psycopg://user@host/database"
+        if _parsed(storage) is not None:
+            why = _cause(error, storage)
+        raise UserError(f"{shown} is not a storage URL that can be used: {why}", hint) from None
+    except (OperationalError, LockLost) as error:
+        why = _cause(error, storage)
+        raise UserError(f"the storage {shown} cannot be used: {why}", hint) from None
     except (DatabaseError, RuntimeError, AssertionError) as error:
         raise UserError(
             f"{shown} does not hold a study that this Optuna ({optuna.__version__}) can read: "
-            f"{_cause(error)}",
+            f"{_cause(error, storage)}",
             hint,
         ) from None
     except optuna.exceptions.StorageInternalError as error:
-        raise UserError(
-            f"the storage {shown} cannot be used: {_cause(error.__cause__ or error)}", hint
-        ) from None
+        why = _cause(error.__cause__ or error, storage)
+        raise UserError(f"the storage {shown} cannot be used: {why}", hint) from None
 
 
 def is_storage_error(error: BaseException) -> bool:
@@ -137,13 +168,17 @@ def is_storage_error(error: BaseException) -> bool:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError)
+    from search.engine.servers import LockLost
+
+    return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError | LockLost)
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException, storage: str) -> str:
     """The driver's own first line: SQLAlchemy's wrapping shows SQL, Optuna's may show a URL."""
-    original = getattr(error, "orig", None) or error
-    return str(original).strip().splitlines()[0] if str(original).strip() else type(error).__name__
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    for secret in _secrets(storage):
+        text = text.replace(secret, "***")
+    return text.splitlines()[0]
 
 
 def probe(study: optuna.Study, storage: str) -> None:
@@ -156,47 +191,70 @@ def probe(study: optuna.Study, storage: str) -> None:
         study.set_user_attr("last_probe", time.time())
 
 
-def connect(storage: str, *, read_only: bool = False) -> optuna.storages.RDBStorage:
+def connect(
+    storage: str, *, read_only: bool = False, patient: bool = False
+) -> optuna.storages.RDBStorage:
     """Open a storage, creating its tables where there are none.
 
     Args:
         storage: A URL or the path of an SQLite file.
         read_only: Of a file that is there: leave its journal mode as it is, and let it be one
             that cannot be written.
+        patient: Wait for a database server that does not answer, as a worker does in mid-run;
+            what it then raises is the driver's.
 
     Raises:
         UserError: If it cannot be opened.
     """
+    if sqlite_file(storage) is None:
+        return _connect_server(storage, patient=patient)
+    check_storage(storage, read_only=read_only)
+    return _connect_sqlite(storage, read_only=read_only)
+
+
+def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorage:
+    with readable_errors(storage):
+        from search.engine.servers import PatientStorage, patience_of
+
+        def opening() -> PatientStorage:
+            return _open_tables(lambda: PatientStorage(storage))
+
+        if not patient:
+            return opening()
+    return patience_of(storage).keep(opening, storage)
+
+
+def _connect_sqlite(storage: str, *, read_only: bool) -> optuna.storages.RDBStorage:
+    import optuna
     from sqlalchemy import event
 
-    check_storage(storage, read_only=read_only)
     path = sqlite_file(storage)
-    arguments: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2}
-    if path is not None and read_only:
+    assert path is not None
+    arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    if read_only:
         arguments = {"creator": partial(connect_file, path)}
-    elif path is not None:
-        arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}}
     with readable_errors(storage):
-        opened = _open_tables(storage_url(storage), arguments)
-        if path is not None and not read_only:
+        url = storage_url(storage)
+        opened = _open_tables(lambda: optuna.storages.RDBStorage(url, engine_kwargs=arguments))
+        if not read_only:
             event.listen(opened.engine, "connect", _set_pragmas)
             opened.engine.dispose()  # what the constructor opened is without the pragmas
     return opened
 
 
-def _open_tables(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+def _open_tables(opening: Callable[[], Storage]) -> Storage:
     """Optuna's storage; tried again when another process creates the same tables just now."""
-    import optuna
-    from sqlalchemy.exc import IntegrityError, OperationalError
+    from sqlalchemy.exc import DatabaseError
 
     for _ in range(20):
         try:
-            return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-        except (OperationalError, IntegrityError) as error:
-            if "already exists" not in str(error) and "UNIQUE" not in str(error):
+            return opening()
+        except DatabaseError as error:
+            text = str(error).lower()
+            if "already exists" not in text and "unique" not in text:
                 raise
             time.sleep(0.2)
-    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    return opening()
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
@@ -262,25 +320,74 @@ def create_study(storage: str, name: str) -> optuna.Study:
     return study
 
 
-@contextmanager
-def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
-    """Hold a study alone among this machine's processes while a trial is handed out.
+def under_lock(storage: str, action: Callable[[], Result]) -> Result:
+    """Do what may be done twice while holding a storage; again where a server's lock was lost."""
+    from search.engine.servers import LockLost
 
-    SQLite cannot lock a row, so two workers could take the same waiting trial. The system
-    releases the lock of a process that dies.
+    while True:
+        try:
+            with study_lock(storage):
+                return action()
+        except LockLost:
+            continue  # taking it waits for the server
+
+
+def try_under_lock(storage: str, action: Callable[[], Result]) -> Result | None:
+    """Do something while holding a storage, or None where it cannot be held soon or was lost."""
+    from search.engine.servers import LockLost
+
+    try:
+        with study_lock(storage, timeout=1.0) as held:
+            return action() if held else None
+    except LockLost:
+        return None
+
+
+def be_patient(
+    storage: str, *, give_up: Callable[[], bool], say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Say how to wait for a database server that went away; an SQLite file is not waited for.
 
     Args:
-        storage: Only SQLite files are locked.
+        storage: A URL or the path of an SQLite file.
+        give_up: Asked while waiting, a Ctrl-C for instance.
+        say: Told when the waiting begins and ends.
+    """
+    if sqlite_file(storage) is None:
+        from search.engine.servers import patience_of
+
+        patience = patience_of(storage)
+        patience.give_up, patience.say = give_up, say
+
+
+@contextmanager
+def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
+    """Hold a storage alone while a trial is handed out or closed.
+
+    SQLite cannot lock a row, so two workers could take the same waiting trial, and on no database
+    is counting and then starting one step. The lock of a process that dies is released: of an
+    SQLite file by the system, among the processes of this machine; by a database server, among
+    all. It must not be taken twice by one process.
+
+    Args:
+        storage: A URL or the path of an SQLite file.
         timeout: Seconds to wait for another holder; -1 waits as long as it takes.
 
     Yields:
         Whether the study is held.
+
+    Raises:
+        LockLost: If a server's lock was lost with its connection: what was done within is to be
+            done again, and may be half done.
     """
     from filelock import FileLock, Timeout
 
     path = sqlite_file(storage)
     if path is None:
-        yield True
+        from search.engine.servers import server_lock
+
+        with server_lock(storage, timeout) as held:
+            yield held
         return
     lock = FileLock(f"{path}.lock")
     try:

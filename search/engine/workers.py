@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from search.engine import storage as storages
 from search.engine.allocator import keep_freed_memory
-from search.engine.claims import Decision, claim, close, epochs_done, release_dead
+from search.engine.claims import Decision, claim, close, epochs_done, release_dead, release_owned
 from search.engine.heartbeat import Heartbeat
 from search.engine.owners import owner_name
 from search.engine.sampling import make_pruner, make_sampler
@@ -60,7 +60,7 @@ def load_study(job: Job) -> optuna.Study:
 
     return optuna.load_study(
         study_name=job.study,
-        storage=storages.connect(job.storage),
+        storage=storages.connect(job.storage, patient=True),
         sampler=make_sampler(job.sampler, job.seed),
         pruner=make_pruner(job.pruner, job.epochs),
     )
@@ -82,15 +82,13 @@ def work(job: Job, index: int, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells us
     signal.signal(signal.SIGTERM, ask_to_stop)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storages.be_patient(job.storage, give_up=should_stop)
     study = load_study(job)
     owner = owner_name()
     objective = job.make_objective(index)
     try:
         while not should_stop():
-            with storages.study_lock(job.storage):
-                decision, trial = claim(
-                    study, job.trials, owner, job.started, queue_only=job.queue_only
-                )
+            decision, trial = _claim(study, job, owner)
             if decision is Decision.ENOUGH or decision is Decision.FAILING:
                 return
             if trial is None:
@@ -101,6 +99,20 @@ def work(job: Job, index: int, parent: int) -> None:
         if is_deleted(study):
             sys.exit(STORAGE_FAILED)  # the parent says so
         raise
+
+
+def _claim(study: optuna.Study, job: Job, owner: str) -> tuple[Decision, optuna.trial.Trial | None]:
+    """Start the next trial; what was started while a server's lock was lost is given back."""
+    again = False
+
+    def next_trial() -> tuple[Decision, optuna.trial.Trial | None]:
+        nonlocal again
+        if again:
+            release_owned(study, owner)
+        again = True
+        return claim(study, job.trials, owner, job.started, queue_only=job.queue_only)
+
+    return storages.under_lock(job.storage, next_trial)
 
 
 def run_trial(
@@ -129,8 +141,9 @@ def run_trial(
     except optuna.exceptions.UpdateFinishedTrialError:
         return
     except InterruptedTraining:
-        with storages.study_lock(storage):
-            close(study, trial._trial_id, reason="interrupted", retry=True)
+        storages.under_lock(
+            storage, lambda: close(study, trial._trial_id, reason="interrupted", retry=True)
+        )
     except Exception as error:
         if storages.is_storage_error(error) or is_deleted(study):
             raise
@@ -147,8 +160,8 @@ def _fail(study: optuna.Study, trial: optuna.Trial, error: Exception, storage: s
     with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
         trial.set_user_attr("traceback", text)
         _append_note(trial, text)
-        with storages.study_lock(storage):
-            close(study, trial._trial_id, reason=f"failed: {error or type(error).__name__}")
+        reason = f"failed: {error or type(error).__name__}"
+        storages.under_lock(storage, lambda: close(study, trial._trial_id, reason=reason))
 
 
 def _append_note(trial: optuna.Trial, text: str) -> None:
@@ -235,9 +248,9 @@ class LocalWorkers:
             raise WorkerError("a worker ended over the error that is printed above")
         if dead:
             self._count_deaths(study, [self._processes[index].exitcode for index in dead])
-            with storages.study_lock(self._job.storage, timeout=1.0) as held:
-                if held:  # else the next look releases them
-                    release_dead(study, alone=[self._processes[index].pid for index in dead])
+            pids = [self._processes[index].pid for index in dead]
+            # Where that cannot be held now, the next look releases them.
+            storages.try_under_lock(self._job.storage, lambda: release_dead(study, alone=pids))
         for index in dead:
             self._processes[index] = self._start(index)
         return len(dead)
