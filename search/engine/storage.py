@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,22 +9,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
+from search.engine import passwords
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
-from search.engine.sqlite import BUSY_TIMEOUT, connect_file, table_names
+from search.engine.sqlite import BUSY_TIMEOUT, check_file, connect_file, log_ahead
 
 if TYPE_CHECKING:
     import optuna
-    from sqlalchemy.engine import URL
 
 Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
 Result = TypeVar("Result")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
-SECRET_SETTINGS = ("password", "sslpassword")  # of libpq, where a URL's query names them
 
 
 def storage_url(storage: str) -> str:
@@ -49,76 +46,19 @@ def checkpoint_folder(storage: str) -> Path | None:
 
 def without_password(storage: str) -> str:
     """A storage as it may be printed."""
-    if sqlite_file(storage) is not None:
-        return storage
-    url = _parsed(storage)
-    if url is None:
-        return "the given URL"
-    secret = {name: "***" for name in SECRET_SETTINGS if name in url.query}
-    return url.update_query_dict(secret).render_as_string(hide_password=True)
-
-
-def _parsed(storage: str) -> URL | None:
-    """A URL in its parts, or None of what is none; the errors of that may quote a password."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(storage_url(storage))
-    except (ArgumentError, ValueError):
-        return None
-
-
-def _secrets(storage: str) -> list[str]:
-    """The passwords in a storage, in the ways a driver may quote them."""
-    url = _parsed(storage)
-    if url is None:
-        return []
-    values = [url.password, *(url.query.get(name) for name in SECRET_SETTINGS)]
-    found = [value for value in values if isinstance(value, str) and value]
-    return [*found, *map(quote, found), *map(quote_plus, found)]
+    return storage if sqlite_file(storage) is not None else passwords.shown(storage)
 
 
 def check_storage(storage: str, *, read_only: bool = False) -> None:
-    """Refuse a storage that cannot hold a study, before anything is created.
+    """Refuse a file that cannot hold a study, before anything is created.
 
     Raises:
         UserError: If the file is not an SQLite database, or cannot be read and written, of which
             ``read_only`` asks for reading alone.
     """
     path = sqlite_file(storage)
-    if path is None:
-        return
-    hint = "Name another file with --storage"
-    if not path.parent.is_dir():
-        raise UserError(f"there is no directory {path.parent} for the study", hint)
-    if path.is_dir():
-        raise UserError(f"{path} is a directory, not a study", hint)
-    if not path.exists():
-        if not _writable_directory(path.parent):
-            raise UserError(f"the directory {path.parent} is not writable", hint)
-        return
-    if not os.access(path, os.R_OK):
-        raise UserError(f"the study {path} cannot be opened for reading", hint)
-    if not read_only and not os.access(path, os.W_OK):
-        raise UserError(f"the study {path} cannot be opened for writing", hint)
-    if path.stat().st_size == 0:
-        return
-    tables = table_names(path)
-    if tables is None:
-        raise UserError(f"{path} is not an SQLite database", hint)
-    if "studies" not in tables and (tables or read_only):  # Optuna would add its own
-        raise UserError(f"{path} is a database of another program", hint)
-
-
-def _writable_directory(directory: Path) -> bool:
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
+    if path is not None:
+        check_file(path, read_only=read_only)
 
 
 @contextmanager
@@ -131,7 +71,7 @@ def readable_errors(storage: str) -> Iterator[None]:
     import optuna
     from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
-    from search.engine.servers import LockLost
+    from search.engine.patience import LockLost
 
     shown = without_password(storage)
     hint = "Check --storage, and that the database server runs and can be reached"
@@ -146,7 +86,7 @@ def readable_errors(storage: str) -> Iterator[None]:
         ) from None
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         why = "it should be like postgresql+psycopg://user@host/database"
-        if _parsed(storage) is not None:
+        if passwords.parsed(storage) is not None:
             why = _cause(error, storage)
         raise UserError(f"{shown} is not a storage URL that can be used: {why}", hint) from None
     except (OperationalError, LockLost) as error:
@@ -168,7 +108,7 @@ def is_storage_error(error: BaseException) -> bool:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    from search.engine.servers import LockLost
+    from search.engine.patience import LockLost
 
     return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError | LockLost)
 
@@ -176,9 +116,7 @@ def is_storage_error(error: BaseException) -> bool:
 def _cause(error: BaseException, storage: str) -> str:
     """The driver's own first line: SQLAlchemy's wrapping shows SQL, Optuna's may show a URL."""
     text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-    for secret in _secrets(storage):
-        text = text.replace(secret, "***")
-    return text.splitlines()[0]
+    return passwords.without_secrets(text, storage_url(storage)).splitlines()[0]
 
 
 def probe(study: optuna.Study, storage: str) -> None:
@@ -214,7 +152,8 @@ def connect(
 
 def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorage:
     with readable_errors(storage):
-        from search.engine.servers import PatientStorage, patience_of
+        from search.engine.patience import patience_of
+        from search.engine.servers import PatientStorage
 
         def opening() -> PatientStorage:
             return _open_tables(lambda: PatientStorage(storage))
@@ -226,7 +165,6 @@ def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorag
 
 def _connect_sqlite(storage: str, *, read_only: bool) -> optuna.storages.RDBStorage:
     import optuna
-    from sqlalchemy import event
 
     path = sqlite_file(storage)
     assert path is not None
@@ -237,8 +175,7 @@ def _connect_sqlite(storage: str, *, read_only: bool) -> optuna.storages.RDBStor
         url = storage_url(storage)
         opened = _open_tables(lambda: optuna.storages.RDBStorage(url, engine_kwargs=arguments))
         if not read_only:
-            event.listen(opened.engine, "connect", _set_pragmas)
-            opened.engine.dispose()  # what the constructor opened is without the pragmas
+            log_ahead(opened.engine)
     return opened
 
 
@@ -255,12 +192,6 @@ def _open_tables(opening: Callable[[], Storage]) -> Storage:
                 raise
             time.sleep(0.2)
     return opening()
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    """Readers no longer block writers; one fsync a checkpoint instead of one a transaction."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> optuna.Study:
@@ -322,7 +253,7 @@ def create_study(storage: str, name: str) -> optuna.Study:
 
 def under_lock(storage: str, action: Callable[[], Result]) -> Result:
     """Do what may be done twice while holding a storage; again where a server's lock was lost."""
-    from search.engine.servers import LockLost
+    from search.engine.patience import LockLost
 
     while True:
         try:
@@ -334,7 +265,7 @@ def under_lock(storage: str, action: Callable[[], Result]) -> Result:
 
 def try_under_lock(storage: str, action: Callable[[], Result]) -> Result | None:
     """Do something while holding a storage, or None where it cannot be held soon or was lost."""
-    from search.engine.servers import LockLost
+    from search.engine.patience import LockLost
 
     try:
         with study_lock(storage, timeout=1.0) as held:
@@ -354,7 +285,7 @@ def be_patient(
         say: Told when the waiting begins and ends.
     """
     if sqlite_file(storage) is None:
-        from search.engine.servers import patience_of
+        from search.engine.patience import patience_of
 
         patience = patience_of(storage)
         patience.give_up, patience.say = give_up, say
@@ -384,7 +315,7 @@ def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
 
     path = sqlite_file(storage)
     if path is None:
-        from search.engine.servers import server_lock
+        from search.engine.server_lock import server_lock
 
         with server_lock(storage, timeout) as held:
             yield held

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 DEATHS_IN_A_ROW = 10  # so often each worker may die without an epoch finished in between
 STORAGE_FAILED = 3  # exit code of a worker that could not read or write the study
-POLL = 0.5  # seconds between looks at a study that has nothing to hand out
+POLL = 0.5  # seconds between looks at a study that has nothing to hand out, at first
+LONGEST_POLL = 3.0  # later: many workers that wait must not keep the study busy
 
 
 class Objective(Protocol):
@@ -58,9 +59,11 @@ def load_study(job: Job) -> optuna.Study:
     """The job's study with its sampler and pruner; the parent has created it."""
     import optuna
 
+    from search.engine.frugal import frugal
+
     return optuna.load_study(
         study_name=job.study,
-        storage=storages.connect(job.storage, patient=True),
+        storage=frugal(storages.connect(job.storage, patient=True)),
         sampler=make_sampler(job.sampler, job.seed),
         pruner=make_pruner(job.pruner, job.epochs),
     )
@@ -86,14 +89,17 @@ def work(job: Job, index: int, parent: int) -> None:
     study = load_study(job)
     owner = owner_name()
     objective = job.make_objective(index)
+    pause = POLL
     try:
         while not should_stop():
             decision, trial = _claim(study, job, owner)
             if decision is Decision.ENOUGH or decision is Decision.FAILING:
                 return
             if trial is None:
-                time.sleep(POLL)
+                pause = min(1.2 * pause, LONGEST_POLL)
+                time.sleep(pause)
                 continue
+            pause = POLL
             run_trial(study, trial, objective, should_stop, job.storage)
     except KeyError:
         if is_deleted(study):
@@ -103,6 +109,8 @@ def work(job: Job, index: int, parent: int) -> None:
 
 def _claim(study: optuna.Study, job: Job, owner: str) -> tuple[Decision, optuna.trial.Trial | None]:
     """Start the next trial; what was started while a server's lock was lost is given back."""
+    from search.engine.frugal import reading_once
+
     again = False
 
     def next_trial() -> tuple[Decision, optuna.trial.Trial | None]:
@@ -110,7 +118,8 @@ def _claim(study: optuna.Study, job: Job, owner: str) -> tuple[Decision, optuna.
         if again:
             release_owned(study, owner)
         again = True
-        return claim(study, job.trials, owner, job.started, queue_only=job.queue_only)
+        with reading_once(study):
+            return claim(study, job.trials, owner, job.started, queue_only=job.queue_only)
 
     return storages.under_lock(job.storage, next_trial)
 

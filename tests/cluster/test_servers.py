@@ -17,10 +17,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
-from search.engine import servers, workers
+from search.engine import patience, workers
 from search.engine.claims import claim
 from search.engine.errors import UserError
-from search.engine.servers import LockLost
+from search.engine.patience import LockLost
 from search.engine.storage import be_patient, create_study, probe, study_lock
 from tests.cluster.postgres import PostgresServer
 
@@ -169,6 +169,7 @@ def test_a_trial_that_was_taken_while_the_lock_was_lost_is_given_back(
         if restarts:
             restarts.pop()
             restart(server)
+        assert trial is not None
         taken.append(trial.number)
         return decision, trial
 
@@ -203,7 +204,7 @@ def test_one_who_stops_does_not_wait_and_patience_ends(
         probe(study, database)
     assert server.password not in str(caught.value)
     be_patient(database, give_up=lambda: False)
-    monkeypatch.setattr(servers, "PATIENCE_SECONDS", 2.0)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 2.0)
     started = time.monotonic()
     with pytest.raises(UserError, match="Check --storage, and that the database server runs"):
         probe(study, database)
