@@ -8,7 +8,6 @@ looks at the complete ones, and the three looks that start a trial are three suc
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -23,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from search.engine.servers import PatientStorage
 
+LAST_ID = 2**31 - 1  # of a trial: the database's column is so wide
 FINISHED = frozenset(state for state in TrialState if state.is_finished())
 
 
@@ -50,7 +50,7 @@ class FrugalStorage(_CachedStorage):
         """As Optuna's; where finished trials alone are wanted, no running one is read."""
         if states is None or not FINISHED.issuperset(s for s in TrialState if s in states):
             return super().get_all_trials(study_id, deepcopy, states)
-        if self._read is None:
+        if self._read is None or study_id not in self._read:
             self._read_finished(study_id)
         with self._lock:
             trials = self._studies[study_id].trials.values()
@@ -65,7 +65,7 @@ class FrugalStorage(_CachedStorage):
             )
             ended = {trial_id for trial_id, state in states if state.is_finished()}
             if ended:
-                trials = self._server._get_trials(study_id, None, ended, sys.maxsize)
+                trials = self._server._get_trials(study_id, None, ended, LAST_ID)
                 self._add_trials_to_cache(study_id, trials)
             study.unfinished_trial_ids |= {trial_id for trial_id, _ in states}
             study.unfinished_trial_ids -= ended
