@@ -70,6 +70,16 @@ def test_a_source_survives_pickling(tmp_path: Path) -> None:
     assert len(pickle.dumps(source)) < 1000
 
 
+def test_arrays_in_memory_stand_for_the_folder(tmp_path: Path) -> None:
+    source = decoded(tmp_path, 120)
+    arrays = load_arrays(source)
+    elsewhere = replace(source, folder=tmp_path / "nowhere", arrays=arrays)
+    for here, there in zip(load_training(source), load_training(elsewhere), strict=True):
+        assert np.array_equal(here.images, there.images)
+        assert np.array_equal(here.labels, there.labels)
+        assert np.shares_memory(there.images, arrays[0]), "no copy"
+
+
 def test_importing_it_reaches_neither_the_test_file_nor_torch() -> None:
     code = (
         "import sys, search.engine.dataset\n"
