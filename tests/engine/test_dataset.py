@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search.engine.dataset import DataSource, load_training, validation_size
+from search.engine.dataset import DataSource, load_arrays, load_training, validation_size
 from search.engine.errors import UserError
 from tests.engine.idx_files import some_images, some_labels
 
