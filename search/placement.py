@@ -27,17 +27,18 @@ class Placement:
     warm_up: Callable[[], None]  # before the workers start
 
 
-def place(options: argparse.Namespace, root: Path) -> Placement:
+def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -> Placement:
     """Where the command line wants the workers.
 
     Args:
         options: ``cluster``, ``workers``, ``device``, ``precision``, ``compile``, ``storage``.
         root: The program's folder.
+        say: Told, in a line, what a cluster consists of.
 
     Raises:
         UserError: If the device or the cluster is not there or cannot be used.
     """
-    return _here(options) if options.cluster is None else _on_cluster(options, root)
+    return _here(options) if options.cluster is None else _on_cluster(options, root, say)
 
 
 def _here(options: argparse.Namespace) -> Placement:
@@ -56,10 +57,11 @@ def _here(options: argparse.Namespace) -> Placement:
     )
 
 
-def _on_cluster(options: argparse.Namespace, root: Path) -> Placement:
+def _on_cluster(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -> Placement:
     from search.engine.cluster.connecting import connect
 
     cluster = connect(options.cluster, root=root, storage=options.storage, workers=options.workers)
+    say(cluster.description)
     device = cluster.device(options.device)
     workers = options.workers or cluster.room(device)
     bfloat16 = cluster.use_bfloat16(options.precision, device)

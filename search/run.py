@@ -162,9 +162,10 @@ def main(arguments: list[str] | None = None) -> int:
     handed_in = read_all(options.candidate, references=options.references)
     check_storage(options.storage)
     check_directory(options.reports, "--reports")
-    placement = place(options, ROOT)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    placement = place(options, ROOT, say)
     settings = _settings(options, placement)
-    console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
+    say(settings.source.description)
 
     from search import study_settings
 

@@ -115,14 +115,14 @@ class LocalWorkers:
 
 
 def _how(exit_code: int | None) -> str:
-    """What ended a process, for a person."""
+    """What ended a process, to stand behind "the last"."""
     if exit_code == -signal.SIGKILL:
-        return "by SIGKILL (the system may be out of memory: try fewer --workers)"
+        return " by SIGKILL (the system may be out of memory: try fewer --workers)"
     if exit_code is not None and exit_code < 0:
-        return f"by {signal.Signals(-exit_code).name}"
+        return f" by {signal.Signals(-exit_code).name}"
     if exit_code == STORAGE_FAILED:
-        return "because it could not read or write the study"
-    return f"with exit code {exit_code}"
+        return " because it could not read or write the study"
+    return f" with exit code {exit_code}"
 
 
 def _main(job: Job, index: int, parent: int) -> None:

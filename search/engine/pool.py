@@ -80,7 +80,7 @@ class Deaths:
         Args:
             study: Theirs.
             count: How many died.
-            how: What ended the last one, as in "died by SIGKILL".
+            how: What ended the last one, to stand behind "the last".
 
         Raises:
             WorkerError: If these are too many.
@@ -91,5 +91,5 @@ class Deaths:
         if self._count >= self._most:
             raise WorkerError(
                 f"workers died {self._count} times with no epoch finished in between, "
-                f"the last {how}. Mend that and give the same command again."
+                f"the last{how}. Mend that and give the same command again."
             )

@@ -13,17 +13,17 @@ from typing import Any
 import psutil
 
 NEW_UTS = 0x04000000  # CLONE_NEWUTS of Linux's sched.h: a host name of one's own
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
 
 
 class Nodes:
-    """A head and two more nodes, one CPU each; ``close`` ends them all."""
+    """A head with two CPUs and two more nodes with one each; ``close`` ends them all."""
 
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        self.cluster: Any = Cluster(initialize_head=True, head_node_args=NODE)
+        self.cluster: Any = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 2})
         self.others: list[Any] = []
         try:
             for name in ("node-1", "node-2"):
@@ -40,7 +40,7 @@ class Nodes:
     def add(self, name: str) -> None:
         """Add a node; its workers' owners are elsewhere where the system lets us name it."""
         with host_name(name):
-            self.others.append(self.cluster.add_node(**NODE))
+            self.others.append(self.cluster.add_node(**NODE, num_cpus=1))
 
     def of_process(self, number: int) -> Any:
         """The node, not the head, to which a worker's process belongs; None if to none."""

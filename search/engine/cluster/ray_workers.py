@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from search.engine import storage as storages
 from search.engine.claims import release_dead
 from search.engine.cluster.actor import SearchWorker
@@ -38,7 +40,7 @@ class State(enum.Enum):
     ENDED = enum.auto()  # there was nothing left to do
 
 
-@dataclasses.dataclass(kw_only=True)
+@dataclasses.dataclass(kw_only=True, eq=False)
 class _Slot:
     """One worker after the other."""
 
@@ -73,11 +75,12 @@ class RayWorkers:
             max_concurrency=2,  # one thread works, one hears when to stop
             scheduling_strategy="SPREAD",
         )
-        self._arrays = [ray.put(array) for array in load_arrays(job.source)]  # once a machine
+        self._arrays = [ray.put(np.asarray(array)) for array in load_arrays(job.source)]
         bare = dataclasses.replace(job, source=dataclasses.replace(job.source, arrays=None))
         self._job: bytes = ray.cloudpickle.dumps(bare)  # read where an error of the program is told
         self._waiting = 0  # workers, as last told
         self._storage_failed = False
+        self._why = ""  # the last death
         self._owners: set[str] = set()
         self._slots = [self._start(index) for index in range(count)]
 
@@ -118,7 +121,8 @@ class RayWorkers:
             slot = waiting[answer]
             try:
                 said = self._ray.get(answer)
-            except self._ray.exceptions.RayActorError:
+            except self._ray.exceptions.RayError as error:
+                self._why = f": {str(error).strip().splitlines()[-1].strip()}"
                 self._end(slot, State.DIED)
                 continue
             if slot.state is State.PLACING:
@@ -133,13 +137,15 @@ class RayWorkers:
     def _hear(self, slot: _Slot, result: int, error: str) -> None:
         if error:
             raise WorkerError(f"a worker ended over an error of the program:\n{error}")
-        self._storage_failed |= result == STORAGE_FAILED
+        if result == STORAGE_FAILED:
+            self._storage_failed = True
+            self._why = " because it could not read or write the study"
         self._end(slot, State.DIED if result == STORAGE_FAILED else State.ENDED)
 
     def _end(self, slot: _Slot, state: State) -> None:
         """Free what a worker takes of its machine."""
         slot.state = state
-        with contextlib.suppress(self._ray.exceptions.RayActorError):
+        with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(slot.actor)
 
     def tend(self, study: optuna.Study) -> list[str]:
@@ -160,9 +166,7 @@ class RayWorkers:
             return self._tell_waiting()
         if self._storage_failed:
             storages.probe(study, self._storage)
-        how = "as it could not read or write the study" if self._storage_failed else "on a machine"
-        self._storage_failed = False
-        self._deaths.add(study, len(dead), how)
+            self._storage_failed = False
         machines = {node["NodeID"]: node for node in self._ray.nodes()}
         lost = [slot for slot in dead if slot.node in machines and not machines[slot.node]["Alive"]]
         alone = [slot for slot in dead if slot not in lost]
@@ -174,6 +178,7 @@ class RayWorkers:
                 alone=[slot.owner for slot in alone if slot.owner],
                 gone=[slot.owner for slot in lost],
             )
+        self._deaths.add(study, len(dead), self._why)
         for index, slot in enumerate(self._slots):
             if slot.state is State.DIED:
                 self._slots[index] = self._start(index)
