@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ LOCAL_OBJECTS = 200_000_000  # bytes of memory for objects: MNIST's training fil
 TRY_SECONDS = (
     300.0  # for the first machine to run a first function, the program's transfer included
 )
+TOKEN = "Copy ~/.ray/auth_token from its head to here and export RAY_AUTH_MODE=token"
 INSTALL = "Install requirements.txt and requirements-cluster.txt, the same everywhere"
 
 
@@ -56,7 +59,7 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
             "Install it: pip install -r requirements-cluster.txt",
         ) from None
     if address != LOCAL:
-        address = _found(address)
+        check_answers(_resolved(address))
     _hide_password(storage)
     with tempfile.TemporaryDirectory() as folder:
         _copy_program(root, Path(folder))
@@ -68,15 +71,18 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
                 "include_dashboard": False,
                 "object_store_memory": LOCAL_OBJECTS,
             }
-        try:
-            ray.init(
-                runtime_env={"working_dir": folder},
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **options,
-            )
-        except (Exception, SystemExit) as error:
-            raise UserError(f"Ray cannot be used: {_shortly(error)}", START) from None
+        with _printed() as printed:
+            try:
+                ray.init(
+                    runtime_env={"working_dir": folder},
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    **options,
+                )
+            except (Exception, SystemExit) as error:
+                if "InvalidAuthToken" in printed():
+                    raise UserError(f"the cluster at {address} wants a token", TOKEN) from None
+                raise UserError(f"Ray cannot be used: {_shortly(error)}", START) from None
     machines = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
     check_reachable(storage, set(machines), ray.util.get_node_ip_address())
     found = ray.cluster_resources()
@@ -85,8 +91,8 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
     )
 
 
-def _found(address: str) -> str:
-    """A running cluster's ``host:port``.
+def _resolved(address: str) -> str:
+    """A cluster's ``host:port``, also of ``auto``.
 
     Raises:
         UserError: If there is none.
@@ -94,11 +100,31 @@ def _found(address: str) -> str:
     from ray._private.services import canonicalize_bootstrap_address_or_die
 
     try:
-        found = str(canonicalize_bootstrap_address_or_die(address))
+        return str(canonicalize_bootstrap_address_or_die(address))
     except (ConnectionError, ValueError) as error:
         raise UserError(f"no Ray cluster can be used: {_shortly(error)}", START) from None
-    check_answers(found)
-    return found
+
+
+@contextmanager
+def _printed() -> Iterator[Callable[[], str]]:
+    """Keep off the terminal what Ray's libraries print while they connect; yields how to read it.
+
+    They write past Python to the process's error stream.
+    """
+    sys.stderr.flush()
+    before = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+
+        def read() -> str:
+            return os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
+
+        try:
+            yield read
+        finally:
+            sys.stderr.flush()
+            os.dup2(before, 2)
+            os.close(before)
 
 
 def _hide_password(storage: str) -> None:
