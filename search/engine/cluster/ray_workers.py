@@ -170,14 +170,13 @@ class RayWorkers:
         machines = {node["NodeID"]: node for node in self._ray.nodes()}
         lost = [slot for slot in dead if slot.node in machines and not machines[slot.node]["Alive"]]
         alone = [slot for slot in dead if slot not in lost]
-        with storages.study_lock(self._storage, timeout=1.0) as held:
-            if not held:
-                return []  # the next look does it all
-            release_dead(
-                study,
-                alone=[slot.owner for slot in alone if slot.owner],
-                gone=[slot.owner for slot in lost],
-            )
+        owners = [slot.owner for slot in alone if slot.owner]
+        released = storages.try_under_lock(
+            self._storage,
+            lambda: release_dead(study, alone=owners, gone=[slot.owner for slot in lost]),
+        )
+        if released is None:
+            return []  # the next look does it all
         self._deaths.add(study, len(dead), self._why)
         for index, slot in enumerate(self._slots):
             if slot.state is State.DIED:
