@@ -196,7 +196,11 @@ class RayWorkers:
         if waiting == self._waiting or time.monotonic() - self._started < PLACING_SECONDS:
             return []
         self._waiting = waiting
-        return [f"{waiting} of {len(self._slots)} workers wait for a free CPU"] if waiting else []
+        return (
+            [f"{waiting} of {len(self._slots)} workers start or wait for a free CPU"]
+            if waiting
+            else []
+        )
 
     def stop(self) -> None:
         """Ask every worker to end its trial now; those that wait for room never start."""
