@@ -23,6 +23,7 @@ from search.engine.errors import UserError
 from search.engine.patience import LockLost
 from search.engine.storage import be_patient, create_study, probe, study_lock
 from tests.cluster.postgres import PostgresServer
+from tests.no_data import NO_DATA
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -166,6 +167,7 @@ def test_a_trial_that_was_taken_while_the_lock_was_lost_is_given_back(
             restarts.pop()
             restart(server)
         decision, trial = claim(*arguments, **more)
+        assert trial is not None
         if restarts:
             restarts.pop()
             restart(server)
@@ -183,7 +185,8 @@ def test_a_trial_that_was_taken_while_the_lock_was_lost_is_given_back(
         seed=0,
         epochs=1,
         started=datetime.now(),
-        make_objective=lambda index: lambda trial, should_stop: 0.0,
+        source=NO_DATA,
+        make_objective=lambda index, source: lambda trial, should_stop: 0.0,
     )
     _, trial = workers._claim(study, job, "me")
     assert trial is not None

@@ -18,10 +18,7 @@ from search.engine.local_workers import LocalWorkers
 from search.engine.pool import WorkerError
 from search.engine.storage import create_study, open_study
 from search.engine.workers import Job, Objective, run_trial
-
-NO_DATA = DataSource(
-    folder=Path("/nowhere"), name="none", description="none", fingerprint="", mean=0.0, std=1.0
-)
+from tests.no_data import NO_DATA
 
 
 @pytest.fixture
