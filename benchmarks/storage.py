@@ -36,11 +36,13 @@ from rich.console import Console
 from benchmarks.filled_study import LIMITS, fill, finished_trial
 from objective import _Watch, check_limits, draw
 from search.engine import workers
+from search.engine.dataset import DataSource
 from search.engine.frugal import together
 from search.engine.sampling import make_sampler
 from search.engine.storage import connect, create_study, open_study
 from search.engine.training import Epoch
 from search.supervision import supervise
+from tests.no_data import NO_DATA
 
 SIZES = (100, 1_000, 5_000)
 TPE_SIZES = (100, 1_000, 10_000)
@@ -67,6 +69,7 @@ def job_for(storage: str, study: str, **more: Any) -> workers.Job:
         "seed": 0,
         "epochs": REPORTS,
         "started": datetime.now(),
+        "source": NO_DATA,
         "make_objective": StandIn,
         **more,
     }
@@ -144,9 +147,14 @@ class StandIn:
 
     Args:
         worker: Its index.
+        source: Not looked at.
+        seconds: That it sleeps.
+        log: A folder.
     """
 
-    def __init__(self, worker: int, *, seconds: float = 10.0, log: Path | None = None) -> None:
+    def __init__(
+        self, worker: int, source: DataSource, *, seconds: float = 10.0, log: Path | None = None
+    ) -> None:
         self._seconds = seconds
         self._log = log / f"{worker}.jsonl" if log else Path(os.devnull)
 
