@@ -65,7 +65,7 @@ def test_an_address_where_nothing_is_costs_a_line(address: str, why: str) -> Non
 
 
 def test_what_listens_but_is_no_ray_is_given_up_soon(silent_port: int) -> None:
-    with pytest.raises(UserError, match="is no head of a Ray cluster"):
+    with pytest.raises(UserError, match="is not the head of a Ray cluster"):
         check_answers(f"127.0.0.1:{silent_port}")
 
 
