@@ -5,7 +5,7 @@ STORAGE ?= study.db
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: search dashboard report test lint types tests faults soak clean
+.PHONY: search dashboard report test lint types tests faults test-cluster soak clean
 
 search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)
 	$(RUN) search/run.py --trials $(TRIALS) --storage $(STORAGE)
@@ -26,11 +26,14 @@ types: $(VENV)/test.stamp
 	$(VENV)/bin/mypy
 
 tests: $(VENV)/test.stamp
-	$(VENV)/bin/pytest -n 2 --dist worksteal --ignore tests/faults
+	$(VENV)/bin/pytest -n 2 --dist worksteal --ignore tests/faults --ignore tests/cluster
 	$(VENV)/bin/pytest -n 2 --dist worksteal tests/faults
 
 faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real: a part of make test
 	$(VENV)/bin/pytest -n 2 --dist worksteal tests/faults
+
+test-cluster: $(VENV)/test.stamp  ## a real PostgreSQL server and more than one machine; CI runs it
+	CLUSTER_TESTS_REQUIRED=1 $(VENV)/bin/pytest tests/cluster
 
 soak: $(VENV)/test.stamp  ## 50 random kills of one search, 10 to 20 minutes
 	$(RUN) tests/soak.py
@@ -41,7 +44,7 @@ $(VENV)/run.stamp: requirements.txt
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/test.stamp: requirements-dev.txt $(VENV)/run.stamp
+$(VENV)/test.stamp: requirements-dev.txt requirements-cluster.txt $(VENV)/run.stamp
 	$(RUN) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 

@@ -23,6 +23,7 @@ from search.engine.claims import first_number
 from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
+from search.engine.frugal import together
 from search.engine.seeds import mix_seed
 from search.engine.weights import save_weights, weights_file
 
@@ -77,8 +78,9 @@ class Objective:
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
             optuna.exceptions.UpdateFinishedTrialError: If someone else has ended the trial.
         """
-        candidate = draw(trial, self.settings.limits)
-        check_limits(trial, candidate, self.settings.limits)
+        with together(trial):
+            candidate = draw(trial, self.settings.limits)
+            check_limits(trial, candidate, self.settings.limits)
         fit = self._train(trial, candidate, should_stop)
         return fit.epochs[-1].accuracy
 
@@ -94,22 +96,23 @@ class Objective:
         train, validation = self._images
         number = first_number(trial)
         seed = mix_seed(settings.seed, "trial", number)
-        for name, value in {
-            "seed": seed,
-            "trained_on": {
-                "fingerprint": settings.source.fingerprint,
-                "train_images": len(train),
-                "epochs": settings.epochs,
-            },
-            "device": self._device_name,
-            "commit": settings.commit,
-            "versions": versions(),
-        }.items():
-            trial.set_user_attr(name, value)
+        with together(trial):
+            for name, value in {
+                "seed": seed,
+                "trained_on": {
+                    "fingerprint": settings.source.fingerprint,
+                    "train_images": len(train),
+                    "epochs": settings.epochs,
+                },
+                "device": self._device_name,
+                "commit": settings.commit,
+                "versions": versions(),
+            }.items():
+                trial.set_user_attr(name, value)
+            save_note(trial, note(candidate))
         watch = _Watch(trial)
         epochs = min(settings.epochs, candidate.recipe.epochs or settings.epochs)
         checkpoint = self._checkpoint(trial, number, candidate, seed, epochs)
-        save_note(trial, note(candidate))
         try:
             fit = training.fit(
                 lambda: space.build(candidate),
@@ -287,13 +290,15 @@ class _Watch:
 
     def record(self) -> None:
         """Write the summary, also of a trial that ended early."""
-        self._trial.set_user_attr("seconds", round(time.perf_counter() - self._started, 3))
-        self._trial.set_user_attr("epochs", len(self._epochs))
-        if self._epochs:
-            best = max(self._epochs, key=lambda epoch: epoch.accuracy)
-            self._trial.set_user_attr("best_epoch", best.number)
-            self._trial.set_user_attr("best_accuracy", best.accuracy)
-            self._trial.set_user_attr("validation_loss", self._epochs[-1].loss)
+        write = self._trial.set_user_attr
+        with together(self._trial):
+            write("seconds", round(time.perf_counter() - self._started, 3))
+            write("epochs", len(self._epochs))
+            if self._epochs:
+                best = max(self._epochs, key=lambda epoch: epoch.accuracy)
+                write("best_epoch", best.number)
+                write("best_accuracy", best.accuracy)
+                write("validation_loss", self._epochs[-1].loss)
 
 
 def versions() -> dict[str, str]:

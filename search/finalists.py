@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objective import Settings
+    from search.engine.dataset import DataSource
     from search.final_objective import FinalObjective
 
 
@@ -161,7 +162,7 @@ def train(
     from optuna.trial import TrialState
 
     from search.engine.workers import Job
-    from search.run import warm_up
+    from search.placement import warm_up
     from search.supervision import supervise
 
     counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
@@ -174,6 +175,7 @@ def train(
         seed=settings.seed,
         epochs=settings.epochs,
         started=datetime.now(),
+        source=settings.source,
         make_objective=partial(_make_objective, settings),
         queue_only=True,
     )
@@ -181,12 +183,13 @@ def train(
     return supervise(finals, job, workers, console)
 
 
-def _make_objective(settings: Settings, worker: int) -> FinalObjective:
+def _make_objective(settings: Settings, worker: int, source: DataSource) -> FinalObjective:
     """In a worker's process: the objective on that worker's device."""
     from search.engine.hardware import device_of_worker
     from search.final_objective import FinalObjective
 
-    return FinalObjective(replace(settings, device=device_of_worker(settings.device, worker)))
+    device = device_of_worker(settings.device, worker)
+    return FinalObjective(replace(settings, device=device, source=source))
 
 
 def announce(

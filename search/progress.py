@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.engine.owners import is_here
 from search.time_left import seconds_left
 
 if TYPE_CHECKING:
@@ -74,12 +75,20 @@ def _running(trial: FrozenTrial) -> Running:
     epoch = max(trial.intermediate_values, default=0)
     return Running(
         number=trial.number,
-        worker=str(trial.user_attrs.get("worker", "")).split(":")[-2:][0],
+        worker=worker_name(str(trial.user_attrs.get("worker", ""))),
         epoch=epoch,
         accuracy=trial.intermediate_values.get(epoch),
         parameters=trial.user_attrs.get("parameters"),
         architecture=str(trial.user_attrs.get("architecture", "starting")),
     )
+
+
+def worker_name(owner: str) -> str:
+    """A trial's owner in short: its process, with the machine's name if that is another one."""
+    parts = owner.rsplit(":", 2)
+    if len(parts) < 3 or is_here(owner):
+        return parts[-2:][0]
+    return f"{parts[0].split('/')[0]} {parts[1]}"
 
 
 class Progress:

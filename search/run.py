@@ -6,6 +6,7 @@
     python search/run.py --max-params 5000 --storage small.db
     python search/run.py --references               train the reference systems for comparison
     python search/run.py --candidate mine.json      train a candidate of your own likewise
+    python search/run.py --cluster auto --storage postgresql+psycopg://...   see docs/cluster.md
 
 Watch it meanwhile with: optuna-dashboard sqlite:///study.db
 """
@@ -34,7 +35,6 @@ from search.cli import (
     positive,
     run_command,
 )
-from search.engine.arithmetic import Arithmetic
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from objective import Objective, Settings
+    from search.engine.dataset import DataSource
     from search.engine.workers import Job
+    from search.placement import Placement
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -59,6 +61,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--epochs", type=positive, default=20, metavar="N", help="most epochs of a trial")
     add_workers(parser)
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="have Ray place the workers: host:port of a cluster's head, auto for the cluster of "
+        "this machine, local to start Ray here; default: processes of this machine",
+    )
     # What, instead of searching
     add(
         "--candidate",
@@ -145,21 +153,19 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
     from rich.console import Console
 
-    from search.engine.hardware import default_workers, resolve_device, use_bfloat16
     from search.engine.storage import check_storage
     from search.handed_in import announce, queue, read_all
+    from search.placement import place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
     handed_in = read_all(options.candidate, references=options.references)
-    device = resolve_device(options.device)
     check_storage(options.storage)
     check_directory(options.reports, "--reports")
-    arithmetic = Arithmetic(
-        bfloat16=use_bfloat16(options.precision, device), compile=options.compile
-    )
-    settings = _settings(options, device, arithmetic)
-    console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    placement = place(options, ROOT, say)
+    settings = _settings(options, placement)
+    say(settings.source.description)
 
     from search import study_settings
 
@@ -182,35 +188,38 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         epochs=options.epochs,
         started=datetime.now(),
+        source=settings.source,
         make_objective=partial(_make_objective, settings),
     )
-    workers = options.workers or default_workers(device)
     if handed_in:
         beside, job, count = queue(study, job, handed_in)
+        placement = replace(placement, workers=min(placement.workers, count or 1))
         if count:
-            warm_up(arithmetic, device)
-        code = watched(beside, job, min(workers, count or 1), console, settings)
+            placement.warm_up()
+        code = watched(beside, job, placement, console, settings)
         return announce(study, beside, handed_in, options.reports, console, code)
-    warm_up(arithmetic, device)
-    code = watched(study, job, workers, console, settings)
+    placement.warm_up()
+    code = watched(study, job, placement, console, settings)
     return finish(study, options, console, code)
 
 
 def watched(
-    study: optuna.Study, job: Job, workers: int, console: Console, settings: Settings
+    study: optuna.Study, job: Job, placement: Placement, console: Console, settings: Settings
 ) -> int:
     """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
     from search.dashboard_view import DashboardView
     from search.supervision import supervise
 
     view = DashboardView(study, job.storage, max_params=settings.limits.max_params)
-    code = supervise(study, job, workers, console, on_look=view.look)
+    code = supervise(
+        study, job, placement.workers, console, start=placement.start, on_look=view.look
+    )
     view.refresh(study.get_trials(deepcopy=False))
     sweep_checkpoints(study, settings)
     return code
 
 
-def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) -> Settings:
+def _settings(options: argparse.Namespace, placement: Placement) -> Settings:
     from objective import Limits, Settings
     from search.engine.sources import locate
     from search.engine.storage import checkpoint_folder
@@ -224,31 +233,21 @@ def _settings(options: argparse.Namespace, device: str, arithmetic: Arithmetic) 
         epochs=options.epochs,
         seed=options.seed,
         train_images=options.train_images,
-        device=device,
-        arithmetic=arithmetic,
+        device=placement.device,
+        arithmetic=placement.arithmetic,
         checkpoints=checkpoint_folder(options.storage),
         weights=weights_folder(options.storage),
         commit=commit(ROOT),
     )
 
 
-def warm_up(arithmetic: Arithmetic, device: str) -> None:
-    """Compile a CPU's fast passes before several workers would do it side by side."""
-    import torch
-
-    from search.engine import fused
-    from search.engine.network import uses_fused
-
-    if uses_fused(arithmetic, torch.device(device)):
-        fused.warm_up(bfloat16=arithmetic.bfloat16)
-
-
-def _make_objective(settings: Settings, worker: int) -> Objective:
-    """In a worker's process: the objective on that worker's device."""
+def _make_objective(settings: Settings, worker: int, source: DataSource) -> Objective:
+    """In a worker's process: the objective on that worker's device, with the data it has there."""
     from objective import Objective
     from search.engine.hardware import device_of_worker
 
-    return Objective(replace(settings, device=device_of_worker(settings.device, worker)))
+    device = device_of_worker(settings.device, worker)
+    return Objective(replace(settings, device=device, source=source))
 
 
 def sweep_checkpoints(study: optuna.Study, settings: Settings) -> None:

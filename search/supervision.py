@@ -15,9 +15,10 @@ from search.engine.claims import (
     trailing_failures,
 )
 from search.engine.heartbeat import Silence
-from search.engine.storage import study_lock
+from search.engine.local_workers import LocalWorkers
+from search.engine.pool import WorkerError
+from search.engine.storage import be_patient, try_under_lock, under_lock
 from search.engine.vanishing import Vanishing
-from search.engine.workers import LocalWorkers, WorkerError
 from search.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
+    from search.engine.pool import Workers
     from search.engine.workers import Job
 
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
@@ -40,6 +42,7 @@ def supervise(
     workers: int,
     console: Console,
     *,
+    start: Callable[[Job, int], Workers] = LocalWorkers,
     on_look: Callable[[list[FrozenTrial]], None] = lambda trials: None,
 ) -> int:
     """Run workers until the study holds the job's trials.
@@ -49,6 +52,7 @@ def supervise(
         job: What the workers do.
         workers: How many.
         console: Shows the progress.
+        start: Starts so many workers: on this machine, or elsewhere.
         on_look: Told the study's trials again and again while they run.
 
     Returns:
@@ -59,7 +63,7 @@ def supervise(
     """
     here = Vanishing(study, job.storage)
     with here.said():
-        return _supervise(study, job, workers, console, here, on_look)
+        return _supervise(study, job, workers, console, here, start, on_look)
 
 
 def _supervise(
@@ -68,10 +72,10 @@ def _supervise(
     workers: int,
     console: Console,
     here: Vanishing,
+    start: Callable[[Job, int], Workers],
     on_look: Callable[[list[FrozenTrial]], None],
 ) -> int:
-    with study_lock(job.storage):
-        released = release_dead(study)
+    released = under_lock(job.storage, lambda: release_dead(study))
     if released:
         console.print(f"{len(released)} cut trials of an earlier run are queued again")
     trials = study.get_trials(deepcopy=False)
@@ -85,11 +89,12 @@ def _supervise(
     signals: list[int] = []
     for number in STOP_SIGNALS:
         signal.signal(number, lambda received, _frame: signals.append(received))
-    pool = LocalWorkers(job, workers)
+    pool = start(job, workers)
     elsewhere = _Elsewhere(study, job)
     failed = False
     try:
         with Progress(console, epochs=job.epochs, workers=workers) as progress:
+            be_patient(job.storage, give_up=lambda: bool(signals), say=progress.say)
             while pool.unfinished and not signals:
                 here.check()
                 trials = study.get_trials(deepcopy=False)
@@ -97,9 +102,8 @@ def _supervise(
                 on_look(trials)
                 time.sleep(0.5)
                 here.check()
-                died = pool.tend(study)
-                if died:
-                    progress.say(f"{died} workers died and were replaced; their trials are queued")
+                for line in pool.tend(study):
+                    progress.say(line)
                 cut = elsewhere.tend(trials)
                 if cut:
                     progress.say(f"{cut} cut trials were found and are queued again")
@@ -116,8 +120,7 @@ def _supervise(
     finally:
         pool.kill()
         pool.join(5.0)
-    with study_lock(job.storage):
-        release_dead(study)
+    under_lock(job.storage, lambda: release_dead(study, gone=pool.gone))
     if signals:
         return 128 + signals[0]
     return 1 if failed else _failing(study, job)
@@ -149,5 +152,5 @@ class _Elsewhere:
         if time.monotonic() - self._tended < RELEASE_SECONDS:
             return 0
         self._tended = time.monotonic()
-        with study_lock(self._job.storage, timeout=1.0) as held:
-            return len(release_dead(self._study, silent)) if held else 0
+        released = try_under_lock(self._job.storage, lambda: release_dead(self._study, silent))
+        return len(released or ())

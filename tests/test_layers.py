@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -78,6 +79,37 @@ def test_the_test_images_are_opened_by_the_finalists_alone() -> None:
         if "search.engine.testset" in imports(file)
     }
     assert openers <= {"finals.py", "final_objective.py"}
+
+
+def test_ray_is_known_to_the_cluster_alone_which_imports_it_when_it_is_used() -> None:
+    files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
+    users = {file for file in files if ray_imports(ast.walk(ast.parse(file.read_text())))}
+    assert {file.parent for file in users} == {ROOT / "search/engine/cluster"}
+    for file in users:
+        assert not ray_imports(ast.parse(file.read_text()).body), "at the top, before it is needed"
+
+
+def ray_imports(nodes: Iterable[ast.AST]) -> list[str]:
+    """The modules of Ray among what some statements import."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            found.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name for name in found if name.split(".")[0] == "ray"]
+
+
+def test_only_the_placement_knows_of_clusters() -> None:
+    files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
+    users = {
+        file.relative_to(ROOT).as_posix()
+        for file in files
+        if any(name.startswith("search.engine.cluster") for name in imports(file))
+    }
+    assert {user for user in users if not user.startswith("search/engine/cluster/")} == {
+        "search/placement.py"
+    }
 
 
 def test_no_command_hides_a_module_of_the_standard_library() -> None:

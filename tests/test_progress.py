@@ -8,7 +8,8 @@ import optuna
 from optuna.trial import TrialState
 from rich.console import Console
 
-from search.progress import Progress, duration, outcome, percent, snapshot
+from search.engine.owners import machine_name
+from search.progress import Progress, duration, outcome, percent, snapshot, worker_name
 
 
 def study() -> optuna.Study:
@@ -29,7 +30,7 @@ def study() -> optuna.Study:
     made.tell(slow, state=TrialState.PRUNED)
     made.tell(made.ask(), state=TrialState.FAIL)
     running = made.ask()
-    running.set_user_attr("worker", "host:4711:1.0")
+    running.set_user_attr("worker", f"{machine_name()}:4711:1.0")
     running.set_user_attr("architecture", "c5 [bold]P")
     running.report(0.98, 3)
     return made
@@ -94,3 +95,9 @@ def test_durations_and_percentages() -> None:
     assert [duration(s) for s in (8, 240, 7500)] == ["8 s", "4 min", "2 h 5 min"]
     assert percent(None) == "–"
     assert percent(0.99414) == "99.41 %"
+
+
+def test_a_worker_on_another_machine_is_shown_with_its_name() -> None:
+    assert worker_name(f"{machine_name()}:4711:1.0") == "4711"
+    assert worker_name("node-7/0123abcd:4711:1.0") == "node-7 4711"
+    assert worker_name("") == ""

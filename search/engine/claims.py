@@ -144,14 +144,19 @@ def _queue_again(study: optuna.Study, trial: FrozenTrial, counts: dict[str, int]
 
 
 def release_dead(
-    study: optuna.Study, silent: Collection[int] = (), alone: Collection[int | None] = ()
+    study: optuna.Study,
+    silent: Collection[int] = (),
+    alone: Collection[int | str | None] = (),
+    gone: Collection[str] = (),
 ) -> list[int]:
     """Fail and queue again the running trials whose process is gone.
 
     Args:
         study: Whose.
         silent: Numbers of trials of other machines to be taken for dead.
-        alone: Process numbers of workers here that died while their parent, who asks, lives.
+        alone: Workers that died while their parent, who asks, and their machine live: process
+            numbers here, owners elsewhere.
+        gone: Owners that are known to be dead though they cannot be seen from here.
 
     Returns:
         The trials' numbers.
@@ -159,12 +164,20 @@ def release_dead(
     released = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         owner = trial.user_attrs.get("worker")
-        if is_here(owner) and not runs_here(owner):
-            died_alone = process_number(owner) in alone
+        here = is_here(owner)
+        died_alone = owner in alone or (here and process_number(owner) in alone)
+        if died_alone or owner in gone or (here and not runs_here(owner)):
             close(study, trial._trial_id, reason="its worker died", retry=True, alone=died_alone)
-        elif not is_here(owner) and trial.number in silent:
+        elif not here and trial.number in silent:
             close(study, trial._trial_id, reason="its worker's machine fell silent", retry=True)
         else:
             continue
         released.append(trial.number)
     return released
+
+
+def release_owned(study: optuna.Study, owner: str) -> None:
+    """Fail and queue again what an owner started without keeping the study's lock to the end."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if trial.user_attrs.get("worker") == owner:
+            close(study, trial._trial_id, reason="the database server went away", retry=True)

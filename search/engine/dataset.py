@@ -6,7 +6,7 @@ it by a `DataSource`; the test file is opened by `testset` alone, which nothing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,9 @@ import numpy.typing as npt
 from search.engine.errors import UserError
 
 LARGEST_VALIDATION = 10_000  # the classical split of MNIST's training file: 50,000 / 10,000
+
+Bytes = npt.NDArray[np.uint8]
+Arrays = tuple[Bytes, Bytes]  # a training file's images, [N, 28, 28], and labels, [N]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +35,7 @@ class DataSource:
     mean: float
     std: float
     idx_folder: Path | None = None  # where `--data` found IDX files; None: MNIST from the cache
+    arrays: Arrays | None = field(default=None, repr=False, compare=False)  # in place of the folder
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,14 +67,8 @@ def load_training(source: DataSource) -> tuple[Split, Split]:
     Raises:
         UserError: The decoded files are gone or cannot be read.
     """
-    try:
-        images = np.load(source.folder / "train_images.npy", mmap_mode="r")
-        labels = np.load(source.folder / "train_labels.npy").astype(np.int64)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{source.name}'s decoded files in {source.folder} cannot be read ({error})",
-            "Start the command again: it checks and restores them",
-        ) from error
+    images, raw_labels = source.arrays or load_arrays(source)
+    labels = raw_labels.astype(np.int64)
     labels.setflags(write=False)
     start = len(labels) - validation_size(len(labels))
     pixels = np.asarray(images)  # a plain array over the same mapped pages
@@ -78,3 +76,19 @@ def load_training(source: DataSource) -> tuple[Split, Split]:
         Split(images=pixels[:start], labels=labels[:start]),
         Split(images=pixels[start:], labels=labels[start:]),
     )
+
+
+def load_arrays(source: DataSource) -> Arrays:
+    """The decoded training file from the source's folder, the images memory-mapped.
+
+    Raises:
+        UserError: The decoded files are gone or cannot be read.
+    """
+    try:
+        images = np.load(source.folder / "train_images.npy", mmap_mode="r")
+        return images, np.load(source.folder / "train_labels.npy")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{source.name}'s decoded files in {source.folder} cannot be read ({error})",
+            "Start the command again: it checks and restores them",
+        ) from error

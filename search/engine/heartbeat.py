@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BEAT = "search:beat"  # system attribute of a running trial
 BEAT_SECONDS = 20.0
 GRACE_SECONDS = 180.0  # a beat may wait 60 s for a locked database
+MOST_SECONDS = 60.0  # of silence between two looks
 
 
 class Heartbeat:
@@ -64,6 +65,9 @@ class Heartbeat:
 class Silence:
     """Tells which running trials of other machines have shown no sign of life for too long.
 
+    Where two looks lie far apart, because the one who looks had to wait for a database server for
+    instance, only ``MOST_SECONDS`` of that count: nobody else could write a sign of life either.
+
     Args:
         grace: Seconds of silence, by the clock of the one who looks.
         clock: In seconds.
@@ -74,6 +78,8 @@ class Silence:
     ) -> None:
         self._grace = grace
         self._clock = clock
+        self._looked = clock()
+        self._watched = 0.0  # seconds
         self._seen: dict[int, tuple[object, float]] = {}  # by trial: what was seen, since when
 
     def look(self, trials: Iterable[FrozenTrial]) -> set[int]:
@@ -82,7 +88,9 @@ class Silence:
         Returns:
             The numbers of those that have been silent for the grace period.
         """
-        now = self._clock()
+        self._watched += min(self._clock() - self._looked, MOST_SECONDS)
+        self._looked = self._clock()
+        now = self._watched
         seen: dict[int, tuple[object, float]] = {}
         for trial in trials:
             if trial.state == TrialState.RUNNING and not is_here(trial.user_attrs.get("worker")):

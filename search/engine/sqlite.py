@@ -1,4 +1,4 @@
-"""Opens an SQLite file that is there, one that cannot be written included."""
+"""What SQLite files need: checks, opening one that cannot be written, pragmas."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.engine.errors import UserError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
 
 BUSY_TIMEOUT = 60.0  # seconds that a writer waits for another process's transaction
 
@@ -66,3 +70,54 @@ def table_names(path: Path) -> set[str] | None:
         return {"studies"}  # locked or full, say: opening it tells
     except sqlite3.DatabaseError as error:
         return None if "not a database" in str(error) else {"studies"}
+
+
+def check_file(path: Path, *, read_only: bool) -> None:
+    """Refuse a file that cannot hold a study, before anything is created.
+
+    Raises:
+        UserError: If the file is not an SQLite database, or cannot be read and written, of which
+            ``read_only`` asks for reading alone.
+    """
+    hint = "Name another file with --storage"
+    if not path.parent.is_dir():
+        raise UserError(f"there is no directory {path.parent} for the study", hint)
+    if path.is_dir():
+        raise UserError(f"{path} is a directory, not a study", hint)
+    if not path.exists():
+        if not _writable_directory(path.parent):
+            raise UserError(f"the directory {path.parent} is not writable", hint)
+        return
+    if not os.access(path, os.R_OK):
+        raise UserError(f"the study {path} cannot be opened for reading", hint)
+    if not read_only and not os.access(path, os.W_OK):
+        raise UserError(f"the study {path} cannot be opened for writing", hint)
+    if path.stat().st_size == 0:
+        return
+    tables = table_names(path)
+    if tables is None:
+        raise UserError(f"{path} is not an SQLite database", hint)
+    if "studies" not in tables and (tables or read_only):  # Optuna would add its own
+        raise UserError(f"{path} is a database of another program", hint)
+
+
+def _writable_directory(directory: Path) -> bool:
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def log_ahead(engine: Engine) -> None:
+    """Let readers no longer block writers, with one fsync a checkpoint, not a transaction."""
+    from sqlalchemy import event
+
+    def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(engine, "connect", set_pragmas)
+    engine.dispose()  # what was opened before is without the pragmas

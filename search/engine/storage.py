@@ -1,25 +1,26 @@
-"""Opens studies: SQLite made safe for several processes, errors in words, one lock per study."""
+"""Opens studies: safe for several processes, errors in words, one lock per storage."""
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
+from search.engine import passwords
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
-from search.engine.sqlite import BUSY_TIMEOUT, connect_file, table_names
+from search.engine.sqlite import BUSY_TIMEOUT, check_file, connect_file, log_ahead
 
 if TYPE_CHECKING:
     import optuna
 
+Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
+Result = TypeVar("Result")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
@@ -45,57 +46,19 @@ def checkpoint_folder(storage: str) -> Path | None:
 
 def without_password(storage: str) -> str:
     """A storage as it may be printed."""
-    if sqlite_file(storage) is not None:
-        return storage
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(storage).render_as_string(hide_password=True)
-    except (ArgumentError, ValueError):
-        return "the given URL"
+    return storage if sqlite_file(storage) is not None else passwords.shown(storage)
 
 
 def check_storage(storage: str, *, read_only: bool = False) -> None:
-    """Refuse a storage that cannot hold a study, before anything is created.
+    """Refuse a file that cannot hold a study, before anything is created.
 
     Raises:
         UserError: If the file is not an SQLite database, or cannot be read and written, of which
             ``read_only`` asks for reading alone.
     """
     path = sqlite_file(storage)
-    if path is None:
-        return
-    hint = "Name another file with --storage"
-    if not path.parent.is_dir():
-        raise UserError(f"there is no directory {path.parent} for the study", hint)
-    if path.is_dir():
-        raise UserError(f"{path} is a directory, not a study", hint)
-    if not path.exists():
-        if not _writable_directory(path.parent):
-            raise UserError(f"the directory {path.parent} is not writable", hint)
-        return
-    if not os.access(path, os.R_OK):
-        raise UserError(f"the study {path} cannot be opened for reading", hint)
-    if not read_only and not os.access(path, os.W_OK):
-        raise UserError(f"the study {path} cannot be opened for writing", hint)
-    if path.stat().st_size == 0:
-        return
-    tables = table_names(path)
-    if tables is None:
-        raise UserError(f"{path} is not an SQLite database", hint)
-    if "studies" not in tables and (tables or read_only):  # Optuna would add its own
-        raise UserError(f"{path} is a database of another program", hint)
-
-
-def _writable_directory(directory: Path) -> bool:
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
+    if path is not None:
+        check_file(path, read_only=read_only)
 
 
 @contextmanager
@@ -108,28 +71,36 @@ def readable_errors(storage: str) -> Iterator[None]:
     import optuna
     from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
+    from search.engine.patience import LockLost
+
     shown = without_password(storage)
     hint = "Check --storage, and that the database server runs and can be reached"
     if sqlite_file(storage) is not None:
         hint = "Mend that and give the same command again, or name another file with --storage"
     try:
         yield
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+    except ImportError:
         raise UserError(
-            f"{shown} is not a storage URL that can be used: {_cause(error)}", hint
+            f"the database driver for {shown} is not installed",
+            "For PostgreSQL: pip install -r requirements-cluster.txt",
         ) from None
-    except OperationalError as error:
-        raise UserError(f"the storage {shown} cannot be used: {_cause(error)}", hint) from None
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        why = "it should be like postgresql+psycopg://user@host/database"
+        if passwords.parsed(storage) is not None:
+            why = _cause(error, storage)
+        raise UserError(f"{shown} is not a storage URL that can be used: {why}", hint) from None
+    except (OperationalError, LockLost) as error:
+        why = _cause(error, storage)
+        raise UserError(f"the storage {shown} cannot be used: {why}", hint) from None
     except (DatabaseError, RuntimeError, AssertionError) as error:
         raise UserError(
             f"{shown} does not hold a study that this Optuna ({optuna.__version__}) can read: "
-            f"{_cause(error)}",
+            f"{_cause(error, storage)}",
             hint,
         ) from None
     except optuna.exceptions.StorageInternalError as error:
-        raise UserError(
-            f"the storage {shown} cannot be used: {_cause(error.__cause__ or error)}", hint
-        ) from None
+        why = _cause(error.__cause__ or error, storage)
+        raise UserError(f"the storage {shown} cannot be used: {why}", hint) from None
 
 
 def is_storage_error(error: BaseException) -> bool:
@@ -137,13 +108,15 @@ def is_storage_error(error: BaseException) -> bool:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError)
+    from search.engine.patience import LockLost
+
+    return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError | LockLost)
 
 
-def _cause(error: BaseException) -> str:
+def _cause(error: BaseException, storage: str) -> str:
     """The driver's own first line: SQLAlchemy's wrapping shows SQL, Optuna's may show a URL."""
-    original = getattr(error, "orig", None) or error
-    return str(original).strip().splitlines()[0] if str(original).strip() else type(error).__name__
+    text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return passwords.without_secrets(text, storage_url(storage)).splitlines()[0]
 
 
 def probe(study: optuna.Study, storage: str) -> None:
@@ -156,53 +129,69 @@ def probe(study: optuna.Study, storage: str) -> None:
         study.set_user_attr("last_probe", time.time())
 
 
-def connect(storage: str, *, read_only: bool = False) -> optuna.storages.RDBStorage:
+def connect(
+    storage: str, *, read_only: bool = False, patient: bool = False
+) -> optuna.storages.RDBStorage:
     """Open a storage, creating its tables where there are none.
 
     Args:
         storage: A URL or the path of an SQLite file.
         read_only: Of a file that is there: leave its journal mode as it is, and let it be one
             that cannot be written.
+        patient: Wait for a database server that does not answer, as a worker does in mid-run;
+            what it then raises is the driver's.
 
     Raises:
         UserError: If it cannot be opened.
     """
-    from sqlalchemy import event
-
+    if sqlite_file(storage) is None:
+        return _connect_server(storage, patient=patient)
     check_storage(storage, read_only=read_only)
-    path = sqlite_file(storage)
-    arguments: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 2, "max_overflow": 2}
-    if path is not None and read_only:
-        arguments = {"creator": partial(connect_file, path)}
-    elif path is not None:
-        arguments = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    return _connect_sqlite(storage, read_only=read_only)
+
+
+def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorage:
     with readable_errors(storage):
-        opened = _open_tables(storage_url(storage), arguments)
-        if path is not None and not read_only:
-            event.listen(opened.engine, "connect", _set_pragmas)
-            opened.engine.dispose()  # what the constructor opened is without the pragmas
+        from search.engine.patience import patience_of
+        from search.engine.servers import PatientStorage
+
+        def opening() -> PatientStorage:
+            return _open_tables(lambda: PatientStorage(storage))
+
+        if not patient:
+            return opening()
+    return patience_of(storage).keep(opening, storage)
+
+
+def _connect_sqlite(storage: str, *, read_only: bool) -> optuna.storages.RDBStorage:
+    import optuna
+
+    path = sqlite_file(storage)
+    assert path is not None
+    arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
+    if read_only:
+        arguments = {"creator": partial(connect_file, path)}
+    with readable_errors(storage):
+        url = storage_url(storage)
+        opened = _open_tables(lambda: optuna.storages.RDBStorage(url, engine_kwargs=arguments))
+        if not read_only:
+            log_ahead(opened.engine)
     return opened
 
 
-def _open_tables(url: str, arguments: dict[str, Any]) -> optuna.storages.RDBStorage:
+def _open_tables(opening: Callable[[], Storage]) -> Storage:
     """Optuna's storage; tried again when another process creates the same tables just now."""
-    import optuna
-    from sqlalchemy.exc import IntegrityError, OperationalError
+    from sqlalchemy.exc import DatabaseError
 
     for _ in range(20):
         try:
-            return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-        except (OperationalError, IntegrityError) as error:
-            if "already exists" not in str(error) and "UNIQUE" not in str(error):
+            return opening()
+        except DatabaseError as error:
+            text = str(error).lower()
+            if "already exists" not in text and "unique" not in text:
                 raise
             time.sleep(0.2)
-    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    """Readers no longer block writers; one fsync a checkpoint instead of one a transaction."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
+    return opening()
 
 
 def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> optuna.Study:
@@ -262,25 +251,74 @@ def create_study(storage: str, name: str) -> optuna.Study:
     return study
 
 
-@contextmanager
-def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
-    """Hold a study alone among this machine's processes while a trial is handed out.
+def under_lock(storage: str, action: Callable[[], Result]) -> Result:
+    """Do what may be done twice while holding a storage; again where a server's lock was lost."""
+    from search.engine.patience import LockLost
 
-    SQLite cannot lock a row, so two workers could take the same waiting trial. The system
-    releases the lock of a process that dies.
+    while True:
+        try:
+            with study_lock(storage):
+                return action()
+        except LockLost:
+            continue  # taking it waits for the server
+
+
+def try_under_lock(storage: str, action: Callable[[], Result]) -> Result | None:
+    """Do something while holding a storage, or None where it cannot be held soon or was lost."""
+    from search.engine.patience import LockLost
+
+    try:
+        with study_lock(storage, timeout=1.0) as held:
+            return action() if held else None
+    except LockLost:
+        return None
+
+
+def be_patient(
+    storage: str, *, give_up: Callable[[], bool], say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Say how to wait for a database server that went away; an SQLite file is not waited for.
 
     Args:
-        storage: Only SQLite files are locked.
+        storage: A URL or the path of an SQLite file.
+        give_up: Asked while waiting, a Ctrl-C for instance.
+        say: Told when the waiting begins and ends.
+    """
+    if sqlite_file(storage) is None:
+        from search.engine.patience import patience_of
+
+        patience = patience_of(storage)
+        patience.give_up, patience.say = give_up, say
+
+
+@contextmanager
+def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
+    """Hold a storage alone while a trial is handed out or closed.
+
+    SQLite cannot lock a row, so two workers could take the same waiting trial, and on no database
+    is counting and then starting one step. The lock of a process that dies is released: of an
+    SQLite file by the system, among the processes of this machine; by a database server, among
+    all. It must not be taken twice by one process.
+
+    Args:
+        storage: A URL or the path of an SQLite file.
         timeout: Seconds to wait for another holder; -1 waits as long as it takes.
 
     Yields:
         Whether the study is held.
+
+    Raises:
+        LockLost: If a server's lock was lost with its connection: what was done within is to be
+            done again, and may be half done.
     """
     from filelock import FileLock, Timeout
 
     path = sqlite_file(storage)
     if path is None:
-        yield True
+        from search.engine.server_lock import server_lock
+
+        with server_lock(storage, timeout) as held:
+            yield held
         return
     lock = FileLock(f"{path}.lock")
     try:

@@ -119,6 +119,19 @@ def test_only_trials_of_dead_processes_are_released(study: optuna.Study) -> None
     assert states.count(TrialState.WAITING) == 2
 
 
+def test_workers_elsewhere_are_dead_when_who_placed_them_says_so(study: optuna.Study) -> None:
+    """Their trials are queued at once, not only after minutes of silence."""
+    owners = [f"node-{number}:1:1.0" for number in range(3)]
+    trials = [start(study, owner=owner) for owner in owners]
+    assert release_dead(study) == []
+    assert release_dead(study, alone=[1]) == [], "a process number counts on this machine alone"
+    assert release_dead(study, gone=[owners[0]]) == [trials[0].number]
+    assert release_dead(study, alone=[owners[1]]) == [trials[1].number]
+    assert study.trials[trials[2].number].state == TrialState.RUNNING
+    waiting = study.get_trials(states=(TrialState.WAITING,))
+    assert [trial.user_attrs["cuts"] for trial in waiting] == [0, 1]
+
+
 def test_a_queue_is_worked_off_and_nothing_is_drawn(study: optuna.Study) -> None:
     def ask() -> tuple[Decision, optuna.Trial | None]:
         return claim(study, 9, owner_name(), PAST, queue_only=True)

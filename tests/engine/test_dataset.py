@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from search.engine.dataset import DataSource, load_training, validation_size
+from search.engine.dataset import DataSource, load_arrays, load_training, validation_size
 from search.engine.errors import UserError
 from tests.engine.idx_files import some_images, some_labels
 
@@ -68,6 +69,16 @@ def test_a_source_survives_pickling(tmp_path: Path) -> None:
     source = decoded(tmp_path, 120)
     assert pickle.loads(pickle.dumps(source)) == source
     assert len(pickle.dumps(source)) < 1000
+
+
+def test_arrays_in_memory_stand_for_the_folder(tmp_path: Path) -> None:
+    source = decoded(tmp_path, 120)
+    arrays = load_arrays(source)
+    elsewhere = replace(source, folder=tmp_path / "nowhere", arrays=arrays)
+    for here, there in zip(load_training(source), load_training(elsewhere), strict=True):
+        assert np.array_equal(here.images, there.images)
+        assert np.array_equal(here.labels, there.labels)
+        assert np.shares_memory(there.images, arrays[0]), "no copy"
 
 
 def test_importing_it_reaches_neither_the_test_file_nor_torch() -> None:

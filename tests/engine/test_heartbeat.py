@@ -78,6 +78,19 @@ def test_only_a_trial_elsewhere_that_changes_no_more_is_silent(study: optuna.Stu
     assert here.number not in silent
 
 
+def test_one_who_could_not_look_for_long_takes_nobody_for_dead(study: optuna.Study) -> None:
+    clock = Clock()
+    silence = Silence(grace=180, clock=clock)
+    trial = begin(study)
+    assert silence.look(study.get_trials(deepcopy=False)) == set()
+    clock.now = 1000
+    assert silence.look(study.get_trials(deepcopy=False)) == set(), "nor could the trial write"
+    for _ in range(2):
+        clock.now += 60
+        silent = silence.look(study.get_trials(deepcopy=False))
+    assert silent == {trial.number}
+
+
 def test_a_silent_trial_is_queued_again_and_its_late_worker_changes_nothing(
     study: optuna.Study,
 ) -> None:

@@ -13,8 +13,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.engine.dataset import DataSource
+from search.engine.local_workers import LocalWorkers
+from search.engine.pool import WorkerError
 from search.engine.storage import create_study, open_study
-from search.engine.workers import Job, LocalWorkers, Objective, WorkerError, run_trial
+from search.engine.workers import Job, Objective, run_trial
+from tests.no_data import NO_DATA
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def _kills_its_worker(trial: optuna.Trial, should_stop: Callable[[], bool]) -> f
     return 0.0
 
 
-def _make(index: int) -> Objective:
+def _make(index: int, source: DataSource) -> Objective:
     return _kills_its_worker
 
 
@@ -44,6 +48,7 @@ def test_workers_that_die_again_and_again_are_not_replaced_for_ever(path: str) -
         seed=0,
         epochs=1,
         started=datetime.now(),
+        source=NO_DATA,
         make_objective=_make,
     )
     pool = LocalWorkers(job, 1, deaths=3)
@@ -52,7 +57,7 @@ def test_workers_that_die_again_and_again_are_not_replaced_for_ever(path: str) -
     with pytest.raises(WorkerError, match="died 3 times .* by SIGKILL .*out of memory"):
         while time.monotonic() < deadline:
             assert pool.unfinished, "a dead worker is no end of the search"
-            died += pool.tend(study)
+            died += len(pool.tend(study))
             time.sleep(0.05)
     assert died == 2, "and replaced"
     assert not pool.running

@@ -1,0 +1,42 @@
+"""Keeps the passwords of storage URLs out of everything that is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+SETTINGS = ("password", "sslpassword")  # of libpq, where a URL's query names them
+
+
+def parsed(url: str) -> URL | None:
+    """A URL in its parts, or None of what is none: the errors of that may quote a password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+
+
+def shown(url: str) -> str:
+    """A URL as it may be printed."""
+    parts = parsed(url)
+    if parts is None:
+        return "the given URL"
+    hidden = {name: "***" for name in SETTINGS if name in parts.query}
+    return parts.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def without_secrets(text: str, url: str) -> str:
+    """A driver's text without the URL's passwords, however it may quote them."""
+    parts = parsed(url)
+    values = [parts.password, *map(parts.query.get, SETTINGS)] if parts else []
+    secrets = [value for value in values if isinstance(value, str) and value]
+    for secret in secrets:
+        for form in (secret, quote(secret), quote_plus(secret)):
+            text = text.replace(form, "***")
+    return text

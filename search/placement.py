@@ -1,0 +1,85 @@
+"""Where a run's workers go: processes of this machine, or a cluster's machines."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.engine.arithmetic import Arithmetic
+
+if TYPE_CHECKING:
+    from search.engine.pool import Workers
+    from search.engine.workers import Job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """What a run's workers train on, and who starts them."""
+
+    device: str
+    arithmetic: Arithmetic
+    workers: int
+    start: Callable[[Job, int], Workers]
+    warm_up: Callable[[], None]  # before the workers start
+
+
+def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -> Placement:
+    """Where the command line wants the workers.
+
+    Args:
+        options: ``cluster``, ``workers``, ``device``, ``precision``, ``compile``, ``storage``.
+        root: The program's folder.
+        say: Told, in a line, what a cluster consists of.
+
+    Raises:
+        UserError: If the device or the cluster is not there or cannot be used.
+    """
+    return _here(options) if options.cluster is None else _on_cluster(options, root, say)
+
+
+def _here(options: argparse.Namespace) -> Placement:
+    from search.engine.hardware import default_workers, resolve_device, use_bfloat16
+    from search.engine.local_workers import LocalWorkers
+
+    device = resolve_device(options.device)
+    bfloat16 = use_bfloat16(options.precision, device)
+    arithmetic = Arithmetic(bfloat16=bfloat16, compile=options.compile)
+    return Placement(
+        device=device,
+        arithmetic=arithmetic,
+        workers=options.workers or default_workers(device),
+        start=LocalWorkers,
+        warm_up=partial(warm_up, arithmetic, device),
+    )
+
+
+def _on_cluster(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -> Placement:
+    from search.engine.cluster.connecting import connect
+
+    cluster = connect(options.cluster, root=root, storage=options.storage, workers=options.workers)
+    say(cluster.description)
+    device = cluster.device(options.device)
+    workers = options.workers or cluster.room(device)
+    bfloat16 = cluster.use_bfloat16(options.precision, device)
+    return Placement(
+        device=device,
+        arithmetic=Arithmetic(bfloat16=bfloat16, compile=options.compile),
+        workers=workers,
+        start=partial(cluster.start, device=device),
+        warm_up=lambda: None,  # each machine compiles for itself
+    )
+
+
+def warm_up(arithmetic: Arithmetic, device: str) -> None:
+    """Compile a CPU's fast passes before several workers would do it side by side."""
+    import torch
+
+    from search.engine import fused
+    from search.engine.network import uses_fused
+
+    if uses_fused(arithmetic, torch.device(device)):
+        fused.warm_up(bfloat16=arithmetic.bfloat16)

@@ -1,0 +1,105 @@
+"""Where workers go: what is refused before anything starts; a plain search knows no Ray."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from search.engine.cluster.addresses import check_answers, check_reachable
+from search.engine.errors import UserError
+from search.run import main
+
+SERVER = "postgresql+psycopg://me:hunter2@db.example/trials"
+
+
+def refused(arguments: list[str]) -> str:
+    """The one line that a command prints as it ends with exit code 2."""
+    root = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, str(root / "search/run.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port on which something listens that never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_an_sqlite_file_is_not_for_a_cluster(tmp_path: Path) -> None:
+    line = refused(["--cluster", "10.0.0.1:6379", "--storage", str(tmp_path / "a.db")])
+    assert "SQLite is for one machine's local disk" in line
+    assert "--cluster local" in line
+    assert not (tmp_path / "a.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:9", "no Ray cluster answers at 127.0.0.1:9 (Connection refused)"),
+        ("ray://127.0.0.1:10001", "is not the address of a Ray cluster"),
+        ("somewhere", "is not the address of a Ray cluster"),
+    ],
+)
+def test_an_address_where_nothing_is_costs_a_line(address: str, why: str) -> None:
+    line = refused(["--cluster", address, "--storage", SERVER])
+    assert why in line
+    assert "hunter2" not in line
+
+
+def test_what_listens_but_is_no_ray_is_given_up_soon(silent_port: int) -> None:
+    with pytest.raises(UserError, match="is not the head of a Ray cluster"):
+        check_answers(f"127.0.0.1:{silent_port}")
+
+
+def test_without_ray_a_line_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # what an import of a missing module finds
+    with pytest.raises(UserError) as caught:
+        main(["--cluster", "local", "--storage", str(tmp_path / "a.db")])
+    assert str(caught.value) == (
+        "--cluster needs Ray, which is not installed. "
+        "Install it: pip install -r requirements-cluster.txt."
+    )
+
+
+def test_a_database_on_localhost_is_not_everybodys(tmp_path: Path) -> None:
+    local = "postgresql+psycopg://me:hunter2@localhost/trials"
+    check_reachable(local, {"10.0.0.1"}, "10.0.0.1")
+    check_reachable(SERVER, {"10.0.0.1", "10.0.0.2"}, "10.0.0.1")
+    with pytest.raises(UserError, match="another server on every machine") as caught:
+        check_reachable(local, {"10.0.0.1", "10.0.0.2"}, "10.0.0.1")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_search_on_this_machine_never_imports_ray(command: list[str], tmp_path: Path) -> None:
+    fake = tmp_path / "path" / "ray"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").write_text("raise SystemExit('ray was imported')")
+    done = subprocess.run(
+        [*command, "--trials", "2", "--workers", "1", "--train-images", "200"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(fake.parent)},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ray was imported" not in done.stdout + done.stderr
