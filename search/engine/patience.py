@@ -49,9 +49,13 @@ def is_lost(error: BaseException | None) -> bool:
 
 
 class Patience:
-    """Waits for a server that went away; one for all that uses the same URL in this process."""
+    """Waits for a server that went away; one for all that uses the same URL in this process.
+
+    One that never answered is not waited for: the URL may be wrong.
+    """
 
     def __init__(self) -> None:
+        self.answered = False
         self.give_up: Callable[[], bool] = lambda: False  # asked while waiting
         self.say: Callable[[str], None] = lambda line: None
 
@@ -67,7 +71,7 @@ class Patience:
             try:
                 result = action()
             except Exception as error:
-                if not is_lost(error):
+                if not is_lost(error) or not self.answered:
                     raise
                 if url in held:
                     raise LockLost from None
@@ -82,6 +86,7 @@ class Patience:
                     raise
                 time.sleep(random.uniform(0.3, 1.0))
             else:
+                self.answered = True
                 if lost_at is not None:
                     self.say(f"it answers again, after {time.monotonic() - lost_at:.0f} s")
                 return result

@@ -15,6 +15,11 @@ from sqlalchemy.pool import NullPool
 from search.engine.patience import LockLost, connect_arguments, held, is_alive, patience_of
 
 
+def reach(url: str) -> None:
+    """Connect to a server once, to see whether that works; raises what its driver does."""
+    patience_of(url).keep(lambda: _lock_engine(url).connect().close(), url)
+
+
 @contextmanager
 def server_lock(url: str, timeout: float) -> Iterator[bool]:
     """Hold all studies of a database alone; the server releases the lock of one that dies.

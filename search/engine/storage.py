@@ -50,15 +50,20 @@ def without_password(storage: str) -> str:
 
 
 def check_storage(storage: str, *, read_only: bool = False) -> None:
-    """Refuse a file that cannot hold a study, before anything is created.
+    """Refuse a storage that cannot hold a study, before anything is created.
 
     Raises:
-        UserError: If the file is not an SQLite database, or cannot be read and written, of which
-            ``read_only`` asks for reading alone.
+        UserError: If a server cannot be reached, or a file is not an SQLite database, or cannot
+            be read and written, of which ``read_only`` asks for reading alone.
     """
     path = sqlite_file(storage)
     if path is not None:
         check_file(path, read_only=read_only)
+        return
+    with readable_errors(storage):
+        from search.engine.server_lock import reach
+
+        reach(storage)
 
 
 @contextmanager
@@ -158,9 +163,11 @@ def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorag
         def opening() -> PatientStorage:
             return _open_tables(lambda: PatientStorage(storage))
 
+        patience = patience_of(storage)
         if not patient:
-            return opening()
-    return patience_of(storage).keep(opening, storage)
+            return patience.keep(opening, storage)
+    patience.answered = True  # to the one that started this process
+    return patience.keep(opening, storage)
 
 
 def _connect_sqlite(storage: str, *, read_only: bool) -> optuna.storages.RDBStorage:
