@@ -59,8 +59,14 @@ def test_an_sqlite_file_is_not_for_a_cluster(tmp_path: Path) -> None:
     ],
 )
 def test_an_address_where_nothing_is_costs_a_line(address: str, why: str) -> None:
-    line = refused(["--cluster", address, "--storage", SERVER])
-    assert why in line
+    with pytest.raises(UserError) as caught:
+        check_answers(address)
+    assert why in str(caught.value)
+
+
+def test_a_server_that_cannot_be_reached_is_said_before_ray_is_asked() -> None:
+    line = refused(["--cluster", "127.0.0.1:9", "--storage", SERVER])
+    assert "postgresql+psycopg://me:***@db.example/trials cannot be used" in line
     assert "hunter2" not in line
 
 
