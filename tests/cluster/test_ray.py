@@ -37,8 +37,8 @@ def shared(command: list[str], database: str, nodes: Nodes) -> list[str]:
         *command[:at],
         database,
         *command[at + 1 :],
-        "--cluster",
-        nodes.address,
+        *("--cluster", nodes.address),
+        *("--seed", "3"),  # of which the first trials are within the limit: each trains
         "--workers",
         "3",
     ]
