@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from objective import Limits, check_limits, draw
 from search.engine.storage import connect
 
+SPACE = Limits()  # what candidates are drawn for
 LIMITS = Limits(max_params=10**9)  # so that none ends before its first epoch
 EPOCHS = 20
 DRAWN = 200  # different candidates; the values differ in every trial
@@ -28,7 +29,7 @@ def _candidates() -> list[FrozenTrial]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(DRAWN):
         trial = study.ask()
-        check_limits(trial, draw(trial, LIMITS), LIMITS)
+        check_limits(trial, draw(trial, SPACE), LIMITS)
     return study.get_trials(deepcopy=False)
 
 

@@ -33,7 +33,7 @@ if __package__ in (None, ""):
 import optuna
 from rich.console import Console
 
-from benchmarks.filled_study import LIMITS, fill, finished_trial
+from benchmarks.filled_study import LIMITS, SPACE, fill, finished_trial
 from objective import _Watch, check_limits, draw
 from search.engine import workers
 from search.engine.dataset import DataSource
@@ -133,7 +133,7 @@ def suggestion(size: int) -> float:
     """Milliseconds in which TPE draws a candidate in a study of so many trials, without storage."""
     study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", 0))
     study.add_trials([finished_trial(number) for number in range(size)])
-    return milliseconds(lambda: draw(study.ask(), LIMITS), 3)
+    return milliseconds(lambda: draw(study.ask(), SPACE), 3)
 
 
 def epoch(number: int) -> Epoch:
@@ -161,7 +161,7 @@ class StandIn:
     def __call__(self, trial: optuna.Trial, should_stop: Callable[[], bool]) -> float:
         """Judge a trial as the objective does, but for the training."""
         with together(trial):
-            check_limits(trial, draw(trial, LIMITS), LIMITS)
+            check_limits(trial, draw(trial, SPACE), LIMITS)
         watch = _Watch(trial)
         for number in range(1, REPORTS + 1):
             start = time.time()

@@ -8,6 +8,7 @@ looks at the complete ones, and the three looks that start a trial are three suc
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -22,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from search.engine.servers import PatientStorage
 
+RECENT_SECONDS = 2.0
 LAST_ID = 2**31 - 1  # of a trial: the database's column is so wide
 FINISHED = frozenset(state for state in TrialState if state.is_finished())
 
@@ -37,6 +39,7 @@ class FrugalStorage(_CachedStorage):
         super().__init__(backend)
         self._server = backend
         self._read: set[int] | None = None  # studies that were read, where once is enough
+        self._read_at: dict[int, float] = {}  # by study: seconds
         self._pending: list[Callable[[Session], None]] | None = (
             None  # writes that wait for the others
         )
@@ -74,7 +77,11 @@ class FrugalStorage(_CachedStorage):
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         if self._read is not None and study_id in self._read:
             return
+        read_before = time.monotonic() - self._read_at.get(study_id, -RECENT_SECONDS)
+        if self._pending is not None and read_before < RECENT_SECONDS:
+            return  # the sampler draws from what the study held when the trial was started
         super()._read_trials_from_remote_storage(study_id)
+        self._read_at[study_id] = time.monotonic()
         if self._read is not None:
             self._read.add(study_id)
 
@@ -89,7 +96,10 @@ class FrugalStorage(_CachedStorage):
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is written to trials within is written at the end, in one transaction."""
+        """What is written to trials within is written at the end, in one transaction.
+
+        A sampler that looks at all trials within sees those of a moment ago.
+        """
         self._pending = []
         try:
             yield

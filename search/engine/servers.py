@@ -54,6 +54,8 @@ class PatientStorage(RDBStorage):
                 "connect_args": connect_arguments(make_url(url)),
             },
         )
+        self.scoped_session.remove()  # what the constructor used
+        self.scoped_session.configure(expire_on_commit=False)  # each is closed after one commit
         sqlalchemy.event.listen(self.engine, "do_connect", self._before_connecting)
 
     def _before_connecting(self, *_: object) -> None:

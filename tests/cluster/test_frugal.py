@@ -89,6 +89,24 @@ def test_looks_at_the_same_moment_are_one_read(
     assert len(mine.get_trials(deepcopy=False)) == 2
 
 
+def test_a_candidate_is_drawn_from_what_was_read_when_its_trial_was_started(
+    mine: optuna.Study, others: optuna.Study, statements: list[str]
+) -> None:
+    mine.sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=1)
+    for value in (0.1, 0.2):
+        trial = others.ask()
+        trial.suggest_float("x", 0, 1)
+        others.tell(trial, value)
+    with reading_once(mine):
+        mine.get_trials(deepcopy=False)
+        trial = mine.ask()
+    statements.clear()
+    with together(trial):
+        trial.suggest_float("x", 0, 1)
+        assert [one for one in statements if "FROM trials" in one] == []
+    assert trial.params["x"] == others.trials[2].params["x"]
+
+
 def test_what_is_written_together_is_there_at_the_end_even_of_a_pruned_trial(
     mine: optuna.Study, others: optuna.Study, statements: list[str]
 ) -> None:
