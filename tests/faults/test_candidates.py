@@ -110,7 +110,7 @@ def test_a_space_that_always_fails_stops_with_a_summary(
     project: Path, data: Path, tmp_path: Path, plain: dict[str, str]
 ) -> None:
     edit(project, "\n\ndef build(candidate):\n    raise RuntimeError('no such layer')\n")
-    done = search(project, data, tmp_path, plain, "--trials", "20")
+    done = search(project, data, tmp_path, plain, "--trials", "20", "--seed", "3")
     assert done.returncode == 1
     assert "5 trials failed in a row, the last: failed: no such layer" in done.stderr
     found = trials(tmp_path / "study.db")
