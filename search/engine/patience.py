@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import optuna
 import sqlalchemy
 from sqlalchemy.engine import URL, Connection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, SQLAlchemyError
 
 PATIENCE_SECONDS = 300.0  # how long a server may stay away in mid-run
 CONNECT_SECONDS = 10  # how long one attempt to connect takes at most
@@ -41,6 +41,8 @@ def is_lost(error: BaseException | None) -> bool:
     """Whether a storage's error is that of a connection: lost, refused, or not made in time."""
     if isinstance(error, optuna.exceptions.StorageInternalError):
         error = error.__cause__
+    if isinstance(error, PendingRollbackError):  # lost between two statements of a transaction
+        return True
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or (
@@ -113,6 +115,6 @@ def is_alive(connection: Connection) -> bool:
         return False
     try:
         connection.execute(sqlalchemy.text("SELECT 1"))
-    except DBAPIError:
+    except SQLAlchemyError:
         return False
     return True
