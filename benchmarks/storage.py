@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import statistics
 import sys
 import tempfile
@@ -70,7 +69,7 @@ def job_for(storage: str, study: str, **more: Any) -> workers.Job:
         "epochs": REPORTS,
         "started": datetime.now(),
         "source": NO_DATA,
-        "make_objective": StandIn,
+        "make_objective": None,
         **more,
     }
     return workers.Job(storage=storage, study=study, **settings)
@@ -137,31 +136,45 @@ def suggestion(size: int) -> float:
 
 
 def epoch(number: int) -> Epoch:
-    """What a stand-in reports: in every trial the same, so that none is pruned."""
-    accuracy = 0.9 + number / 1000
+    """What a stand-in reports: as good as any trial in the study, so that none is pruned."""
+    accuracy = 0.999 + number / 1e6
     return Epoch(number=number, accuracy=accuracy, loss=0.1, training_loss=0.1, seconds=0.5)
 
 
 class StandIn:
     """Trains nothing: sleeps and reports; writes down when it slept.
 
+    Its first trial waits until all workers are there, and then a part of a trial's time, so that
+    they do not all go in step.
+
     Args:
         worker: Its index.
         source: Not looked at.
         seconds: That it sleeps.
         log: A folder.
+        count: Workers.
     """
 
     def __init__(
-        self, worker: int, source: DataSource, *, seconds: float = 10.0, log: Path | None = None
+        self, worker: int, source: DataSource, *, seconds: float, log: Path, count: int
     ) -> None:
         self._seconds = seconds
-        self._log = log / f"{worker}.jsonl" if log else Path(os.devnull)
+        self._log = log / f"{worker}.jsonl"
+        self._wait = worker / count * seconds
+        self._count = count
+
+    def _meet(self) -> None:
+        self._log.touch()
+        while len(list(self._log.parent.iterdir())) < self._count:
+            time.sleep(0.1)
+        time.sleep(self._wait)
 
     def __call__(self, trial: optuna.Trial, should_stop: Callable[[], bool]) -> float:
         """Judge a trial as the objective does, but for the training."""
         with together(trial):
             check_limits(trial, draw(trial, SPACE), LIMITS)
+        if not self._log.exists():
+            self._meet()
         watch = _Watch(trial)
         for number in range(1, REPORTS + 1):
             start = time.time()
@@ -170,7 +183,7 @@ class StandIn:
                 log.write(json.dumps([start, time.time()]) + "\n")
             watch(epoch(number))
         watch.record()
-        return 0.9
+        return epoch(REPORTS).accuracy
 
 
 def busy_share(storage: str, *, count: int, before: int, each: int, seconds: float) -> float:
@@ -191,7 +204,7 @@ def busy_share(storage: str, *, count: int, before: int, each: int, seconds: flo
             storage,
             name,
             trials=before + each * count,
-            make_objective=partial(StandIn, seconds=seconds, log=Path(folder)),
+            make_objective=partial(StandIn, seconds=seconds, log=Path(folder), count=count),
         )
         code = supervise(study, job, count, Console(quiet=True))
         assert code == 0
