@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Container, Iterator
+from collections import defaultdict
+from collections.abc import Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -17,13 +18,12 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.storages import RDBStorage
 from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
-from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.orm import Session
 
+from search.engine.rows import Writes
 from search.engine.servers import PatientStorage
 
-RECENT_SECONDS = 2.0
+RECENT_SECONDS = 5.0  # the pruner's median and the sampler's history may be so old
 LAST_ID = 2**31 - 1  # of a trial: the database's column is so wide
 FINISHED = frozenset(state for state in TrialState if state.is_finished())
 
@@ -40,9 +40,7 @@ class FrugalStorage(_CachedStorage):
         self._server = backend
         self._read: set[int] | None = None  # studies that were read, where once is enough
         self._read_at: dict[int, float] = {}  # by study: seconds
-        self._pending: list[Callable[[Session], None]] | None = (
-            None  # writes that wait for the others
-        )
+        self._pending: dict[int, Writes] | None = None  # by trial id: what waits to be written
 
     def get_all_trials(
         self,
@@ -50,44 +48,59 @@ class FrugalStorage(_CachedStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """As Optuna's; where finished trials alone are wanted, no running one is read."""
+        """As Optuna's, but for what the class and ``reading_once`` say.
+
+        Where finished trials alone are wanted no running one is read, and what others finished
+        in the last moments may be missing.
+        """
         if states is None or not FINISHED.issuperset(s for s in TrialState if s in states):
             return super().get_all_trials(study_id, deepcopy, states)
-        if self._read is None or study_id not in self._read:
-            self._read_finished(study_id)
+        if not self._is_recent(study_id):
+            self._read_outlines(study_id)
         with self._lock:
             trials = self._studies[study_id].trials.values()
             found = sorted((t for t in trials if t.state in states), key=lambda t: t.number)
         return copy.deepcopy(found) if deepcopy else found
 
-    def _read_finished(self, study_id: int) -> None:
+    def _is_recent(self, study_id: int) -> bool:
+        """Whether what is known of a study will do."""
+        if self._read is not None:
+            return study_id in self._read
+        return time.monotonic() - self._read_at.get(study_id, -RECENT_SECONDS) < RECENT_SECONDS
+
+    def _read_outlines(self, study_id: int) -> None:
+        """Read what has finished and what waits; of running trials only that they do."""
         with self._lock:
             study = self._studies.setdefault(study_id, _StudyInfo())
-            states = self._server.states(
-                study_id, study.unfinished_trial_ids, study.last_finished_trial_id
-            )
-            ended = {trial_id for trial_id, state in states if state.is_finished()}
-            if ended:
-                trials = self._server._get_trials(study_id, None, ended, LAST_ID)
+            known, last = study.unfinished_trial_ids, study.last_finished_trial_id
+            news = self._server.outlines(study_id, known, last)
+            running = [trial for trial in news if trial.state == TrialState.RUNNING]
+            ended = {trial._trial_id for trial in news if trial.state.is_finished()}
+            whole = {trial._trial_id for trial in news} - {trial._trial_id for trial in running}
+            self._add_trials_to_cache(study_id, running)
+            if whole:
+                trials = self._server._get_trials(study_id, None, whole, LAST_ID)
                 self._add_trials_to_cache(study_id, trials)
-            study.unfinished_trial_ids |= {trial_id for trial_id, _ in states}
+            study.unfinished_trial_ids |= {trial._trial_id for trial in news}
             study.unfinished_trial_ids -= ended
-            study.last_finished_trial_id = max(study.last_finished_trial_id, *ended, -1)
-
-    def _read_trials_from_remote_storage(self, study_id: int) -> None:
-        if self._read is not None and study_id in self._read:
-            return
-        read_before = time.monotonic() - self._read_at.get(study_id, -RECENT_SECONDS)
-        if self._pending is not None and read_before < RECENT_SECONDS:
-            return  # the sampler draws from what the study held when the trial was started
-        super()._read_trials_from_remote_storage(study_id)
+            study.last_finished_trial_id = max(last, *ended, -1)
         self._read_at[study_id] = time.monotonic()
         if self._read is not None:
             self._read.add(study_id)
 
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        if self._read is None and self._pending is None:
+            super()._read_trials_from_remote_storage(study_id)
+            self._read_at[study_id] = time.monotonic()
+        elif not self._is_recent(study_id):
+            self._read_outlines(study_id)
+
     @contextmanager
     def reading_once(self) -> Iterator[None]:
-        """All looks at a study's trials within see the same: that of the first."""
+        """All looks at a study's trials within see the same: that of the first.
+
+        Of running trials they see number, state and times, and nothing that these hold.
+        """
         self._read = set()
         try:
             yield
@@ -100,7 +113,7 @@ class FrugalStorage(_CachedStorage):
 
         A sampler that looks at all trials within sees those of a moment ago.
         """
-        self._pending = []
+        self._pending = defaultdict(Writes)
         try:
             yield
         finally:
@@ -121,39 +134,34 @@ class FrugalStorage(_CachedStorage):
             return
         study_id, _ = self._trial_id_to_study_id_and_number[trial_id]
         known = self._studies[study_id].param_distribution
-        before = known.get(param_name)
+        before = (
+            known.get(param_name)
+            or self._drawn_before(study_id, param_name)
+            or self._server.first_distribution(trial_id, param_name)
+        )
         if before is not None:
             optuna.distributions.check_distribution_compatibility(before, distribution)
-        self._pending.append(
-            lambda session: self._server._set_trial_param_without_commit(
-                session, trial_id, param_name, param_value_internal, distribution, before
-            )
-        )
         known.setdefault(param_name, distribution)
+        self._pending[trial_id].params[param_name] = (param_value_internal, distribution)
+
+    def _drawn_before(self, study_id: int, name: str) -> BaseDistribution | None:
+        with self._lock:
+            trials = self._studies[study_id].trials.values()
+            return next((t.distributions[name] for t in trials if name in t.distributions), None)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """As Optuna's."""
         if self._pending is None:
             super().set_trial_user_attr(trial_id, key, value)
-            return
-        model = models.TrialUserAttributeModel
-        self._pending.append(
-            lambda session: self._server._set_trial_attr_without_commit(
-                session, model, trial_id, key, value
-            )
-        )
+        else:
+            self._pending[trial_id].user_attrs[key] = value
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """As Optuna's."""
         if self._pending is None:
             super().set_trial_system_attr(trial_id, key, value)
-            return
-        model = models.TrialSystemAttributeModel
-        self._pending.append(
-            lambda session: self._server._set_trial_attr_without_commit(
-                session, model, trial_id, key, value
-            )
-        )
+        else:
+            self._pending[trial_id].system_attrs[key] = value
 
 
 def frugal(storage: RDBStorage) -> optuna.storages.BaseStorage:

@@ -49,9 +49,13 @@ def seen(study: optuna.Study) -> list[tuple[int, float | None]]:
     return [(trial.number, trial.value) for trial in found]
 
 
-def test_complete_trials_are_seen_at_once_and_running_ones_cost_nothing(
-    mine: optuna.Study, others: optuna.Study, statements: list[str]
+def test_complete_trials_are_seen_and_running_ones_cost_nothing(
+    mine: optuna.Study,
+    others: optuna.Study,
+    statements: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("search.engine.frugal.RECENT_SECONDS", 0)
     trials = [others.ask() for _ in range(6)]
     for trial in trials:
         trial.suggest_float("x", 0, 1)
@@ -73,6 +77,21 @@ def test_complete_trials_are_seen_at_once_and_running_ones_cost_nothing(
             others.tell(trial, 0.5)
     assert len(seen(mine)) == 8
     assert [t.value for t in mine.trials] == [t.value for t in others.trials]
+
+
+def test_looks_of_the_pruner_soon_after_each_other_are_one_read(
+    mine: optuna.Study,
+    others: optuna.Study,
+    statements: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert seen(mine) == []
+    others.tell(others.ask(), 0.5)
+    statements.clear()
+    assert seen(mine) == []
+    assert statements == []
+    monkeypatch.setattr("search.engine.frugal.RECENT_SECONDS", 0)
+    assert seen(mine) == [(0, 0.5)]
 
 
 def test_looks_at_the_same_moment_are_one_read(
@@ -107,6 +126,26 @@ def test_a_candidate_is_drawn_from_what_was_read_when_its_trial_was_started(
     assert trial.params["x"] == others.trials[2].params["x"]
 
 
+def test_a_start_sees_who_runs_what_waits_and_what_has_finished(
+    mine: optuna.Study, others: optuna.Study
+) -> None:
+    for trial in [others.ask() for _ in range(3)]:
+        trial.suggest_float("x", 0, 1)
+        trial.set_user_attr("worker", "someone")
+    others.tell(1, 0.25)
+    others.enqueue_trial({"x": 0.125}, user_attrs={"label": "mine"})
+    with reading_once(mine):
+        trials = mine.get_trials(deepcopy=False)
+        assert [trial.state.name for trial in trials] == [
+            *("RUNNING", "COMPLETE", "RUNNING", "WAITING")
+        ]
+        assert trials[1] == others.trials[1]
+        assert trials[3] == others.trials[3]
+        assert trials[0].params == {}
+        assert mine.ask().user_attrs == {"label": "mine"}
+    assert mine.trials == others.trials
+
+
 def test_what_is_written_together_is_there_at_the_end_even_of_a_pruned_trial(
     mine: optuna.Study, others: optuna.Study, statements: list[str]
 ) -> None:
@@ -120,7 +159,7 @@ def test_what_is_written_together_is_there_at_the_end_even_of_a_pruned_trial(
         assert others.trials[0].params == {}
         raise optuna.TrialPruned
     writes = [statement for statement in statements if statement.startswith("INSERT")]
-    assert len(writes) == 4
+    assert len(writes) == 3, writes  # parameters, user and system attributes
     written = others.trials[0]
     assert written.params == trial.params
     assert written.params["x"] == drawn
