@@ -406,14 +406,14 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
     early_pool = bool(trial.suggest_int("early_pool", 0, 1))
     first_kernel = trial.suggest_int("first_kernel", 3, 5, step=2)
     dropout = trial.suggest_float("dropout", 0.0, 0.1)
-    strength = trial.suggest_float("augmentation", 0.2, 0.8)
+    strength = trial.suggest_float("augmentation", 0.3, 1.2)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.02, 0.3, log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-5, 1e-3, log=True),
         batch_size=trial.suggest_int("batch_size", 64, 256, step=64),
         average_decay=0.995,
         augmentation=Augmentation(
-            rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength
+            rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength, final=0.2
         ),
     )
 

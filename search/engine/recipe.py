@@ -24,22 +24,34 @@ class Augmentation:
     """Random affine distortion of the training images, drawn anew for every image and epoch.
 
     Each amount is the half-width of a uniform distribution around no change; all zero switches
-    the distortion off.
+    the distortion off. With ``final`` below 1 they fall linearly over the training: images that
+    are not distorted are what the network is tested on.
     """
 
     rotation: float = 0.0  # degrees
     shift: float = 0.0  # pixels, along each axis
     scale: float = 0.0  # share of the size: 0.08 draws factors from 0.92 to 1.08
+    final: float = 1.0  # share of the amounts that is left at the end of the training
 
     def __post_init__(self) -> None:
         _within("rotation", self.rotation, 0.0, 180.0)
         _within("shift", self.shift, 0.0, 14.0)
         _within("scale", self.scale, 0.0, 0.9)
+        _within("final", self.final, 0.0, 1.0)
 
     @property
     def active(self) -> bool:
         """Whether any amount is above zero."""
         return bool(self.rotation or self.shift or self.scale)
+
+    def at(self, progress: float) -> Augmentation:
+        """The amounts after a share of the training, in [0, 1]."""
+        if self.final == 1.0:
+            return self
+        share = 1.0 + (self.final - 1.0) * progress
+        return Augmentation(
+            rotation=share * self.rotation, shift=share * self.shift, scale=share * self.scale
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.flat import FlatNetwork
 from search.engine.images import Images
 from search.engine.network import Network, make_network
-from search.engine.recipe import Recipe
+from search.engine.recipe import Augmentation, Recipe
 from search.engine.seeds import mix_seed
 
 VALIDATION_BATCH = 400  # images; the activations of larger ones fall out of a CPU core's cache
@@ -180,7 +180,8 @@ class Trainer:
         self, step: int, chosen: Tensor, generator: torch.Generator | None, mask_seed: int
     ) -> Tensor:
         """One step on the images of some indices ``[B]`` int64; returns its loss."""
-        loss = self.loss(chosen, generator, mask_seed)
+        amounts = self._recipe.augmentation.at(step / self._total_steps)
+        loss = self.loss(chosen, amounts, generator, mask_seed)
         with record_function("backward"):
             self._flat.gradients.zero_()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -192,13 +193,19 @@ class Trainer:
                 self._flat.average_into(self._averages, 1 - self._decay(step))
         return loss.detach()
 
-    def loss(self, chosen: Tensor, generator: torch.Generator | None, mask_seed: int) -> Tensor:
-        """The mean loss of some images, distorted, with dropout by a seed."""
+    def loss(
+        self,
+        chosen: Tensor,
+        amounts: Augmentation,
+        generator: torch.Generator | None,
+        mask_seed: int,
+    ) -> Tensor:
+        """The mean loss of some images, distorted by amounts, with dropout by a seed."""
         recipe, data = self._recipe, self._training
         with record_function("augmentation"):
             pixels = data.pixels[chosen].unsqueeze(1).float()
-            if recipe.augmentation.active:
-                pixels = distort(pixels, recipe.augmentation, generator)
+            if amounts.active:
+                pixels = distort(pixels, amounts, generator)
             images = data.normalised(pixels)
         with record_function("forward"):
             logits = self.network(images, mask_seed)

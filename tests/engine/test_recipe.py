@@ -57,3 +57,15 @@ def test_augmentation_is_off_when_every_amount_is_zero() -> None:
     assert Augmentation(shift=1.0).active
     with pytest.raises(ValueError, match="rotation"):
         Augmentation(rotation=-1.0)
+
+
+def test_the_amounts_of_an_augmentation_fall_linearly() -> None:
+    constant = Augmentation(rotation=8, shift=2, scale=0.1)
+    assert constant.at(0.7) == constant
+    falling = Augmentation(rotation=8, shift=2, scale=0.1, final=0.5)
+    assert falling.at(0.0) == constant
+    assert falling.at(0.5).rotation == pytest.approx(6)
+    assert falling.at(1.0).shift == pytest.approx(1)
+    assert not Augmentation(scale=0.1, final=0.0).at(1.0).active
+    with pytest.raises(ValueError, match="final"):
+        Augmentation(rotation=8, final=1.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,6 +140,24 @@ def test_without_augmentation_and_averaging_it_is_plain_pytorch(
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_distortions_fall_to_their_final_share_step_by_step(
+    train: Images, held_out: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Augmentation] = []
+
+    def distort(images: torch.Tensor, amounts: Augmentation, _: object) -> torch.Tensor:
+        seen.append(amounts)
+        return images
+
+    monkeypatch.setattr(training, "distort", distort)
+    recipe = replace(RECIPE, augmentation=Augmentation(rotation=10, shift=2, final=0.2))
+    run(train, held_out, recipe=recipe, epochs=2)
+    rotations = [amounts.rotation for amounts in seen]
+    steps = 2 * (len(train) // RECIPE.batch_size)
+    assert rotations == pytest.approx([10 - 8 * step / steps for step in range(steps)])
+    assert [amounts.shift for amounts in seen] == pytest.approx([r / 5 for r in rotations])
+
+
 def test_a_loss_that_is_not_finite_is_an_error(train: Images, held_out: Images) -> None:
     def broken() -> nn.Module:
         model = network()
@@ -201,11 +220,18 @@ def trainer_on(device: torch.device, recipe: Recipe) -> training.Trainer:
     return training.Trainer(model, recipe, data, epochs=1, arithmetic=FLOAT32)
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_a_whole_step_stays_on_its_device_and_reads_no_value(optimizer: str) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label_smoothing": 0.1},
+        {"optimizer": "adamw"},
+        {"augmentation": Augmentation(rotation=8, final=0.2)},
+    ],
+)
+def test_a_whole_step_stays_on_its_device_and_reads_no_value(changes: dict[str, Any]) -> None:
     """On the meta device a copy from the host or a value that is read raises."""
     meta = torch.device("meta")
-    recipe = replace(RECIPE, optimizer=optimizer, label_smoothing=0.1)
+    recipe = replace(RECIPE, **changes)
     chosen = torch.zeros(64, dtype=torch.int64, device=meta)
     loss = trainer_on(meta, recipe).step(0, chosen, None, 0)
     assert loss.device == meta
@@ -219,7 +245,8 @@ def test_the_forward_pass_on_a_gpu_mixes_no_devices() -> None:
     """With tensors that have a CUDA device but no data: kernels are chosen as on a GPU."""
     with FakeTensorMode():
         gpu = torch.device("cuda:0")
-        loss = trainer_on(gpu, RECIPE).loss(torch.zeros(64, dtype=torch.int64, device=gpu), None, 0)
+        chosen = torch.zeros(64, dtype=torch.int64, device=gpu)
+        loss = trainer_on(gpu, RECIPE).loss(chosen, RECIPE.augmentation, None, 0)
         assert loss.device == gpu
         with pytest.raises(RuntimeError):
             loss.item()  # the guard itself works
