@@ -84,7 +84,7 @@ def _put(session: Session, model: Any, key: str, rows: list[dict[str, Any]]) -> 
     if not rows:
         return
     others = [name for name in rows[0] if name not in ("trial_id", key)]
-    if session.get_bind().dialect.name == "mysql":
+    if session.get_bind().dialect.name in ("mysql", "mariadb"):
         there = mysql.insert(model.__table__).values(rows)
         session.execute(
             there.on_duplicate_key_update({name: there.inserted[name] for name in others})

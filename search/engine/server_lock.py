@@ -55,7 +55,7 @@ def _acquire(url: str, timeout: float) -> Connection | None:
     name = f"cnn-search {engine.url.database}"
     connection = engine.connect()
     try:
-        if engine.dialect.name == "mysql":
+        if engine.dialect.name in ("mysql", "mariadb"):
             got = connection.execute(
                 sqlalchemy.text("SELECT GET_LOCK(:name, :timeout)"),
                 {"name": hashlib.sha256(name.encode()).hexdigest(), "timeout": timeout},
