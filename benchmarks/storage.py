@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ from search.engine.sampling import make_sampler
 from search.engine.storage import connect, create_study, open_study
 from search.engine.training import Epoch
 from search.supervision import supervise
-from tests.no_data import NO_DATA
+from tests.no_data import job_without_data
 
 SIZES = (100, 1_000, 5_000)
 TPE_SIZES = (100, 1_000, 10_000)
@@ -59,20 +58,10 @@ def milliseconds(action: Callable[[], Any], repeats: int = REPEATS) -> float:
     return statistics.median(times)
 
 
-def job_for(storage: str, study: str, **more: Any) -> workers.Job:
+def job_for(storage: str, study: str, make_objective: Any = None, **more: Any) -> workers.Job:
     """A job with the search's own sampler and pruner."""
-    settings: dict[str, Any] = {
-        "trials": 10**9,
-        "sampler": "tpe",
-        "pruner": "median",
-        "seed": 0,
-        "epochs": REPORTS,
-        "started": datetime.now(),
-        "source": NO_DATA,
-        "make_objective": None,
-        **more,
-    }
-    return workers.Job(storage=storage, study=study, **settings)
+    settings = {"sampler": "tpe", "pruner": "median", "epochs": REPORTS, "trials": 10**9}
+    return job_without_data(storage, make_objective, **{"study": study, **settings, **more})
 
 
 def steps(storage: str, name: str, size: int) -> list[float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from multiprocessing import get_context
 from typing import Any
 
@@ -14,7 +13,7 @@ from optuna.trial import TrialState
 
 from search.engine import workers
 from search.engine.storage import create_study
-from tests.no_data import NO_DATA
+from tests.no_data import job_without_data
 
 QUEUED, DRAWN, PROCESSES = 60, 20, 4
 
@@ -25,18 +24,7 @@ def judge(trial: optuna.Trial, should_stop: Callable[[], bool]) -> float:
 
 def work(storage: str, index: int, start: Any) -> None:
     """In a process of its own: all begin at one moment."""
-    job = workers.Job(
-        storage=storage,
-        study="s",
-        trials=QUEUED + DRAWN,
-        sampler="random",
-        pruner="none",
-        seed=0,
-        epochs=1,
-        started=datetime.now(),
-        source=NO_DATA,
-        make_objective=lambda index, source: judge,
-    )
+    job = job_without_data(storage, lambda index, source: judge, trials=QUEUED + DRAWN)
     workers.load_study(job)  # imports and connects
     start.wait()
     assert workers.work(job, index, lambda: False) == 0

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from search.engine.errors import UserError
 from search.engine.patience import LockLost
 from search.engine.storage import be_patient, create_study, probe, study_lock
 from tests.cluster.postgres import PostgresServer
-from tests.no_data import NO_DATA
+from tests.no_data import job_without_data
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -176,18 +175,7 @@ def test_a_trial_that_was_taken_while_the_lock_was_lost_is_given_back(
         return decision, trial
 
     monkeypatch.setattr(workers, "claim", claim_over_a_restart)
-    job = workers.Job(
-        storage=database,
-        study="s",
-        trials=1,
-        sampler="random",
-        pruner="none",
-        seed=0,
-        epochs=1,
-        started=datetime.now(),
-        source=NO_DATA,
-        make_objective=lambda index, source: lambda trial, should_stop: 0.0,
-    )
+    job = job_without_data(database, lambda index, source: lambda trial, should_stop: 0.0, trials=1)
     _, trial = workers._claim(study, job, "me")
     assert trial is not None
     assert trial.suggest_float("x", 0, 1) == 0.5

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 
 import optuna
@@ -17,8 +16,8 @@ from search.engine.dataset import DataSource
 from search.engine.local_workers import LocalWorkers
 from search.engine.pool import WorkerError
 from search.engine.storage import create_study, open_study
-from search.engine.workers import Job, Objective, run_trial
-from tests.no_data import NO_DATA
+from search.engine.workers import Objective, run_trial
+from tests.no_data import job_without_data
 
 
 @pytest.fixture
@@ -39,18 +38,7 @@ def _make(index: int, source: DataSource) -> Objective:
 
 def test_workers_that_die_again_and_again_are_not_replaced_for_ever(path: str) -> None:
     study = open_study(path)
-    job = Job(
-        storage=path,
-        study="s",
-        trials=3,
-        sampler="random",
-        pruner="none",
-        seed=0,
-        epochs=1,
-        started=datetime.now(),
-        source=NO_DATA,
-        make_objective=_make,
-    )
+    job = job_without_data(path, _make, trials=3)
     pool = LocalWorkers(job, 1, deaths=3)
     deadline = time.monotonic() + 120
     died = 0
