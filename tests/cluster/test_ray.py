@@ -87,6 +87,7 @@ def test_a_node_that_dies_in_mid_trial_costs_no_trial(
     wait_for(lambda: look.trials()[cut.number].state == TrialState.FAIL, process, 120)
     assert time.monotonic() - killed < 120, "long before a silence would show it"
     code, out, err = finish(process)
+    print(out)  # pytest -rP shows it
     assert code == 0, err
     assert err == ""
     assert "was lost with 1 workers" in out or "1 workers died" in out
