@@ -108,7 +108,8 @@ def queue(study: optuna.Study, entries: Sequence[Entry], storage: str) -> tuple[
         That study, and how many trainings are to be done.
     """
     from search.engine.companions import finalists_of
-    from search.engine.storage import create_study, study_lock
+    from search.engine.locks import study_lock
+    from search.engine.storage import create_study
     from search.final_objective import FINALIST
     from search.handed_in import FINISHED, UNFINISHED
 

@@ -128,7 +128,8 @@ def open_for_search(
     Raises:
         UserError: If they differ and ``continue_anyway`` was not given.
     """
-    from search.engine.storage import create_study, study_lock
+    from search.engine.locks import study_lock
+    from search.engine.storage import create_study
 
     now = describe(settings, sampler=sampler, pruner=pruner)
     with study_lock(storage):

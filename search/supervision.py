@@ -16,8 +16,8 @@ from search.engine.claims import (
 )
 from search.engine.heartbeat import Silence
 from search.engine.local_workers import LocalWorkers
+from search.engine.locks import be_patient, try_under_lock, under_lock
 from search.engine.pool import WorkerError
-from search.engine.storage import be_patient, try_under_lock, under_lock
 from search.engine.vanishing import Vanishing
 from search.progress import Progress
 

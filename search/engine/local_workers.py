@@ -11,6 +11,7 @@ from collections.abc import Collection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING
 
+from search.engine import locks
 from search.engine import storage as storages
 from search.engine.allocator import keep_freed_memory
 from search.engine.claims import release_dead
@@ -90,7 +91,7 @@ class LocalWorkers:
         self._deaths.add(study, len(dead), _how(self._processes[dead[-1]].exitcode))
         pids = [self._processes[index].pid for index in dead]
         # Where that cannot be held now, the next look releases them.
-        storages.try_under_lock(self._job.storage, lambda: release_dead(study, alone=pids))
+        locks.try_under_lock(self._job.storage, lambda: release_dead(study, alone=pids))
         for index in dead:
             self._processes[index] = self._start(index)
         return [f"{len(dead)} workers died and were replaced; their trials are queued"]

@@ -1,4 +1,4 @@
-"""Opens studies: safe for several processes, errors in words, one lock per storage."""
+"""Opens studies: safe for several processes, errors in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import optuna
 
 Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
-Result = TypeVar("Result")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
@@ -256,84 +255,3 @@ def create_study(storage: str, name: str) -> optuna.Study:
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([METRIC])
     return study
-
-
-def under_lock(storage: str, action: Callable[[], Result]) -> Result:
-    """Do what may be done twice while holding a storage; again where a server's lock was lost."""
-    from search.engine.patience import LockLost
-
-    while True:
-        try:
-            with study_lock(storage):
-                return action()
-        except LockLost:
-            continue  # taking it waits for the server
-
-
-def try_under_lock(storage: str, action: Callable[[], Result]) -> Result | None:
-    """Do something while holding a storage, or None where it cannot be held soon or was lost."""
-    from search.engine.patience import LockLost
-
-    try:
-        with study_lock(storage, timeout=1.0) as held:
-            return action() if held else None
-    except LockLost:
-        return None
-
-
-def be_patient(
-    storage: str, *, give_up: Callable[[], bool], say: Callable[[str], None] = lambda line: None
-) -> None:
-    """Say how to wait for a database server that went away; an SQLite file is not waited for.
-
-    Args:
-        storage: A URL or the path of an SQLite file.
-        give_up: Asked while waiting, a Ctrl-C for instance.
-        say: Told when the waiting begins and ends.
-    """
-    if sqlite_file(storage) is None:
-        from search.engine.patience import patience_of
-
-        patience = patience_of(storage)
-        patience.give_up, patience.say = give_up, say
-
-
-@contextmanager
-def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
-    """Hold a storage alone while a trial is handed out or closed.
-
-    SQLite cannot lock a row, so two workers could take the same waiting trial, and on no database
-    is counting and then starting one step. The lock of a process that dies is released: of an
-    SQLite file by the system, among the processes of this machine; by a database server, among
-    all. It must not be taken twice by one process.
-
-    Args:
-        storage: A URL or the path of an SQLite file.
-        timeout: Seconds to wait for another holder; -1 waits as long as it takes.
-
-    Yields:
-        Whether the study is held.
-
-    Raises:
-        LockLost: If a server's lock was lost with its connection: what was done within is to be
-            done again, and may be half done.
-    """
-    from filelock import FileLock, Timeout
-
-    path = sqlite_file(storage)
-    if path is None:
-        from search.engine.server_lock import server_lock
-
-        with server_lock(storage, timeout) as held:
-            yield held
-        return
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=timeout)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from search.engine import locks
 from search.engine import storage as storages
 from search.engine.claims import Decision, claim, close, release_owned
 from search.engine.heartbeat import Heartbeat
@@ -74,7 +75,7 @@ def work(job: Job, index: int, should_stop: Callable[[], bool]) -> int:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storages.be_patient(job.storage, give_up=should_stop)
+    locks.be_patient(job.storage, give_up=should_stop)
     try:
         study = load_study(job)
         objective = job.make_objective(index, job.source)
@@ -122,7 +123,7 @@ def _claim(study: optuna.Study, job: Job, owner: str) -> tuple[Decision, optuna.
         with reading_once(study):
             return claim(study, job.trials, owner, job.started, queue_only=job.queue_only)
 
-    return storages.under_lock(job.storage, next_trial)
+    return locks.under_lock(job.storage, next_trial)
 
 
 def run_trial(
@@ -151,7 +152,7 @@ def run_trial(
     except optuna.exceptions.UpdateFinishedTrialError:
         return
     except InterruptedTraining:
-        storages.under_lock(
+        locks.under_lock(
             storage, lambda: close(study, trial._trial_id, reason="interrupted", retry=True)
         )
     except Exception as error:
@@ -171,7 +172,7 @@ def _fail(study: optuna.Study, trial: optuna.Trial, error: Exception, storage: s
         trial.set_user_attr("traceback", text)
         _append_note(trial, text)
         reason = f"failed: {error or type(error).__name__}"
-        storages.under_lock(storage, lambda: close(study, trial._trial_id, reason=reason))
+        locks.under_lock(storage, lambda: close(study, trial._trial_id, reason=reason))
 
 
 def _append_note(trial: optuna.Trial, text: str) -> None:

@@ -19,15 +19,16 @@ from sqlalchemy.exc import OperationalError
 from search.engine import patience, workers
 from search.engine.claims import claim
 from search.engine.errors import UserError
+from search.engine.locks import be_patient, study_lock
 from search.engine.patience import LockLost
-from search.engine.storage import be_patient, create_study, probe, study_lock
+from search.engine.storage import create_study, probe
 from tests.cluster.postgres import PostgresServer
 from tests.no_data import job_without_data
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
-from search.engine.storage import study_lock
+from search.engine.locks import study_lock
 with study_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

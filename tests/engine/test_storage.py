@@ -13,7 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.engine import storage
+from search.engine import locks, storage
 from search.engine.errors import UserError
 
 
@@ -110,7 +110,7 @@ def test_a_study_that_minimises_is_not_ours(tmp_path: Path) -> None:
 
 
 def _hold(path: str, ready: object, seconds: float) -> None:
-    with storage.study_lock(path):
+    with locks.study_lock(path):
         ready.set()  # type: ignore[attr-defined]
         time.sleep(seconds)
 
@@ -126,7 +126,7 @@ def test_the_lock_is_held_across_processes_and_dies_with_its_holder(tmp_path: Pa
         started = time.monotonic()
         if kill:
             holder.kill()
-        with storage.study_lock(path):
+        with locks.study_lock(path):
             waited = time.monotonic() - started
         holder.join()
         assert (waited < 5) if kill else (0.2 < waited < 5)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.engine import locks
 from search.engine import storage as storages
 from search.engine.claims import release_dead
 from search.engine.cluster.actor import SearchWorker
@@ -171,7 +172,7 @@ class RayWorkers:
         lost = [slot for slot in dead if slot.node in machines and not machines[slot.node]["Alive"]]
         alone = [slot for slot in dead if slot not in lost]
         owners = [slot.owner for slot in alone if slot.owner]
-        released = storages.try_under_lock(
+        released = locks.try_under_lock(
             self._storage,
             lambda: release_dead(study, alone=owners, gone=[slot.owner for slot in lost]),
         )
