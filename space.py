@@ -405,7 +405,7 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
     padded = bool(trial.suggest_int("padded", 0, 1))
     early_pool = bool(trial.suggest_int("early_pool", 0, 1))
     first_kernel = trial.suggest_int("first_kernel", 3, 5, step=2)
-    dropout = trial.suggest_float("dropout", 0.0, 0.1)
+    dropout = trial.suggest_float("dropout", 0.0, 0.05)
     strength = trial.suggest_float("augmentation", 0.3, 1.2)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.02, 0.3, log=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,9 +50,11 @@ def describe_space(max_params: int) -> dict[str, str]:
 
 
 def smallest_start(max_params: int) -> dict[str, float | int | str]:
-    """The space's smallest candidate, as parameters to enqueue: every range at its low end.
+    """The space's smallest candidate, as parameters to enqueue.
 
-    One feasible trial at the start shows the sampler that there is room within the limit.
+    One feasible trial at the start shows the sampler that there is room within the limit. Whole
+    numbers are at their low end, and what is continuous, the recipe, is in the middle: at an end
+    it would teach the sampler to stay away from there because the network is tiny.
     """
     import optuna
 
@@ -60,16 +63,16 @@ def smallest_start(max_params: int) -> dict[str, float | int | str]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     trial = study.ask()
     space.suggest(trial, max_params=max_params)
-    lowest: dict[str, float | int | str] = {}
+    start: dict[str, float | int | str] = {}
     for name, distribution in trial.distributions.items():
         if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-            lowest[name] = distribution.choices[0]  # type: ignore[assignment]
-        elif isinstance(
-            distribution,
-            optuna.distributions.IntDistribution | optuna.distributions.FloatDistribution,
-        ):
-            lowest[name] = distribution.low
-    return lowest
+            start[name] = distribution.choices[0]  # type: ignore[assignment]
+        elif isinstance(distribution, optuna.distributions.IntDistribution):
+            start[name] = distribution.low
+        elif isinstance(distribution, optuna.distributions.FloatDistribution):
+            low, high = distribution.low, distribution.high
+            start[name] = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    return start
 
 
 def code_fingerprint(root: Path) -> str:

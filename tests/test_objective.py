@@ -187,6 +187,11 @@ def test_the_smallest_start_is_within_small_limits() -> None:
         start = study_settings.smallest_start(limit)
         candidate = space.suggest(FixedTrial(start), max_params=limit)
         assert space.count_parameters(candidate) <= limit / 2
+        kinds = study_settings.describe_space(limit)
+        for name, value in start.items():
+            kind = json.loads(kinds[name])
+            low, high = kind["attributes"]["low"], kind["attributes"]["high"]
+            assert value == low if kind["name"] == "IntDistribution" else low < value < high
 
 
 def test_the_description_of_the_space_changes_with_a_range() -> None:
