@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,7 +126,9 @@ def test_another_space_on_resuming_is_named_and_refused(
 ) -> None:
     assert search(project, data, tmp_path, plain, "--trials", "1").returncode == 0
     text = (project / "space.py").read_text()
-    (project / "space.py").write_text(text.replace('"dropout", 0.0, 0.1', '"dropout", 0.0, 0.5'))
+    wider, changes = re.subn(r'"dropout", 0\.0, [\d.]+', '"dropout", 0.0, 0.5', text)
+    assert changes == 1
+    (project / "space.py").write_text(wider)
     done = search(project, data, tmp_path, plain, "--trials", "2")
     assert done.returncode == 2
     assert "space.dropout" in done.stderr
