@@ -76,7 +76,8 @@ def write(session: Session, trial_id: int, writes: Writes) -> None:
 
 
 def _attributes(values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value_json": json.dumps(value)} for key, value in values.items()]
+    # Copied at once: a heartbeat may add one from its thread at this moment.
+    return [{"key": key, "value_json": json.dumps(value)} for key, value in list(values.items())]
 
 
 def _put(session: Session, model: Any, key: str, rows: list[dict[str, Any]]) -> None:

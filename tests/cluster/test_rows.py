@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import optuna
@@ -36,6 +38,17 @@ def study(database: str) -> optuna.Study:
     return study
 
 
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Local time is five hours and three quarters ahead."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "AHEAD-5:45")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
 def test_reading_gives_what_optuna_gives(study: optuna.Study, database: str) -> None:
     ours = connect(database)
     assert isinstance(ours, PatientStorage)
