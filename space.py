@@ -375,9 +375,11 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
 def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
     """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
 
-    Only the last stage is padded, where maps have two to five pixels a side: elsewhere padding
-    costs more and classifies no better. Pooling comes before BatchNorm and ReLU, which leaves
-    them a quarter of the work. The evidence for this and for the ranges is in docs/log.md.
+    The convolutions of a stage share a width, but for the first of all: it sees one channel and
+    the largest map, and may be narrower. Only the last stage is padded, where maps have two to
+    five pixels a side: elsewhere padding costs more and classifies no better. Pooling comes
+    before BatchNorm and ReLU, which leaves them a quarter of the work. The evidence for this and
+    for the ranges is in docs/log.md.
 
     Every parameter is drawn in every trial, those that the drawn depth leaves unused included:
     a parameter that some trials lack would drop out of the sampler's joint model for good.
@@ -400,19 +402,16 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
         trial.suggest_int("depth_2", 1, 3),
         trial.suggest_int("depth_3", 1, 2),
     ]
-    widths = [
-        [width(f"width_1_{i}", 5, 16) for i in (1, 2, 3)],
-        [width(f"width_2_{i}", 10, 36) for i in (1, 2, 3)],
-        [width(f"width_3_{i}", 12, 44) for i in (1, 2)],
-    ]
-    squeezes = [trial.suggest_int(f"squeeze_{i}", 0, 1) for i in (1, 2)]
-    squeeze_widths = [width(f"squeeze_width_{i}", 6, 22) for i in (1, 2)]
+    first = width("width_first", 5, 14)
+    widths = [width("width_1", 7, 18), width("width_2", 11, 32), width("width_3", 11, 32)]
+    squeeze = bool(trial.suggest_int("squeeze", 0, 1))
+    squeeze_width = width("squeeze_width", 8, 20)
     dropout = trial.suggest_float("dropout", 0.0, min(0.05 * reach, 0.5))
-    strength = trial.suggest_float("augmentation", 0.4, 1.1)
+    strength = trial.suggest_float("augmentation", 0.5, 1.2)
     recipe = Recipe(
-        learning_rate=trial.suggest_float("learning_rate", 0.03, 0.25, log=True),
-        weight_decay=trial.suggest_float("weight_decay", 1e-4, 1e-3, log=True),
-        batch_size=trial.suggest_int("batch_size", 64, 192, step=64),
+        learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
+        weight_decay=3e-4,
+        batch_size=128,
         average_decay=0.995,
         augmentation=Augmentation(  # fading to a fifth: six seeds with and without in docs/log.md
             rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength, final=0.2
@@ -424,8 +423,9 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
         last = stage == len(depths) - 1
         for i in range(depth):
             pools = not last and i == depth - 1
-            layers.append(Conv(width=widths[stage][i], padding=int(last), early_pool=pools))
+            channels = first if stage == i == 0 else widths[stage]
+            layers.append(Conv(width=channels, padding=int(last), early_pool=pools))
         layers.append(Dropout(rate=dropout))
-        if not last and squeezes[stage]:
-            layers.append(Conv(width=squeeze_widths[stage], kernel=1))
+        if stage == 0 and squeeze:
+            layers.append(Conv(width=squeeze_width, kernel=1))
     return Candidate(layers=tuple(layers), recipe=recipe)
