@@ -142,15 +142,20 @@ def _same(entry: Entry, known: Any) -> bool:
 def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
     """Open the test images, and record that and when; a second look at a study says so.
 
+    Going on with what was interrupted is none: the trainings are those chosen before the first.
+
     Raises:
         UserError: If there are no test images.
     """
     from search.engine.companions import OPENINGS
     from search.engine.testset import load_test
+    from search.final_objective import FINALIST
 
     load_test(settings.source)
+    queued = [trial.user_attrs.get(FINALIST) for trial in finals.get_trials(deepcopy=False)]
+    trainings = len({(entry["candidate"], entry["seed"]) for entry in queued if entry})
     before = list(finals.user_attrs.get(OPENINGS, []))
-    if before:
+    if before and any(opening.get("trainings") != trainings for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
         console.print(
             f"the test images were opened {times} before for this study, last "
@@ -161,4 +166,5 @@ def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}
+    opening["trainings"] = trainings
     finals.set_user_attr(OPENINGS, [*before, opening])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
+from rich.console import Console
 
+from objective import Settings
 from search.engine.companions import OPENINGS
 from search.engine.recipe import Recipe
+from search.engine.sources import locate
 from search.engine.storage import open_study
-from search.finals import distinct
+from search.final_objective import FINALIST, Entry
+from search.finals import distinct, stamp
 from space import Candidate, Conv, Dropout, Pool
 from tests.engine.idx_files import write_idx
 
@@ -73,6 +79,20 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
     finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
     assert [trial.state for trial in finals.trials] == [TrialState.COMPLETE] * 6
     assert [opening["count"] for opening in finals.user_attrs[OPENINGS]] == [1, 2]
+    assert [opening["trainings"] for opening in finals.user_attrs[OPENINGS]] == [4, 6]
+
+
+def test_only_trainings_chosen_later_have_seen_the_test_images(with_test: Path) -> None:
+    settings = Settings(source=locate(with_test))
+    finals = optuna.create_study()
+    said = []
+    for seed in (1, 1, 2):  # the second time the first training, cut, is there once more
+        entry = Entry(kind="finalist", label="trial 0", candidate="{}", seed=seed)
+        finals.enqueue_trial({}, user_attrs={FINALIST: entry.to_attribute()})
+        output = io.StringIO()
+        stamp(finals, settings, Console(file=output))
+        said.append("has seen them" in output.getvalue())
+    assert said == [False, False, True]
 
 
 def test_one_architecture_is_one_finalist() -> None:

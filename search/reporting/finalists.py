@@ -76,6 +76,7 @@ class Opening:
     when: str
     commit: str
     count: int | None  # how often they had been opened for this study by then
+    trainings: int | None  # how many were chosen by then
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,4 +217,5 @@ def _openings(recorded: object) -> Iterable[Opening]:
                 when=text(item.get("when")),
                 commit=text(item.get("commit")),
                 count=positive(item.get("count")),
+                trainings=positive(item.get("trainings")),
             )

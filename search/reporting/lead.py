@@ -90,10 +90,10 @@ def openings_sentence(finalists: Finalists) -> str:
     at = f"{last.when or 'at a time not recorded'} at commit {last.commit or 'unknown'}"
     if times == 1:
         return f"The test images were opened once for this study: {at}."
-    return (
-        f"The test images were opened {times} times for this study, the last time {at}: whoever "
-        "chose after the first look chose with knowledge of them."
-    )
+    opened = f"The test images were opened {times} times for this study, the last time {at}"
+    if last.trainings is not None and {look.trainings for look in openings} == {last.trainings}:
+        return f"{opened}, each time for the same trainings: all were chosen before the first."
+    return f"{opened}: whoever chose after the first look chose with knowledge of them."
 
 
 def _seeds(count: int) -> str:

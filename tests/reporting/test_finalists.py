@@ -201,6 +201,19 @@ def test_a_second_look_at_the_test_images_is_said() -> None:
     assert summary.finalists is not None
     assert "opened 2 times" in lead.openings_sentence(summary.finalists)
     assert "opened 2 times" in render(summary, top=5)["leaderboard.md"]
+    assert "with knowledge of them" in lead.openings_sentence(summary.finalists)
+
+
+@pytest.mark.parametrize(("later", "chosen_before"), [(20, True), (30, False), (None, False)])
+def test_going_on_after_an_interruption_is_no_second_look(
+    later: int | None, chosen_before: bool
+) -> None:
+    looks = [{**OPENING, "trainings": 20}, {**OPENING, "count": 2, "trainings": later}]
+    finalists = with_finalists(group(0.995, 0.996), looks).finalists
+    assert finalists is not None
+    said = lead.openings_sentence(finalists)
+    assert ("chosen before the first" in said) == chosen_before
+    assert ("with knowledge of them" in said) != chosen_before
 
 
 def test_without_finalists_the_search_leads_and_no_file_is_written() -> None:
