@@ -80,3 +80,15 @@ def test_the_readme_shows_it() -> None:
     systems = [entry for entry in finalists.entries if entry.is_reference]
     assert len(systems) == 4
     assert all(words.percent(entry.mean) in first_screen for entry in systems)
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_the_readme_shows_the_best_of_each(folder: Path) -> None:
+    study = open_study(str(folder / "study.db"), None, read_only=True)
+    finalists = summarize(study).finalists
+    assert finalists is not None and finalists.best is not None
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    best = finalists.best
+    shown = (words.count(best.parameters), words.percent(best.mean), words.interval(best.interval))
+    row = re.compile(r"\|.*" + r".*".join(map(re.escape, shown)))
+    assert row.search(readme), shown
