@@ -376,10 +376,10 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
     """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
 
     The convolutions of a stage share a width, but for the first of all: it sees one channel and
-    the largest map, and may be narrower. Only the last stage is padded, where maps have two to
-    five pixels a side: elsewhere padding costs more and classifies no better. Pooling comes
-    before BatchNorm and ReLU, which leaves them a quarter of the work. The evidence for this and
-    for the ranges is in docs/log.md.
+    the largest map, and may be narrower. A 1x1 convolution may follow the first stage. Only the
+    last stage is padded, where maps have two to five pixels a side: elsewhere padding costs more
+    and classifies no better. Pooling comes before BatchNorm and ReLU, which leaves them a quarter
+    of the work. The evidence for this and for the ranges is in docs/log.md.
 
     Every parameter is drawn in every trial, those that the drawn depth leaves unused included:
     a parameter that some trials lack would drop out of the sampler's joint model for good.

@@ -171,7 +171,7 @@ def test_most_random_draws_are_within_the_limit_and_all_can_be_built(max_params:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
     drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(300)]
     over = sum(space.count_parameters(candidate) > max_params for candidate in drawn)
-    assert over < 90
+    assert over < 75
 
 
 def test_few_trials_are_over_budget_and_no_seed_locks_in() -> None:
