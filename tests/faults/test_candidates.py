@@ -126,7 +126,7 @@ def test_another_space_on_resuming_is_named_and_refused(
 ) -> None:
     assert search(project, data, tmp_path, plain, "--trials", "1").returncode == 0
     text = (project / "space.py").read_text()
-    wider, changes = re.subn(r'"dropout", 0\.0, [\d.]+', '"dropout", 0.0, 0.5', text)
+    wider, changes = re.subn(r'"dropout", .*\)$', '"dropout", 0.0, 0.6)', text, flags=re.M)
     assert changes == 1
     (project / "space.py").write_text(wider)
     done = search(project, data, tmp_path, plain, "--trials", "2")
