@@ -53,7 +53,7 @@ def finalists_picture(
     found = [one for one in finalists if not one.is_reference and one.parameters]
     systems = [system for system in claims if system.measured]
     frame = _frame(found, systems, target)
-    title = "Test accuracy by size: what the search found, and public systems"
+    title = "Test accuracy by size: what the search found" + ", and public systems" * bool(systems)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="13" fill="{INK}">',

@@ -56,6 +56,14 @@ def test_labels_do_not_overlap() -> None:
     assert all(b - a >= 15 for a, b in itertools.pairwise(named))
 
 
+def test_the_title_names_public_systems_only_where_there_are_some() -> None:
+    titles = [
+        drawn(one).findtext(f"{SVG}title") or ""
+        for one in (example(), with_finalists(group(0.995, 0.996)))
+    ]
+    assert ["public systems" in title for title in titles] == [True, False]
+
+
 @pytest.mark.parametrize("accuracies", [(0.995,), (0.995, 0.996), (0.5, 0.6)])
 def test_a_single_finalist_has_a_picture(accuracies: tuple[float, ...]) -> None:
     root = drawn(with_finalists(group(*accuracies)))
