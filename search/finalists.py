@@ -4,9 +4,10 @@
     python search/finalists.py --top 3 --seeds 10         go on: only what is missing is trained
     python search/finalists.py --storage small.db --no-references
 
-The validation figures chose the candidates and flatter them. Here each is trained on all training
-images with its own recipe, and tested after its last epoch. This is the only command that opens the
-test images; when it did, and how often for a study, is recorded and shown in the report.
+The search's best values are partly luck. So the best 10 are first trained again, three times each,
+on the images of the search, and the means choose the finalists. These are trained on all training
+images, each with its own recipe, and tested after the last epoch. This is the only command that
+opens the test images; when it did, and how often for a study, is recorded and shown in the report.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from search.cli import (
     add_device,
     add_workers,
     check_directory,
+    natural,
     positive,
     run_command,
 )
@@ -37,11 +39,12 @@ from search.engine.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
     from rich.console import Console
 
     from objective import Settings
     from search.engine.dataset import DataSource
-    from search.final_objective import FinalObjective
+    from search.retraining import Retraining
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -50,6 +53,20 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--top", type=positive, default=5, metavar="K", help="best distinct valid architectures")
     add("--seeds", type=positive, default=5, metavar="N", help="trainings of each")
+    add(
+        "--shortlist",
+        type=natural,
+        default=10,
+        metavar="M",
+        help="so many are trained again on the search's images to choose those K; 0: its values do",
+    )
+    add(
+        "--shortlist-seeds",
+        type=positive,
+        default=3,
+        metavar="N",
+        help="trainings of each for that choice",
+    )
     add(
         "--references",
         action=argparse.BooleanOptionalAction,
@@ -94,9 +111,9 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
     from rich.console import Console
 
-    from search.engine.hardware import default_workers
+    from search.engine.companions import finalists_of
     from search.engine.storage import check_storage, open_study
-    from search.finals import chosen, queue, stamp
+    from search.finals import check, distinct, queue, stamp, trainings
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
@@ -105,16 +122,79 @@ def main(arguments: list[str] | None = None) -> int:
     study = open_study(options.storage, options.study)
     settings = settings_of(study, options)
     console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
+    trials = study.get_trials(deepcopy=False)
+    ranked = distinct(trials, max(options.top, options.shortlist))
+    if not ranked:
+        raise UserError(
+            f"the study {study.study_name!r} has no complete trial within its limits",
+            "Search first: python search/run.py",
+        )
+    check(settings)
+    if len(ranked) > options.top and options.shortlist:
+        code, ranked = choose(study, ranked, settings, options, console)
+        if code:
+            return code
     reference_seeds = (options.reference_seeds or options.seeds) if options.references else 0
-    entries = chosen(study, settings, options.top, options.seeds, reference_seeds=reference_seeds)
-    finals, missing = queue(study, entries, options.storage)
+    entries = trainings(
+        ranked[: options.top], settings, options.seeds, reference_seeds=reference_seeds
+    )
+    finals, missing = queue(study, entries, options.storage, finalists_of(study.study_name))
     code = 0
     if missing:
+        from search.final_objective import FinalObjective
+
         stamp(finals, settings, console)
-        workers = options.workers or default_workers(settings.device)
-        code = train(finals, settings, options.storage, min(workers, missing), console)
+        code = train(finals, settings, options, missing, console, FinalObjective)
     announce(study, finals, settings, options.reports, console)
     return code
+
+
+def choose(
+    study: optuna.Study,
+    ranked: list[tuple[int, FrozenTrial]],
+    settings: Settings,
+    options: argparse.Namespace,
+    console: Console,
+) -> tuple[int, list[tuple[int, FrozenTrial]]]:
+    """Train the shortlist again on the search's images; says what that gave.
+
+    Args:
+        study: The search's.
+        ranked: The shortlist: trials with their places in the search.
+        settings: The search's.
+        options: Of the command.
+        console: Shows the progress.
+
+    Returns:
+        The exit code, and the shortlist with the best mean first.
+    """
+    from search.engine.companions import shortlist_of
+    from search.finals import queue, trainings
+    from search.reporting.shortlist import read_shortlist, says
+    from search.retraining import ShortlistObjective
+
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    entries = trainings(ranked, settings, options.shortlist_seeds, kind="shortlist")
+    again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
+    if missing:
+        say(f"shortlist: the search's best {len(ranked)}, {options.shortlist_seeds} seeds each")
+        code = train(again, settings, options, missing, console, ShortlistObjective)
+        if code:
+            say("the finalists are not chosen yet; the same command goes on from here")
+            return code, []
+    of = {str(trial.user_attrs["candidate"]): (rank, trial) for rank, trial in ranked}
+    found = read_shortlist(again.get_trials(deepcopy=False), [trial for _, trial in ranked])
+    found = tuple(one for one in found if one.candidate in of)
+    for one in found:
+        say(
+            f"{one.place:2}. {100 * one.mean:.3f} %  search {100 * one.search_accuracy:.2f}, fresh "
+            f"{' '.join(f'{100 * value:.2f}' for value in one.fresh)}  "
+            f"{one.parameters or 0:>6,} parameters  trial {one.search_trial}"
+        )
+    if found:
+        say(says(found))
+    retrained = [of[one.candidate] for one in found]
+    return 0, retrained + [pair for pair in ranked if pair not in retrained]
 
 
 def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
@@ -147,6 +227,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         source=source,
         limits=Limits(max_params=recorded["max_params"], max_macs=recorded.get("max_macs")),
         epochs=recorded["epochs"],
+        train_images=recorded["dataset"].get("train_images"),
         seed=recorded["seed"],
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
@@ -156,40 +237,48 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
 
 
 def train(
-    finals: optuna.Study, settings: Settings, storage: str, workers: int, console: Console
+    study: optuna.Study,
+    settings: Settings,
+    options: argparse.Namespace,
+    missing: int,
+    console: Console,
+    objective: type[Retraining],
 ) -> int:
-    """Run what is queued; returns the exit code."""
+    """Run the trainings that are queued in a study; returns the exit code."""
     from optuna.trial import TrialState
 
+    from search.engine.hardware import default_workers
     from search.engine.workers import Job
     from search.placement import warm_up
     from search.supervision import supervise
 
     counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
     job = Job(
-        storage=storage,
-        study=finals.study_name,
-        trials=sum(t.state in counted for t in finals.get_trials(deepcopy=False)),
+        storage=options.storage,
+        study=study.study_name,
+        trials=sum(t.state in counted for t in study.get_trials(deepcopy=False)),
         sampler="random",
         pruner="none",
         seed=settings.seed,
         epochs=settings.epochs,
         started=datetime.now(),
         source=settings.source,
-        make_objective=partial(_make_objective, settings),
+        make_objective=partial(_make_objective, objective, settings),
         queue_only=True,
     )
     warm_up(settings.arithmetic, settings.device)
-    return supervise(finals, job, workers, console)
+    workers = min(options.workers or default_workers(settings.device), missing)
+    return supervise(study, job, workers, console)
 
 
-def _make_objective(settings: Settings, worker: int, source: DataSource) -> FinalObjective:
+def _make_objective(
+    objective: type[Retraining], settings: Settings, worker: int, source: DataSource
+) -> Retraining:
     """In a worker's process: the objective on that worker's device."""
     from search.engine.hardware import device_of_worker
-    from search.final_objective import FinalObjective
 
     device = device_of_worker(settings.device, worker)
-    return FinalObjective(replace(settings, device=device, source=source))
+    return objective(replace(settings, device=device, source=source))
 
 
 def announce(

@@ -1,4 +1,4 @@
-"""Which finalists are trained, in a study beside the search's, and when the test was opened."""
+"""What is trained after a search, in studies beside its own, and when the test was opened."""
 
 from __future__ import annotations
 
@@ -6,55 +6,47 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from search.engine.errors import UserError
-
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
     from rich.console import Console
 
     from objective import Settings
-    from search.final_objective import Entry
+    from search.retraining import Entry
 
 
-def chosen(
-    study: optuna.Study, settings: Settings, top: int, seeds: int, *, reference_seeds: int
+def trainings(
+    ranked: Sequence[tuple[int, FrozenTrial]],
+    settings: Settings,
+    seeds: int,
+    *,
+    kind: str = "finalist",
+    reference_seeds: int = 0,
 ) -> list[Entry]:
-    """Every training that is wanted: the best distinct architectures, and the references.
+    """Every training that is wanted of the architectures, and of the references.
 
-    Of trials with one architecture (layers and head alike) the best stands for all. The seeds are
-    the same for all candidates, so that they can be compared seed by seed, and none of the search.
+    The seeds are the same for all candidates, so that they can be compared seed by seed; they are
+    none of the search, and those of the shortlist are none of the finalists.
 
     Args:
-        study: The search's.
-        settings: Its settings.
-        top: How many architectures.
+        ranked: The architectures with their places in the search.
+        settings: Of the search.
         seeds: Trainings of each.
+        kind: What they are trained for: ``shortlist`` or ``finalist``.
         reference_seeds: Trainings of each reference within the limits; 0 leaves them out.
-
-    Raises:
-        UserError: If the study has no valid architecture.
     """
     from search.engine.seeds import mix_seed
-    from search.final_objective import Entry
+    from search.retraining import Entry
 
-    ranked = distinct(study.get_trials(deepcopy=False), top)
-    if not ranked:
-        raise UserError(
-            f"the study {study.study_name!r} has no complete trial within its limits",
-            "Search first: python search/run.py",
-        )
     entries = []
     for at in range(max(seeds, reference_seeds)):
-        seed = mix_seed(settings.seed, "finalist", at)
+        seed = mix_seed(settings.seed, kind, at)
         for rank, trial in ranked if at < seeds else []:
-            candidate = str(trial.user_attrs["candidate"])
-            label = f"trial {trial.number}"
             entries.append(
                 Entry(
-                    kind="finalist",
-                    label=label,
-                    candidate=candidate,
+                    kind=kind,
+                    label=f"trial {trial.number}",
+                    candidate=str(trial.user_attrs["candidate"]),
                     seed=seed,
                     rank=rank,
                     search_trial=trial.number,
@@ -65,7 +57,10 @@ def chosen(
 
 
 def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenTrial]]:
-    """The best trials of distinct architectures with their places among all valid ones."""
+    """The best trials of distinct architectures with their places among all valid ones.
+
+    Of trials with one architecture (layers and head alike) the best stands for all.
+    """
     from search.progress import snapshot
     from space import Candidate
 
@@ -83,9 +78,9 @@ def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenT
 
 def _references(settings: Settings, seed: int) -> list[Entry]:
     import space
-    from search.final_objective import Entry
     from search.handed_in import PREFIX
     from search.references import REFERENCES
+    from search.retraining import Entry
 
     limits = settings.limits
     return [
@@ -101,20 +96,27 @@ def _references(settings: Settings, seed: int) -> list[Entry]:
     ]
 
 
-def queue(study: optuna.Study, entries: Sequence[Entry], storage: str) -> tuple[optuna.Study, int]:
-    """Put each training into the queue of the finalists' study, once.
+def queue(
+    study: optuna.Study, entries: Sequence[Entry], storage: str, name: str
+) -> tuple[optuna.Study, int]:
+    """Put each training into the queue of a study beside the search's, once.
+
+    Args:
+        study: The search's.
+        entries: The trainings.
+        storage: Where both are.
+        name: Of the other study, which is made where it is missing.
 
     Returns:
         That study, and how many trainings are to be done.
     """
-    from search.engine.companions import finalists_of
+    from search.engine.companions import FINALIST
     from search.engine.locks import study_lock
     from search.engine.storage import create_study
-    from search.final_objective import FINALIST
     from search.handed_in import FINISHED, UNFINISHED
 
     with study_lock(storage):
-        finals = create_study(storage, finalists_of(study.study_name))
+        finals = create_study(storage, name)
         settings = {**study.user_attrs["settings"], "sampler": "none", "pruner": "none"}
         if finals.user_attrs.get("settings") != settings:
             finals.set_user_attr("settings", settings)
@@ -139,6 +141,17 @@ def _same(entry: Entry, known: Any) -> bool:
     )
 
 
+def check(settings: Settings) -> None:
+    """Refuse at once what would fail hours later; the test images are not opened.
+
+    Raises:
+        UserError: If there are no test files.
+    """
+    from search.engine.testset import require_test
+
+    require_test(settings.source)
+
+
 def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
     """Open the test images, and record that and when; a second look at a study says so.
 
@@ -147,15 +160,14 @@ def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
     Raises:
         UserError: If there are no test images.
     """
-    from search.engine.companions import OPENINGS
+    from search.engine.companions import FINALIST, OPENINGS
     from search.engine.testset import load_test
-    from search.final_objective import FINALIST
 
     load_test(settings.source)
     queued = [trial.user_attrs.get(FINALIST) for trial in finals.get_trials(deepcopy=False)]
-    trainings = len({(entry["candidate"], entry["seed"]) for entry in queued if entry})
+    chosen = len({(entry["candidate"], entry["seed"]) for entry in queued if entry})
     before = list(finals.user_attrs.get(OPENINGS, []))
-    if before and any(opening.get("trainings") != trainings for opening in before):
+    if before and any(opening.get("trainings") != chosen for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
         console.print(
             f"the test images were opened {times} before for this study, last "
@@ -166,5 +178,5 @@ def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}
-    opening["trainings"] = trainings
+    opening["trainings"] = chosen
     finals.set_user_attr(OPENINGS, [*before, opening])

@@ -14,12 +14,12 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from objective import Settings
-from search.engine.companions import OPENINGS
+from search.engine.companions import FINALIST, OPENINGS
 from search.engine.recipe import Recipe
 from search.engine.sources import locate
 from search.engine.storage import open_study
-from search.final_objective import FINALIST, Entry
 from search.finals import distinct, stamp
+from search.retraining import Entry
 from space import Candidate, Conv, Dropout, Pool
 from tests.engine.idx_files import write_idx
 
@@ -54,7 +54,8 @@ def call(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str
 def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_test: Path) -> None:
     done = call("run.py", tmp_path, "--trials", "4", "--epochs", "2", "--pruner", "none")
     assert done.returncode == 0, done.stderr
-    first = call("finalists.py", tmp_path, "--top", "2", "--seeds", "2", "--no-references")
+    two = ("--top", "2", "--shortlist", "0", "--no-references")
+    first = call("finalists.py", tmp_path, *two, "--seeds", "2")
     assert first.returncode == 0, first.stderr
     search = open_study(str(tmp_path / "study.db"), "cnn-search")
     finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
@@ -70,16 +71,56 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
     assert "not distinguishable" in first.stdout or "better than" in first.stdout
     assert "Finalist" in (tmp_path / "reports" / "leaderboard.html").read_text()
 
-    again = call("finalists.py", tmp_path, "--top", "2", "--seeds", "2", "--no-references")
+    again = call("finalists.py", tmp_path, *two, "--seeds", "2")
     assert again.returncode == 0, again.stderr
     assert len(finals.get_trials()) == 4
     assert len(finals.user_attrs[OPENINGS]) == 1  # nothing was missing: nothing was opened
-    more = call("finalists.py", tmp_path, "--top", "2", "--seeds", "3", "--no-references")
+    more = call("finalists.py", tmp_path, *two, "--seeds", "3")
     assert "opened once before for this study" in more.stdout
     finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
     assert [trial.state for trial in finals.trials] == [TrialState.COMPLETE] * 6
     assert [opening["count"] for opening in finals.user_attrs[OPENINGS]] == [1, 2]
     assert [opening["trainings"] for opening in finals.user_attrs[OPENINGS]] == [4, 6]
+
+
+def test_a_shortlist_chooses_the_finalists_before_the_test_images_are_opened(
+    tmp_path: Path, with_test: Path
+) -> None:
+    """It is trained on the search's 834 images alone, judged on its 166, and goes on when asked."""
+    storage = str(tmp_path / "study.db")
+    done = call("run.py", tmp_path, "--trials", "5", "--epochs", "1", "--pruner", "none")
+    assert done.returncode == 0, done.stderr
+    test = tmp_path / "data" / "t10k-images-idx3-ubyte"
+    images = test.read_bytes()
+    test.write_bytes(b"whoever opens this fails")
+    wanted = ("--top", "1", "--shortlist", "3", "--shortlist-seeds", "2", "--seeds", "1")
+    blind = call("finalists.py", tmp_path, *wanted, "--no-references")
+    assert blind.returncode == 2 and "t10k-images" in blind.stderr
+    again = open_study(storage, "cnn-search shortlist").trials
+    assert [trial.state for trial in again] == [TrialState.COMPLETE] * 6  # without a test image
+    test.write_bytes(images)
+    last = call("finalists.py", tmp_path, *wanted, "--no-references")
+    assert last.returncode == 0, last.stderr
+    again = open_study(storage, "cnn-search shortlist").trials
+    finals = open_study(storage, "cnn-search finalists").trials
+    search = open_study(storage, "cnn-search").trials
+    assert (len(again), len(finals)) == (6, 1)
+    seeds = [{trial.user_attrs["seed"] for trial in group} for group in (search, again, finals)]
+    assert [len(found) for found in seeds] == [5, 2, 1]
+    assert len(set.union(*seeds)) == 8
+    for trial in again:
+        right = trial.user_attrs["validation_correct"]
+        assert trial.value == pytest.approx(right / 166)
+        assert "test_accuracy" not in trial.user_attrs
+    means = {}
+    for one in search:
+        fresh = [t.value for t in again if t.user_attrs["search_trial"] == one.number]
+        if fresh:
+            means[one.number] = sum(value or 0.0 for value in [one.value, *fresh]) / 3
+    assert len(means) == 3
+    assert means[finals[0].user_attrs["search_trial"]] == max(means.values())
+    assert "the mean of all trainings on them chose" in last.stdout
+    assert "How the finalists were chosen" in (tmp_path / "reports" / "leaderboard.md").read_text()
 
 
 def test_only_trainings_chosen_later_have_seen_the_test_images(with_test: Path) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 CANDIDATES = " candidates"  # handed-in candidates and reference systems
-FINALISTS = " finalists"  # the best, retrained on fresh seeds and tested
-FINALIST = "finalist"  # trial attribute: which of the finalists' trainings it is
+SHORTLIST = " shortlist"  # the best, retrained on fresh seeds and judged as in the search
+FINALISTS = " finalists"  # the best of these, retrained on all training images and tested
+FINALIST = "finalist"  # trial attribute: which training of the shortlist or finalists it is
 HANDED_IN = "handed_in"  # trial attribute: the candidate as JSON, in place of parameters
 OPENINGS = "test set openings"  # attribute of the finalists' study: when it looked, and how often
 
@@ -18,6 +19,11 @@ OPENINGS = "test set openings"  # attribute of the finalists' study: when it loo
 def candidates_of(study: str) -> str:
     """The name of the study that holds what was handed in to a search."""
     return study + CANDIDATES
+
+
+def shortlist_of(study: str) -> str:
+    """The name of the study that holds a search's shortlist."""
+    return study + SHORTLIST
 
 
 def finalists_of(study: str) -> str:
@@ -29,5 +35,5 @@ def is_companion(name: str, names: Collection[str]) -> bool:
     """Whether a study stands beside another one of the same storage."""
     return any(
         name.endswith(suffix) and name.removesuffix(suffix) in names
-        for suffix in (CANDIDATES, FINALISTS)
+        for suffix in (CANDIDATES, SHORTLIST, FINALISTS)
     )

@@ -35,6 +35,19 @@ def load_test(source: DataSource, *, say: Callable[[str], None] = to_stderr) -> 
     return Split(images=arrays["test_images"], labels=labels)
 
 
+def require_test(source: DataSource) -> None:
+    """Refuse an IDX directory without test files, by its files' names: nothing is opened.
+
+    Raises:
+        UserError: There are none.
+    """
+    if source.idx_folder is not None and "test_images" not in idx.find(source.idx_folder):
+        raise UserError(
+            f"the data directory {source.idx_folder} has no test files",
+            "Put t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (plain or .gz) there",
+        )
+
+
 def _from_cache(source: DataSource, say: Callable[[str], None]) -> dict[str, mnist.Array]:
     folder = source.folder
     if cache.problem(folder, TEST_SHA256) is not None:
@@ -44,12 +57,8 @@ def _from_cache(source: DataSource, say: Callable[[str], None]) -> dict[str, mni
 
 def _from_directory(source: DataSource) -> dict[str, mnist.Array]:
     assert source.idx_folder is not None
+    require_test(source)
     files = idx.find(source.idx_folder)
-    if "test_images" not in files:
-        raise UserError(
-            f"the data directory {source.idx_folder} has no test files",
-            "Put t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte (plain or .gz) there",
-        )
     images, labels = idx.read_pair(files["test_images"], files["test_labels"], fewest=1)
     arrays = {"test_images": images, "test_labels": labels}
     wrong = mnist.deviations(mnist.digests(arrays))

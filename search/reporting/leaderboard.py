@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from optuna.study import Study, StudyDirection, get_all_study_names, load_study
 from optuna.trial import FrozenTrial
 
-from search.engine.companions import OPENINGS, candidates_of, finalists_of
+from search.engine.companions import OPENINGS, candidates_of, finalists_of, shortlist_of
 from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
 from search.reporting.dimensions import Dimension, read_dimensions
@@ -33,6 +33,7 @@ from search.reporting.records import (
     read_trials,
     text,
 )
+from search.reporting.shortlist import Shortlisted, read_shortlist
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Summary:
     counts: Mapping[Outcome, int]
     trials: tuple[TrialRecord, ...]  # the search's own
     handed_in: tuple[TrialRecord, ...]  # trained beside the search, as its own are
+    shortlist: tuple[Shortlisted, ...]  # trained again to choose the finalists
     finalists: Finalists | None  # retrained and tested; None as long as there are none
     claims: tuple[Remeasured, ...]  # of public systems, with what the finalists' test gave
     entries: tuple[Entry, ...]  # the valid architectures, best first
@@ -112,6 +114,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     trials = read_trials(frozen, limits)
     beside = companion(study, candidates_of(study.study_name))
     handed_in = latest_attempts(read_trials(_trials(beside), limits, handed_in=True))
+    again = companion(study, shortlist_of(study.study_name))
     tested = companion(study, finalists_of(study.study_name))
     openings = tested.user_attrs.get(OPENINGS) if tested else None
     finalists = read_finalists(_trials(tested), openings, target=limits.target)
@@ -137,6 +140,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         counts={outcome: counted[outcome] for outcome in Outcome},
         trials=trials,
         handed_in=handed_in,
+        shortlist=read_shortlist(_trials(again), frozen, finalists),
         finalists=finalists,
         claims=remeasured(finalists, limits) if finalists else (),
         entries=entries,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from search.reporting import lead, words
+from search.reporting import lead, shortlist, words
 from search.reporting.candidates import dropout_text
 from search.reporting.claims import HEADING, SAYS, Remeasured
 from search.reporting.constraints import Check, target_check_name
@@ -13,6 +13,7 @@ from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
 from search.reporting.records import TrialRecord
+from search.reporting.shortlist import Shortlisted
 
 
 def to_markdown(summary: Summary, *, top: int) -> str:
@@ -22,6 +23,7 @@ def to_markdown(summary: Summary, *, top: int) -> str:
         f"**{escape(lead.headline(summary))}.** {escape(lead.sentence(summary))}",
         *_finalists(summary.finalists),
         *_claims(summary.claims),
+        *_shortlist(summary.shortlist),
         escape(words.finished_sentence(summary)),
         _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
         *_ranking(summary, top),
@@ -174,6 +176,32 @@ def _claims(systems: Sequence[Remeasured]) -> Iterable[str]:
         "result",
     )
     yield _table(header, rows, right=(2, 3, 4, 5))
+
+
+def _shortlist(found: Sequence[Shortlisted]) -> Iterable[str]:
+    if not found:
+        return
+    yield f"## {shortlist.HEADING}"
+    yield shortlist.says(found)
+    header = (
+        *("place", "system", "mean", "in the search", "fresh seeds", "95 % interval"),
+        *("parameters", "search rank", "finalist"),
+    )
+    rows = [
+        (
+            str(one.place),
+            f"trial {one.search_trial}",
+            words.percent(one.mean, 3),
+            words.percent(one.search_accuracy),
+            words.percent(one.fresh_mean, 3),
+            words.interval(one.interval),
+            words.count(one.parameters),
+            words.count(one.search_rank),
+            "yes" if one.chosen else "no",
+        )
+        for one in found
+    ]
+    yield _table(header, rows, right=(2, 3, 4, 5, 6, 7))
 
 
 def _ranking(summary: Summary, top: int) -> Iterable[str]:

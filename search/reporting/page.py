@@ -25,6 +25,7 @@ from search.reporting import (
     lead,
     markdown,
     search_figures,
+    shortlist,
     time_figures,
     words,
 )
@@ -130,6 +131,7 @@ def to_html(summary: Summary, *, top: int) -> str:
         words=words,
         lead=lead,
         claims=claims,
+        shortlist=shortlist,
         markdown=markdown,
         dropout_text=dropout_text,
         strip=strips_of(shown, summary),
