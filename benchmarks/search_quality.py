@@ -33,6 +33,7 @@ from search.engine.arithmetic import Arithmetic
 
 TRAIN_IMAGES = 10_000
 EPOCHS = 6
+VALIDATION_IMAGES = 10_000  # of MNIST
 KINDS = {"default": ("tpe", "median"), "random": ("random", "none")}
 
 
@@ -63,7 +64,7 @@ def run(search: Search) -> list[tuple[int, float]]:
     study = optuna.create_study(
         direction="maximize",
         sampler=make_sampler(sampler, search.seed),
-        pruner=make_pruner(pruner, EPOCHS),
+        pruner=make_pruner(pruner, EPOCHS, VALIDATION_IMAGES),
     )
     if search.kind == "default":
         study.enqueue_trial(smallest_start(20_000))

@@ -261,6 +261,7 @@ def train(
         pruner="none",
         seed=settings.seed,
         epochs=settings.epochs,
+        validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
         started=datetime.now(),
         source=settings.source,
         make_objective=partial(_make_objective, objective, settings),

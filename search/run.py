@@ -187,6 +187,7 @@ def main(arguments: list[str] | None = None) -> int:
         pruner=options.pruner,
         seed=options.seed,
         epochs=options.epochs,
+        validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
         started=datetime.now(),
         source=settings.source,
         make_objective=partial(_make_objective, settings),

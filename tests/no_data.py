@@ -22,6 +22,7 @@ def job_without_data(storage: str, make_objective: Any, **settings: Any) -> Job:
         "pruner": "none",
         "seed": 0,
         "epochs": 1,
+        "validation_images": 10_000,
         "started": datetime.now(),
         "source": NO_DATA,
     }

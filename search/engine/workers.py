@@ -46,6 +46,7 @@ class Job:
     pruner: str
     seed: int
     epochs: int
+    validation_images: int  # that a reported accuracy is counted on
     started: datetime  # of the run: older failures do not end it
     source: DataSource
     make_objective: Callable[[int, DataSource], Objective]  # from a worker's index
@@ -62,7 +63,7 @@ def load_study(job: Job) -> optuna.Study:
         study_name=job.study,
         storage=frugal(storages.connect(job.storage, patient=True)),
         sampler=make_sampler(job.sampler, job.seed),
-        pruner=make_pruner(job.pruner, job.epochs),
+        pruner=make_pruner(job.pruner, job.epochs, job.validation_images),
     )
 
 
