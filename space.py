@@ -410,8 +410,8 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
     strength = trial.suggest_float("augmentation", 0.5, 1.2)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
-        weight_decay=3e-4,
-        batch_size=128,
+        weight_decay=5e-4,
+        batch_size=192,
         average_decay=0.995,
         augmentation=Augmentation(  # fading to a fifth: six seeds with and without in docs/log.md
             rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength, final=0.2
