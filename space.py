@@ -408,10 +408,11 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
     squeeze_width = width("squeeze_width", 8, 20)
     dropout = trial.suggest_float("dropout", 0.0, min(0.05 * reach, 0.5))
     strength = trial.suggest_float("augmentation", 0.5, 1.2)
+    large = max_params > 10_000  # what overfits gains by larger batches and more decay
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
-        weight_decay=5e-4,
-        batch_size=192,
+        weight_decay=5e-4 if large else 3e-4,
+        batch_size=192 if large else 128,
         average_decay=0.995,
         augmentation=Augmentation(  # fading to a fifth: six seeds with and without in docs/log.md
             rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength, final=0.2

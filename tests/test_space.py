@@ -174,6 +174,15 @@ def test_most_random_draws_are_within_the_limit_and_all_can_be_built(max_params:
     assert over < 75
 
 
+def test_the_recipe_for_small_networks_is_their_own() -> None:
+    def fixed(max_params: int) -> tuple[int, float]:
+        recipe = space.suggest(optuna.create_study().ask(), max_params=max_params).recipe
+        return recipe.batch_size, recipe.weight_decay
+
+    assert fixed(20_000) == fixed(10_001) == (192, 5e-4)
+    assert fixed(5_000) == fixed(10_000) == (128, 3e-4)
+
+
 def test_few_trials_are_over_budget_and_no_seed_locks_in() -> None:
     runs = [over_budget.search(20_000, seed) for seed in range(5)]
     assert statistics.mean(sum(run) for run in runs) <= 20
