@@ -389,7 +389,7 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
         max_params: The limit of the search. A convolution's parameters grow with the square of
             its width, so the widths follow the limit's square root: of random draws about as
             many are within a limit of 5,000 as within 20,000. So does dropout's upper end:
-            smaller networks stand less of it.
+            smaller networks stand less of it. Batch size and weight decay are larger above 10,000.
     """
     reach = math.sqrt(max_params / 20_000)
 

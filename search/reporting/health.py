@@ -18,6 +18,7 @@ ENOUGH_COMPLETE = 20
 BEST = 5  # "the best" of the checks below
 LARGEST_OVER_BUDGET_SHARE = 0.2
 LARGEST_FAILED_SHARE = 0.05
+LARGEST_PRUNED_SHARE = 0.7
 EDGE = 0.02  # share of a range that counts as its edge
 STARTUP_TRIALS = 10  # optuna's default for TPE, where the study does not record another
 
@@ -68,6 +69,7 @@ def check_health(
         few_over_budget(searched),
         best_inside_ranges(ranked, dimensions),
         pruner_spares_the_best(searched, ranked),
+        pruner_lets_trials_pass(searched),
         few_failures(searched),
     )
 
@@ -200,6 +202,26 @@ def pruner_spares_the_best(
         verdict=verdict,
         found=found,
         rule=f"none of the best {BEST} below the median at the usual pruning epoch",
+    )
+
+
+def pruner_lets_trials_pass(trials: Sequence[TrialRecord]) -> HealthCheck:
+    """Warning if more than 70 % of the later half of what was trained was pruned.
+
+    A median of complete trials alone rises with each that passes, until chance decides who does.
+    """
+    trained = [t for t in trials if t.curve and t.outcome in (Outcome.COMPLETE, Outcome.PRUNED)]
+    later = trained[len(trained) // 2 :]
+    share = sum(trial.outcome is Outcome.PRUNED for trial in later) / max(1, len(later))
+    verdict, found = Health.UNKNOWN, f"{len(trained):,} trained"
+    if len(trained) >= ENOUGH_COMPLETE:
+        verdict = Health.PASS if share <= LARGEST_PRUNED_SHARE else Health.WARNING
+        found = f"{100 * share:.0f} % of the later half were pruned"
+    return HealthCheck(
+        question="Does the pruner let trials pass?",
+        verdict=verdict,
+        found=found,
+        rule=f"at most {100 * LARGEST_PRUNED_SHARE:.0f} % of the later half of trained trials",
     )
 
 

@@ -31,7 +31,7 @@ def over() -> FrozenTrial:
 
 
 def test_every_check_is_in_the_report_with_its_rule(summary: Summary) -> None:
-    assert len(summary.health) == 7
+    assert len(summary.health) == 8
     assert all(check.question.endswith("?") and check.rule for check in summary.health)
 
 
@@ -132,6 +132,24 @@ def test_without_pruned_trials_the_pruner_is_not_judged() -> None:
     trials = records(*(complete() for _ in range(6)))
 
     assert health.pruner_spares_the_best(trials, trials).verdict is Health.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("late", "verdict"), [(7, Health.PASS), (8, Health.WARNING), (None, Health.UNKNOWN)]
+)
+def test_pruner_lets_trials_pass(late: int | None, verdict: Health) -> None:
+    """Only the later half counts, and only trials that were trained."""
+
+    def some(cut: int) -> list[FrozenTrial]:
+        ended = [pruned(reason="median", last=0.9, epoch=4) for _ in range(cut)]
+        return [*(complete() for _ in range(10 - cut)), *ended]
+
+    over = [pruned(reason="over budget", over_budget=True) for _ in range(5)]
+    trials = records(*over, *some(10), *(some(late) if late is not None else []))
+    check = health.pruner_lets_trials_pass(trials)
+    assert check.verdict is verdict
+    if late is not None:
+        assert check.found.startswith(f"{10 * late} %")
 
 
 @pytest.mark.parametrize(("failed", "verdict"), [(1, Health.PASS), (2, Health.WARNING)])
