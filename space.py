@@ -12,13 +12,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from search.engine.recipe import Augmentation, Recipe
+from search.engine.typed_json import decode
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -29,7 +28,6 @@ CLASSES = 10
 HEADS = ("gap-linear", "conv-gap", "flatten-linear")
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +128,11 @@ class Candidate:
             if not isinstance(op, str) or op not in _LAYERS:
                 raise ValueError(f'a layer\'s "op" is one of {", ".join(_LAYERS)}, but got {op!r}')
             fields = {key: value for key, value in item.items() if key != "op"}
-            layers.append(_decode(_LAYERS[op], fields))
+            layers.append(decode(_LAYERS[op], fields))
         candidate = cls(
             layers=tuple(layers),
-            head=_decode(Head, data.get("head", {})),
-            recipe=_decode(Recipe, data.get("recipe", {})),
+            head=decode(Head, data.get("head", {})),
+            recipe=decode(Recipe, data.get("recipe", {})),
         )
         layer_table(candidate)  # raises where the feature map vanishes
         return candidate
@@ -292,38 +290,6 @@ def _name(layer: Conv | Pool) -> str:
     same = layer.padding == (layer.kernel - 1) // 2
     padded = ("p" if same else f"p{layer.padding}") if layer.padding else ""
     return name + padded + "b" * layer.bias + "+P" * layer.early_pool
-
-
-def _decode(kind: type[T], data: Any) -> T:
-    """A dataclass from plain JSON values, with unknown fields and wrong types refused."""
-    if not isinstance(data, dict):
-        raise ValueError(f"{kind.__name__.lower()} must be an object, but got {data!r}")
-    hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for name, value in data.items():
-        if name not in hints:
-            raise ValueError(f"{kind.__name__.lower()} has no field {name!r}")
-        values[name] = _typed(f"{kind.__name__.lower()}.{name}", hints[name], value)
-    try:
-        return kind(**values)
-    except TypeError as error:  # a field without a default is missing
-        raise ValueError(f"{kind.__name__.lower()}: {error}") from None
-
-
-def _typed(name: str, hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _decode(typing.cast(type[Any], hint), value)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"{name} must be a list, but got {value!r}")
-        return tuple(_typed(name, typing.get_args(hint)[0], item) for item in value)
-    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if float in allowed and type(value) is int:
-        return float(value)
-    if type(value) not in allowed:
-        expected = " or ".join(getattr(kind, "__name__", str(kind)) for kind in allowed)
-        raise ValueError(f"{name} must be {expected}, but got {value!r}")
-    return value
 
 
 def build(candidate: Candidate) -> nn.Module:
