@@ -4,8 +4,8 @@
     python search/finalists.py --top 3 --seeds 10         go on: only what is missing is trained
     python search/finalists.py --storage small.db --no-references
 
-The search's best values are partly luck. So the best 10 are first trained again, three times each,
-on the images of the search, and the means choose the finalists. These are trained on all training
+The search's best values are partly luck. So the best 10 are first trained again, twice each, on
+the images of the search, and the means choose the finalists. These are trained on all training
 images, each with its own recipe, and tested after the last epoch. This is the only command that
 opens the test images; when it did, and how often for a study, is recorded and shown in the report.
 """
@@ -63,7 +63,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--shortlist-seeds",
         type=positive,
-        default=3,
+        default=2,
         metavar="N",
         help="trainings of each for that choice",
     )
