@@ -9,7 +9,7 @@ own among them, so their mean decides. The interval is of the fresh ones alone: 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
@@ -58,20 +58,22 @@ def read_shortlist(
         search: The search's trials.
         finalists: Tells which became finalists.
     """
-    values = {trial.number: trial.value for trial in search if trial.state == TrialState.COMPLETE}
-    groups: dict[tuple[int, str], dict[int, FrozenTrial]] = {}
+    values = {trial.number: _accuracy(trial) for trial in search}
+    groups: dict[tuple[int, str], dict[int, float]] = {}
+    attributes_of: dict[tuple[int, str], Mapping[str, object]] = {}
     for trial in trials:
         attributes = trial.user_attrs
         of, seed = integer(attributes.get("search_trial")), integer(attributes.get("seed"))
-        candidate = attributes.get("candidate")
-        if trial.state != TrialState.COMPLETE or not _share(trial.value) or seed is None:
+        candidate, accuracy = attributes.get("candidate"), _accuracy(trial)
+        if accuracy is None or seed is None or of is None or not isinstance(candidate, str):
             continue
-        if of is not None and _share(values.get(of)) and isinstance(candidate, str):
-            groups.setdefault((of, candidate), {})[seed] = trial
+        if values.get(of) is not None:
+            groups.setdefault((of, candidate), {})[seed] = accuracy
+            attributes_of[of, candidate] = attributes
     chosen = {one.candidate for one in finalists.entries} if finalists else set()
     found = [
-        _shortlisted(of, candidate, [by_seed[seed] for seed in sorted(by_seed)], values[of] or 0.0)
-        for (of, candidate), by_seed in groups.items()
+        _shortlisted(key, attributes_of[key], values[key[0]] or 0.0, by_seed)
+        for key, by_seed in groups.items()
     ]
     found.sort(key=lambda one: (-len(one.fresh), -one.mean, one.parameters or 0, one.search_trial))
     return tuple(
@@ -94,25 +96,31 @@ def says(shortlist: Sequence[Shortlisted]) -> str:
 
 
 def _shortlisted(
-    of: int, candidate: str, trials: Sequence[FrozenTrial], search_accuracy: float
+    key: tuple[int, str],
+    attributes: Mapping[str, object],
+    search_accuracy: float,
+    by_seed: Mapping[int, float],
 ) -> Shortlisted:
-    fresh = tuple(trial.value or 0.0 for trial in trials)
-    attributes = trials[-1].user_attrs
+    fresh = tuple(by_seed[seed] for seed in sorted(by_seed))
     interval = mean_interval(fresh)
     return Shortlisted(
         place=0,
-        search_trial=of,
+        search_trial=key[0],
         search_rank=positive(attributes.get("rank")),
         search_accuracy=search_accuracy,
         architecture=text(attributes.get("architecture")),
         parameters=positive(attributes.get("parameters")),
-        candidate=candidate,
+        candidate=key[1],
         fresh=fresh,
         interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
         mean=statistics.fmean((search_accuracy, *fresh)),
     )
 
 
-def _share(value: object) -> bool:
-    known = number(value)
-    return known is not None and 0.0 <= known <= 1.0
+def _accuracy(trial: FrozenTrial) -> float | None:
+    """A complete trial's value where it is a share, else None."""
+    values = list(trial.values or [])
+    if trial.state != TrialState.COMPLETE or len(values) != 1:
+        return None
+    known = number(values[0])
+    return known if known is not None and 0.0 <= known <= 1.0 else None

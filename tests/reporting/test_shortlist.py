@@ -70,7 +70,9 @@ def test_what_is_not_usable_is_left_out() -> None:
         *again(0, 0.99, seed="x"),
         create_trial(state=TrialState.FAIL, user_attrs={"search_trial": 0, "seed": 1}),
     ]
+    two = create_trial(values=[0.99, 0.5])
     assert read_shortlist(odd, searched(0.99)) == ()
+    assert read_shortlist(again(0, 0.99), [two]) == ()
 
 
 def test_the_report_shows_who_became_a_finalist() -> None:
