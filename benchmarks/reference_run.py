@@ -70,7 +70,7 @@ def run(command: list[str], sittings: Path) -> int:
     except KeyboardInterrupt:
         code = 130
     sitting = {
-        "command": "python " + shlex.join(_shown(command)),
+        "command": _words(command),
         "commit": made_by,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - clock, 1),
@@ -79,6 +79,18 @@ def run(command: list[str], sittings: Path) -> int:
     with sittings.open("a", encoding="utf-8") as file:
         file.write(json.dumps(sitting) + "\n")
     return code
+
+
+def is_done(command: list[str], sittings: Path) -> bool:
+    """Whether a command has ended well before: a later commit may go on with the next one."""
+    if not sittings.exists():
+        return False
+    done = [json.loads(line) for line in sittings.read_text(encoding="utf-8").splitlines()]
+    return any(one["command"] == _words(command) and one["exit"] == 0 for one in done)
+
+
+def _words(command: list[str]) -> str:
+    return "python " + shlex.join(_shown(command))
 
 
 def _shown(command: list[str]) -> list[str]:
@@ -151,7 +163,7 @@ def main() -> int:
     work.mkdir(parents=True, exist_ok=True)
     storage, sittings = work / "study.db", work / "sittings.jsonl"
     for command in commands(options, storage):
-        code = run(command, sittings)
+        code = 0 if is_done(command, sittings) else run(command, sittings)
         if code:
             return code
     kept = folder / "study.db"
