@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.reference_run import LIMIT
+from benchmarks.reference_run import LIMIT, is_done
 from search.engine.storage import open_study
 from search.reporting import words
 from search.reporting.leaderboard import summarize
@@ -23,6 +24,18 @@ EXACT = ("leaderboard.csv", "finalists.csv", "finalists.svg")
 
 def test_there_is_one() -> None:
     assert ROOT / "reports/reference" in KEPT
+
+
+def test_only_what_has_ended_well_is_not_run_again(tmp_path: Path) -> None:
+    sittings = tmp_path / "sittings.jsonl"
+    search = ["search/run.py", "--trials", "9", "--storage", str(tmp_path / "study.db")]
+    assert not is_done(search, sittings)
+    for code, done in ((130, False), (0, True)):
+        line = {"command": "python search/run.py --trials 9", "exit": code}
+        with sittings.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        assert is_done(search, sittings) is done
+    assert not is_done([*search, "--seed", "1"], sittings)
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)

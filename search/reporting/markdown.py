@@ -184,7 +184,7 @@ def _shortlist(found: Sequence[Shortlisted]) -> Iterable[str]:
     yield f"## {shortlist.HEADING}"
     yield shortlist.says(found)
     header = (
-        *("place", "system", "mean", "in the search", "fresh seeds", "95 % interval"),
+        *("place", "system", "mean", "in the search", "fresh seeds", "their mean"),
         *("parameters", "search rank", "finalist"),
     )
     rows = [
@@ -193,8 +193,8 @@ def _shortlist(found: Sequence[Shortlisted]) -> Iterable[str]:
             f"trial {one.search_trial}",
             words.percent(one.mean, 3),
             words.percent(one.search_accuracy),
+            shortlist.listed(one),
             words.percent(one.fresh_mean, 3),
-            words.interval(one.interval),
             words.count(one.parameters),
             words.count(one.search_rank),
             "yes" if one.chosen else "no",

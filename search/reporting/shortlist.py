@@ -3,7 +3,7 @@
 The best of many single values owes part of its place to luck: on a search of 49 complete trials
 the winner's value was 0.05 to 0.08 points above its mean over other seeds (docs/log.md). All
 trainings of one architecture on the search's images are equally good evidence of it, the search's
-own among them, so their mean decides. The interval is of the fresh ones alone: they chose nothing.
+own among them, so their mean decides. By the fresh ones alone one sees how lucky that one was.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.reporting.finalists import Finalists, mean_interval
-from search.reporting.intervals import Interval
+from search.reporting.finalists import Finalists
 from search.reporting.records import integer, number, positive, text
 
 HEADING = "How the finalists were chosen"
@@ -33,13 +32,12 @@ class Shortlisted:
     parameters: int | None
     candidate: str  # JSON
     fresh: tuple[float, ...]  # validation accuracies of the fresh seeds, by seed
-    interval: Interval | None  # 95 %, Student's t over the fresh seeds; None of a single one
     mean: float  # of the search's training and the fresh ones
     chosen: bool = False  # whether it became a finalist
 
     @property
     def fresh_mean(self) -> float:
-        """Mean validation accuracy over the fresh seeds: what the search's luck is not in."""
+        """Mean validation accuracy over the fresh seeds: the search's luck is not in it."""
         return statistics.fmean(self.fresh)
 
     @property
@@ -82,6 +80,11 @@ def read_shortlist(
     )
 
 
+def listed(one: Shortlisted) -> str:
+    """The accuracies of the fresh seeds: ``99.51, 99.62 %``."""
+    return ", ".join(f"{100 * value:.2f}" for value in one.fresh) + " %"
+
+
 def says(shortlist: Sequence[Shortlisted]) -> str:
     """What was done and how far the search's own values were off; of at least one architecture."""
     luck = statistics.fmean(one.luck for one in shortlist)
@@ -102,7 +105,6 @@ def _shortlisted(
     by_seed: Mapping[int, float],
 ) -> Shortlisted:
     fresh = tuple(by_seed[seed] for seed in sorted(by_seed))
-    interval = mean_interval(fresh)
     return Shortlisted(
         place=0,
         search_trial=key[0],
@@ -112,7 +114,6 @@ def _shortlisted(
         parameters=positive(attributes.get("parameters")),
         candidate=key[1],
         fresh=fresh,
-        interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
         mean=statistics.fmean((search_accuracy, *fresh)),
     )
 
