@@ -204,7 +204,7 @@ def draw(trial: optuna.Trial, limits: Limits) -> space.Candidate:
     handed_in = trial.user_attrs.get(HANDED_IN)
     if handed_in is not None:
         return space.Candidate.from_json(handed_in)
-    return space.suggest(trial, max_params=limits.max_params)
+    return space.suggest(trial, max_params=limits.max_params, max_macs=limits.max_macs)
 
 
 def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits) -> None:

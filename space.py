@@ -338,8 +338,15 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
         yield nn.Linear(inputs, CLASSES, bias=head.bias)
 
 
-def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
+def suggest(
+    trial: BaseTrial, *, max_params: int = 20_000, max_macs: int | None = None
+) -> Candidate:
     """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
+
+    What is drawn is a shape, the depths of the stages and the ratios of their widths, and its size,
+    the share of the limit that it may use. The widths follow: they are the largest of that shape
+    and size. So a deeper network is a narrower one, and a sampler that has learned good widths for
+    one depth may try another depth without leaving the limit.
 
     The convolutions of a stage share a width, but for the first of all: it sees one channel and
     the largest map, and may be narrower. A 1x1 convolution may follow the first stage. Only the
@@ -352,27 +359,25 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
 
     Args:
         trial: Draws the parameters.
-        max_params: The limit of the search. A convolution's parameters grow with the square of
-            its width, so the widths follow the limit's square root: of random draws about as
-            many are within a limit of 5,000 as within 20,000. So does dropout's upper end:
-            smaller networks stand less of it. Batch size and weight decay are larger above 10,000.
+        max_params: The limit of the search. Dropout's upper end follows its square root, as the
+            widths do: smaller networks stand less of it. Batch size and weight decay are larger
+            above 10,000.
+        max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
-    reach = math.sqrt(max_params / 20_000)
-
-    def width(name: str, low: int, high: int) -> int:
-        low, high = max(2, round(low * reach)), max(2, round(high * reach))
-        return trial.suggest_int(name, low, high, log=True)
-
-    depths = [
+    depths = (
         trial.suggest_int("depth_1", 2, 3),
         trial.suggest_int("depth_2", 1, 3),
         trial.suggest_int("depth_3", 1, 2),
-    ]
-    first = width("width_first", 5, 14)
-    widths = [width("width_1", 7, 18), width("width_2", 11, 32), width("width_3", 11, 32)]
+    )
+    ratios = Ratios(
+        first=trial.suggest_float("width_first_to_1", 0.4, 1.2, log=True),
+        second=trial.suggest_float("width_2_to_1", 1.0, 3.0, log=True),
+        third=trial.suggest_float("width_3_to_1", 1.0, 3.0, log=True),
+        squeeze=trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True),
+    )
     squeeze = bool(trial.suggest_int("squeeze", 0, 1))
-    squeeze_width = width("squeeze_width", 8, 20)
-    dropout = trial.suggest_float("dropout", 0.0, min(0.05 * reach, 0.5))
+    size = trial.suggest_float("size", 0.4, 1.0)
+    dropout = trial.suggest_float("dropout", 0.0, min(0.05 * math.sqrt(max_params / 20_000), 0.5))
     strength = trial.suggest_float("augmentation", 0.5, 1.2)
     large = max_params > 10_000  # what overfits gains by larger batches and more decay
     recipe = Recipe(
@@ -385,14 +390,49 @@ def suggest(trial: BaseTrial, *, max_params: int = 20_000) -> Candidate:
         ),
     )
 
+    def of_width(width: float) -> Candidate:
+        layers = _stages(depths, ratios, width, dropout, squeeze=squeeze)
+        return Candidate(layers=layers, recipe=recipe)
+
+    def fits(candidate: Candidate) -> bool:
+        rows = layer_table(candidate)
+        return sum(row.parameters for row in rows) <= size * max_params and (
+            max_macs is None or sum(row.macs for row in rows) <= size * max_macs
+        )
+
+    narrow, wide = 1.0, 512.0  # width of the first stage; counts only rise with it
+    while wide / narrow > 1.002:
+        middle = math.sqrt(narrow * wide)
+        narrow, wide = (middle, wide) if fits(of_width(middle)) else (narrow, middle)
+    return of_width(narrow)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratios:
+    """Widths in units of the first stage's."""
+
+    first: float  # of the very first convolution
+    second: float  # of the second stage
+    third: float
+    squeeze: float  # of the 1x1 convolution after the first stage
+
+
+def _stages(
+    depths: tuple[int, int, int], ratios: Ratios, width: float, dropout: float, *, squeeze: bool
+) -> tuple[Layer, ...]:
+    def channels(ratio: float) -> int:
+        return max(2, round(width * ratio))
+
     layers: list[Layer] = []
-    for stage, depth in enumerate(depths):
+    for stage, (depth, ratio) in enumerate(
+        zip(depths, (1.0, ratios.second, ratios.third), strict=True)
+    ):
         last = stage == len(depths) - 1
         for i in range(depth):
             pools = not last and i == depth - 1
-            channels = first if stage == i == 0 else widths[stage]
-            layers.append(Conv(width=channels, padding=int(last), early_pool=pools))
+            own = ratios.first if stage == i == 0 else ratio
+            layers.append(Conv(width=channels(own), padding=int(last), early_pool=pools))
         layers.append(Dropout(rate=dropout))
         if stage == 0 and squeeze:
-            layers.append(Conv(width=squeeze_width, kernel=1))
-    return Candidate(layers=tuple(layers), recipe=recipe)
+            layers.append(Conv(width=channels(ratios.squeeze), kernel=1))
+    return tuple(layers)

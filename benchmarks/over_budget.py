@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 import space
 from objective import Limits, check_limits
 from search.engine.sampling import make_sampler
-from search.study_settings import smallest_start
+from search.study_settings import simplest_start
 
 
 def fitted_accuracy(parameters: int) -> float:
@@ -34,7 +34,7 @@ def fitted_accuracy(parameters: int) -> float:
 def search(limit: int, seed: int, trials: int = 100) -> list[bool]:
     """Which of a search's trials are over the limit, in order."""
     study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed))
-    study.enqueue_trial(smallest_start(limit))
+    study.enqueue_trial(simplest_start(limit))
     spread = random.Random(seed)
     for _ in range(trials):
         trial = study.ask()

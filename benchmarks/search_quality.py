@@ -55,7 +55,7 @@ def run(search: Search) -> list[tuple[int, float]]:
     from search.engine.hardware import use_bfloat16
     from search.engine.sampling import make_pruner, make_sampler
     from search.engine.sources import locate
-    from search.study_settings import smallest_start
+    from search.study_settings import simplest_start
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -67,7 +67,7 @@ def run(search: Search) -> list[tuple[int, float]]:
         pruner=make_pruner(pruner, EPOCHS, VALIDATION_IMAGES),
     )
     if search.kind == "default":
-        study.enqueue_trial(smallest_start(20_000))
+        study.enqueue_trial(simplest_start(20_000))
     objective = Objective(
         Settings(
             source=locate(),

@@ -49,12 +49,13 @@ def describe_space(max_params: int) -> dict[str, str]:
     }
 
 
-def smallest_start(max_params: int) -> dict[str, float | int | str]:
-    """The space's smallest candidate, as parameters to enqueue.
+def simplest_start(max_params: int) -> dict[str, float | int | str]:
+    """The space's simplest candidate, as parameters to enqueue.
 
     One feasible trial at the start shows the sampler that there is room within the limit. Whole
-    numbers are at their low end, and what is continuous, the recipe, is in the middle: at an end
-    it would teach the sampler to stay away from there because the network is tiny.
+    numbers are at their low end, for few and narrow layers, and what is continuous is in the
+    middle: at an end it would teach the sampler to stay away from there because the network is
+    poor.
     """
     import optuna
 
@@ -141,8 +142,8 @@ def open_for_search(
         if then is None and not study.get_trials(deepcopy=False):
             study.set_user_attr("settings", now)
             study.enqueue_trial(
-                smallest_start(settings.limits.max_params),
-                user_attrs={"label": "smallest candidate"},
+                simplest_start(settings.limits.max_params),
+                user_attrs={"label": "simplest candidate"},
             )
             return study
     differing = differences(then or {}, now)

@@ -47,12 +47,12 @@ def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
 
 
 def ask_small(study: optuna.Study, **changes: float) -> optuna.Trial:
-    study.enqueue_trial({**study_settings.smallest_start(20_000), "learning_rate": 0.2, **changes})
+    study.enqueue_trial({**study_settings.simplest_start(20_000), "learning_rate": 0.2, **changes})
     return study.ask()
 
 
 def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
-    candidate = space.suggest(FixedTrial(study_settings.smallest_start(20_000)))
+    candidate = space.suggest(FixedTrial(study_settings.simplest_start(20_000)))
     count = space.count_parameters(candidate)
     study = new_study()
     check_limits(study.ask(), candidate, Limits(max_params=count))
@@ -66,7 +66,7 @@ def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
 
 
 def test_the_other_limit_is_on_multiply_accumulates() -> None:
-    candidate = space.suggest(FixedTrial(study_settings.smallest_start(20_000)))
+    candidate = space.suggest(FixedTrial(study_settings.simplest_start(20_000)))
     macs = space.count_macs(candidate)
     trial = new_study().ask()
     check_limits(trial, candidate, Limits(max_macs=macs))
@@ -182,9 +182,9 @@ def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
         Objective(Settings(source=broken, epochs=1))(ask_small(new_study()))
 
 
-def test_the_smallest_start_is_within_small_limits() -> None:
+def test_the_simplest_start_is_within_small_limits() -> None:
     for limit in (1_000, 5_000, 20_000):
-        start = study_settings.smallest_start(limit)
+        start = study_settings.simplest_start(limit)
         candidate = space.suggest(FixedTrial(start), max_params=limit)
         assert space.count_parameters(candidate) <= limit / 2
         kinds = study_settings.describe_space(limit)
@@ -220,7 +220,7 @@ from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
                     fingerprint="", mean=0.13, std=0.31)
 study = optuna.create_study(direction="maximize")
-study.enqueue_trial(study_settings.smallest_start(20_000))
+study.enqueue_trial(study_settings.simplest_start(20_000))
 study.optimize(objective.Objective(objective.Settings(source=source, epochs=1)), n_trials=1)
 here = [Path(name) for name in opened if {str(source.folder)!r} in name]
 print(*sorted(set(path.name for path in here)))
