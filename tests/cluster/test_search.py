@@ -153,7 +153,7 @@ def test_the_total_is_exact_and_nothing_is_lost_or_done_twice(searched: Searched
     assert {trial.state for trial in trials} <= {*FINISHED, TrialState.FAIL}, "none is left over"
     check_retried(trials)
     queued = [t for t in trials if t.user_attrs.get("label") and t.state in FINISHED]
-    assert len(queued) == 1, "the smallest candidate was waiting, and was trained once"
+    assert len(queued) == 1, "the simplest candidate was waiting, and was trained once"
     for trial in trials:
         if trial.state == TrialState.COMPLETE:
             assert sorted(trial.intermediate_values) == list(

@@ -78,7 +78,7 @@ def test_cut_trials_do_not_end_the_run(study: optuna.Study) -> None:
 
 
 def test_a_cut_trial_is_queued_with_its_candidate_and_first_number(study: optuna.Study) -> None:
-    study.enqueue_trial({"x": 0.25}, user_attrs={"label": "smallest candidate"})
+    study.enqueue_trial({"x": 0.25}, user_attrs={"label": "simplest candidate"})
     trial = start(study)
     close(study, trial._trial_id, reason="interrupted", retry=True)
     again = start(study)
@@ -86,7 +86,7 @@ def test_a_cut_trial_is_queued_with_its_candidate_and_first_number(study: optuna
     third = start(study)
     assert trial.params == again.params == third.params == {"x": 0.25}
     assert third.user_attrs["retry_of"] == trial.number == 0
-    assert third.user_attrs["label"] == "smallest candidate"
+    assert third.user_attrs["label"] == "simplest candidate"
     assert study.trials[0].user_attrs["reason"] == "interrupted"
 
 
