@@ -85,9 +85,11 @@ def importance(summary: Summary) -> str:
     if not measured.shares:
         return measured.reason
     return (
-        f"How much each parameter decides whether one of the {measured.trials:,} complete trials "
-        f"is among the best {100 * measured.top_share:.0f} % (PED-ANOVA). Pruned trials are not "
-        "asked, so a parameter that made trials fail early can matter more than it shows."
+        f"How much closer the best {100 * measured.top_share:.0f} % of the {measured.trials:,} "
+        "complete trials lie together in a parameter's range than all of them do (PED-ANOVA). The "
+        "sampler gathers its later trials around the best so far, so a parameter can stand out "
+        "that changes nothing; and pruned trials are not asked, so one that made trials fail "
+        "early can matter more than it shows."
     )
 
 

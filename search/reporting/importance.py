@@ -1,4 +1,4 @@
-"""Which parameters mattered: PED-ANOVA over the complete trials, where there are enough of them."""
+"""Where the best gather: PED-ANOVA over the complete trials, where there are enough of them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,12 @@ def measure_importance(
     """Importance of each parameter for being among the best complete trials.
 
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255) compares how the best trials
-    are spread over a parameter's range with how all are. Works on a copy in memory: a running
-    search's storage is read once, and never for this.
+    are spread over a parameter's range with how all are. A sampler that learns draws its later
+    trials, which are the better ones, close together: a parameter without effect can then have a
+    large share (seen: the width of a layer that no network of the best fifty has). Functional
+    ANOVA on the same trials credits noise in place of that, and takes 27 s for 1,000.
+
+    Works on a copy in memory: a running search's storage is read once, and never for this.
 
     Returns:
         No shares but a reason with fewer than 20 complete trials, or if their values are all

@@ -69,8 +69,8 @@ def analysis_sentence(summary: Summary) -> str:
     if summary.importance.shares:
         name, share = summary.importance.shares[0]
         text += (
-            f" Of the searched parameters {name.replace('_', ' ')} mattered most "
-            f"({100 * share:.0f} % of the importance)."
+            f" The best of them gather most in {name.replace('_', ' ')} ({100 * share:.0f} % of "
+            "the importance by PED-ANOVA, part of which is the sampler's own gathering)."
         )
     if summary.finalists is not None:
         text += f" {lead.TESTED} {lead.openings_sentence(summary.finalists)} Of the search's own:"
