@@ -79,7 +79,7 @@ def test_the_other_limit_is_on_multiply_accumulates() -> None:
 
 @pytest.mark.parametrize("seed", [2, 3, 4])
 def test_a_space_of_mostly_too_large_candidates_does_not_lock_a_search_in(seed: int) -> None:
-    """Without the constraint all of these searches end with a hundred candidates too large."""
+    """Without the constraint 82 to 100 of each search's hundred candidates are too large."""
     study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed))
     chance = random.Random(seed)
     for _ in range(100):
