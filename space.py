@@ -1,8 +1,9 @@
 """WHAT is searched: the candidate, how a trial suggests it, how it is counted and built.
 
 Edit this file to search something else; the engine needs no change for it. It needs these names:
-``suggest``, ``count_parameters``, ``count_macs``, ``peak_activation_bytes``, ``layer_table``,
-``build`` and a ``Candidate`` with ``to_json``, ``from_json``, ``one_line`` and ``recipe``.
+``suggest``, which is given the limits by name, ``count_parameters``, ``count_macs``,
+``peak_activation_bytes``, ``layer_table``, ``build`` and a ``Candidate`` with ``to_json``,
+``from_json``, ``one_line`` and ``recipe``.
 Everything but ``build`` is arithmetic on Python integers: a candidate over the limit costs two
 milliseconds, and torch is not even imported for it.
 """

@@ -70,8 +70,8 @@ def test_some_bad_candidates_do_not_stop_a_search(
 _suggest = suggest
 
 
-def suggest(trial, *, max_params=20_000):
-    candidate = _suggest(trial, max_params=max_params)
+def suggest(trial, **limits):
+    candidate = _suggest(trial, **limits)
     kind = trial.number % 5
     if kind == 1:
         raise KeyError("<b>mine</b>")
