@@ -33,8 +33,9 @@ def measure_importance(
     PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255) compares how the best trials
     are spread over a parameter's range with how all are. A sampler that learns draws its later
     trials, which are the better ones, close together: a parameter without effect can then have a
-    large share (seen: the width of a layer that no network of the best fifty has). Functional
-    ANOVA on the same trials credits noise in place of that, and takes 27 s for 1,000.
+    large share (seen: the width of a layer that no network of the best twenty has). Functional
+    ANOVA is no cure: among 194 simulated trials it put the parameter that weighed most seventh,
+    and it takes 27 s for 1,000.
 
     Works on a copy in memory: a running search's storage is read once, and never for this.
 
