@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 INPUT_SHAPE = (1, 28, 28)  # channels, height, width
 CLASSES = 10
 HEADS = ("gap-linear", "conv-gap", "flatten-linear")
+DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
 
@@ -90,8 +91,18 @@ class Head:
             raise ValueError(f"a head's kernel must lie in 1..28, but got {self.kernel}")
 
 
-Layer = Conv | Pool | Dropout
-_LAYERS: dict[str, type[Layer]] = {"conv": Conv, "pool": Pool, "dropout": Dropout}
+@dataclass(frozen=True, kw_only=True)
+class Deskew:
+    """Takes the slant out of the image by its own moments; only before all other layers."""
+
+
+Layer = Conv | Pool | Dropout | Deskew
+_LAYERS: dict[str, type[Layer]] = {
+    "conv": Conv,
+    "pool": Pool,
+    "dropout": Dropout,
+    "deskew": Deskew,
+}
 _OPS = {kind: op for op, kind in _LAYERS.items()}
 
 
@@ -102,6 +113,10 @@ class Candidate:
     layers: tuple[Layer, ...]
     head: Head = Head()
     recipe: Recipe = Recipe()
+
+    def __post_init__(self) -> None:
+        if any(isinstance(layer, Deskew) for layer in self.layers[1:]):
+            raise ValueError("deskew works on images: it can only be the first layer")
 
     def to_json(self) -> str:
         """The whole candidate as one line of JSON; ``from_json`` gives an equal one back."""
@@ -141,8 +156,9 @@ class Candidate:
     def layout(self) -> str:
         """The layers alone, for instance ``c8 c16 P k1:8 c32p``: equal for equal architectures.
 
-        ``c16`` is a 3x3 convolution to 16 channels, ``p`` padded, ``b`` with a bias, ``+P``
-        pooled before BatchNorm and ReLU; ``k5:16`` has another kernel; ``P`` is max pooling.
+        ``deskew`` takes the slant out of the image. ``c16`` is a 3x3 convolution to 16 channels,
+        ``p`` padded, ``b`` with a bias, ``+P`` pooled before BatchNorm and ReLU; ``k5:16`` has
+        another kernel; ``P`` is max pooling.
         """
         return " ".join(_name(layer) for layer in self.layers if not isinstance(layer, Dropout))
 
@@ -175,7 +191,7 @@ def layer_table(candidate: Candidate) -> list[LayerRow]:
     """The layers from the image to the logits, each with what it holds and costs.
 
     BatchNorm and ReLU belong to their convolution. Multiply-accumulates are those of the
-    convolutions and the classifier: BatchNorm folds into the weights for inference.
+    convolutions, the classifier and deskewing: BatchNorm folds into the weights for inference.
 
     Raises:
         ValueError: If a feature map vanishes; the message names the layer.
@@ -211,8 +227,19 @@ def peak_activation_bytes(candidate: Candidate, bytes_per_value: int = 4) -> int
     return bytes_per_value * max(row.input_values + row.output_values for row in rows)
 
 
-def _layer_row(layer: Conv | Pool, shape: Shape) -> tuple[LayerRow, Shape]:
+def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Shape]:
     channels, height, width = shape
+    if isinstance(layer, Deskew):
+        pixels = _size(shape)
+        row = LayerRow(
+            name="deskew",
+            output_shape=shape,
+            parameters=0,
+            macs=DESKEW_MACS * pixels,
+            input_values=pixels,
+            output_values=pixels,
+        )
+        return row, shape
     if isinstance(layer, Pool):
         out = _pooled(shape, "P")
         row = LayerRow(
@@ -284,9 +311,11 @@ def _size(shape: Shape) -> int:
     return shape[0] * shape[1] * shape[2]
 
 
-def _name(layer: Conv | Pool) -> str:
+def _name(layer: Conv | Pool | Deskew) -> str:
     if isinstance(layer, Pool):
         return "P"
+    if isinstance(layer, Deskew):
+        return "deskew"
     name = f"c{layer.width}" if layer.kernel == 3 else f"k{layer.kernel}:{layer.width}"
     same = layer.padding == (layer.kernel - 1) // 2
     padded = ("p" if same else f"p{layer.padding}") if layer.padding else ""
@@ -311,6 +340,11 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
     layers = list(candidate.layers)
     waiting: list[nn.Module] = []  # a ReLU that lets a pooling pass before it
     for layer in layers:
+        if isinstance(layer, Deskew):
+            from search.engine import deskew
+
+            yield deskew.Deskew()
+            continue
         if isinstance(layer, Pool):
             yield nn.MaxPool2d(2)
             continue
@@ -362,7 +396,7 @@ def suggest(
         trial: Draws the parameters.
         max_params: The limit of the search. Dropout's upper end follows its square root, as the
             widths do: smaller networks stand less of it. Batch size and weight decay are larger
-            above 10,000.
+            above 10,000; up to there the image may be deskewed, which a trial draws.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
     depths = (
@@ -377,10 +411,11 @@ def suggest(
         squeeze=trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True),
     )
     squeeze = bool(trial.suggest_int("squeeze", 0, 1))
+    large = max_params > 10_000  # what overfits gains by larger batches and more decay
+    deskew = not large and bool(trial.suggest_int("deskew", 0, 1))
     size = trial.suggest_float("size", 0.4, 1.0)
     dropout = trial.suggest_float("dropout", 0.0, min(0.05 * math.sqrt(max_params / 20_000), 0.5))
     strength = trial.suggest_float("augmentation", 0.5, 1.2)
-    large = max_params > 10_000  # what overfits gains by larger batches and more decay
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
         weight_decay=5e-4 if large else 3e-4,
@@ -393,7 +428,7 @@ def suggest(
 
     def of_width(width: float) -> Candidate:
         layers = _stages(depths, ratios, width, dropout, squeeze=squeeze)
-        return Candidate(layers=layers, recipe=recipe)
+        return Candidate(layers=(Deskew(), *layers) if deskew else layers, recipe=recipe)
 
     def fits(candidate: Candidate) -> bool:
         rows = layer_table(candidate)

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 import space
+from search.engine.deskew import Deskew
 from search.engine.recipe import Recipe
 
 
@@ -49,7 +50,9 @@ def plain_layers(candidate: space.Candidate) -> nn.Module:
     layers: list[nn.Module] = []
     channels = 1
     for layer in candidate.layers:
-        if isinstance(layer, space.Pool):
+        if isinstance(layer, space.Deskew):
+            layers.append(Deskew())
+        elif isinstance(layer, space.Pool):
             layers.append(nn.MaxPool2d(2))
         elif isinstance(layer, space.Dropout):
             layers.append((nn.Dropout2d if layer.channelwise else nn.Dropout)(layer.rate))

@@ -17,7 +17,7 @@ from torch import nn
 import space
 from search import study_settings
 from search.engine.recipe import Augmentation, Recipe
-from space import Candidate, Conv, Dropout, Head, Layer, Pool
+from space import Candidate, Conv, Deskew, Dropout, Head, Layer, Pool
 
 CONVS = st.builds(
     Conv,
@@ -50,6 +50,7 @@ RECIPES = st.builds(
 @st.composite
 def candidates(draw: st.DrawFn) -> Candidate:
     layers = tuple(draw(st.lists(LAYERS, min_size=1, max_size=9)))
+    layers = (Deskew(), *layers) if draw(st.booleans()) else layers
     return Candidate(layers=layers, head=draw(HEADS), recipe=draw(RECIPES))
 
 
@@ -82,7 +83,8 @@ def test_formulas_equal_the_built_model(candidate: Candidate) -> None:
         return
     model = space.build(candidate)
     assert parameters == sum(p.numel() for p in model.parameters())
-    assert space.count_macs(candidate) == built_macs(model)
+    of_deskewing = space.DESKEW_MACS * 28 * 28 * (candidate.layers[0] == Deskew())
+    assert space.count_macs(candidate) == built_macs(model) + of_deskewing
     assert model.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
@@ -111,6 +113,7 @@ def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
         ('{"layers": [], "recipe": {"optimizer": "lion"}}', "sgd, adam, adamw"),
         ('{"layers": [], "recipe": {"learning_rate": -1}}', "learning_rate"),
         ('{"layers": [], "head": {"kind": "mlp"}}', "gap-linear"),
+        ('{"layers": [{"op": "pool"}, {"op": "deskew"}]}', "can only be the first layer"),
         ('{"layers": [], "code": "x"}', "no field 'code'"),
         ('{"layers": [' + ", ".join(['{"op": "pool"}'] * 6) + "]}", "vanishes"),
     ],
@@ -130,11 +133,11 @@ def test_peak_activation_is_the_largest_input_plus_output() -> None:
 def test_one_line_form() -> None:
     recipe = Recipe(learning_rate=0.03)
     layers = (
-        *(Conv(width=8), Conv(width=16), Pool(), Dropout(rate=0.05), Conv(width=16)),
+        *(Deskew(), Conv(width=8), Conv(width=16), Pool(), Dropout(rate=0.05), Conv(width=16)),
         *(Conv(width=32, padding=1, early_pool=True), Conv(width=4, kernel=1, bias=True)),
     )
     line = Candidate(layers=layers, recipe=recipe).one_line()
-    assert line == "c8 c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
+    assert line == "deskew c8 c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
 
 
 def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
@@ -157,14 +160,22 @@ def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
         assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
 
 
-def test_every_trial_draws_the_same_parameters() -> None:
+@pytest.mark.parametrize("max_params", [5_000, 20_000])
+def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     names = set()
     for _ in range(50):
         trial = study.ask()
-        space.suggest(trial)
+        space.suggest(trial, max_params=max_params)
         names.add(tuple(trial.params))
     assert len(names) == 1
+
+
+@pytest.mark.parametrize(("max_params", "shares"), [(10_000, {True, False}), (10_001, {False})])
+def test_small_networks_may_have_deskewed_images(max_params: int, shares: set[bool]) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(20)]
+    assert {candidate.layers[0] == Deskew() for candidate in drawn} == shares
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from torch.profiler import record_function
 from search.engine.arithmetic import FLOAT32, Arithmetic
 from search.engine.augment import distort
 from search.engine.checkpoint import Checkpoint
+from search.engine.deskew import Deskew, deskewed
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.flat import FlatNetwork
 from search.engine.images import Images
@@ -66,6 +67,9 @@ def fit(
     Each epoch draws its random numbers from (seed, epoch) alone. The steps of an epoch use whole
     batches only; which images are left over differs from epoch to epoch with the order.
 
+    Of a network that begins with ``Deskew`` the rest is trained, on images that are deskewed once:
+    deskewing after the distortion would undo it. What is validated is the whole network.
+
     Args:
         build: Makes the network, on the CPU, from torch's global generator.
         recipe: The schedule is laid out over ``epochs``.
@@ -86,7 +90,11 @@ def fit(
     """
     torch.manual_seed(mix_seed(seed, "weights"))
     model = build().to(training.pixels.device).to(memory_format=torch.channels_last)
-    trainer = Trainer(model, recipe, training, epochs=epochs, arithmetic=arithmetic)
+    trained, judged = model, None
+    if isinstance(model, nn.Sequential) and isinstance(next(iter(model), None), Deskew):
+        trained, training = model[1:], deskewed(training)
+        judged = make_network(model, arithmetic, training.pixels.device)
+    trainer = Trainer(trained, recipe, training, epochs=epochs, arithmetic=arithmetic)
     curve: list[Epoch] = []
     saved = checkpoint.load() if checkpoint else None
     if saved:
@@ -99,7 +107,7 @@ def fit(
         accuracy = loss = math.nan
         if validation is not None:
             with trainer.averaged_weights(), record_function("validation"):
-                accuracy, loss = evaluate(trainer.network, validation)
+                accuracy, loss = evaluate(judged or trainer.network, validation)
         curve.append(
             Epoch(
                 number=number,

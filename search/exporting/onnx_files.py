@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,9 @@ def write_onnx(network: nn.Module, file: Path) -> None:
 def write_int8(float32: Path, file: Path, calibration: Pixels) -> None:
     """Quantise an ONNX network: weights and activations to int8, one scale a channel of weights.
 
-    Static, in the QDQ form that runtimes of microcontrollers and accelerators read. The ranges of
-    the activations are those seen on the calibration images.
+    What comes before the first convolution stays in float32: deskewing has no weights, and its
+    moments need more digits. Static, in the QDQ form that runtimes of microcontrollers and
+    accelerators read. The ranges of the activations are those seen on the calibration images.
 
     Args:
         float32: As ``write_onnx`` wrote it.
@@ -77,7 +79,16 @@ def write_int8(float32: Path, file: Path, calibration: Pixels) -> None:
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,
+            nodes_to_exclude=_before_weights(float32),
         )
+
+
+def _before_weights(file: Path) -> list[str]:
+    """The names of the steps before the first convolution, in an order that data may take."""
+    import onnx
+
+    nodes = onnx.load(file).graph.node
+    return [node.name for node in takewhile(lambda node: node.op_type != "Conv", nodes)]
 
 
 def _reader(images: Pixels) -> Any:

@@ -41,7 +41,7 @@ DEVIATION = {deviation!r}
 WEIGHTS = Path(__file__).with_name("{weights}")
 
 
-class Network(nn.Module):
+{classes}class Network(nn.Module):
     """Grey images ``[N, 1, 28, 28]`` with pixel values from 0 to 255 to logits ``[N, 10]``."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ def write_standalone(
 
     Args:
         folder: Exists.
-        network: Trained; an ``nn.Sequential`` of torch's own layers.
+        network: Trained; an ``nn.Sequential`` of torch's own layers and ``Deskew``.
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
         deviation: Their standard deviation.
@@ -99,6 +99,8 @@ def write_standalone(
     """
     from safetensors.torch import save
     from torch import nn
+
+    from search.engine.deskew import Deskew
 
     if not isinstance(network, nn.Sequential):
         raise UserError(
@@ -116,6 +118,7 @@ def write_standalone(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         mean=mean,
         deviation=deviation,
+        classes=f"{inspect.getsource(Deskew)}\n\n" if Deskew in map(type, network) else "",
         layers="\n".join(f"            {source(layer)}," for layer in network),
     )
     (folder / MODEL).write_text(text, encoding="utf-8")
@@ -137,7 +140,9 @@ def source(layer: nn.Module) -> str:
             value = value[0]
         if value != defaults[keyword.arg or ""].default:
             written.append(f"{keyword.arg}={value!r}")
-    return f"nn.{type(layer).__name__}({', '.join(written)})"
+    kind = type(layer)
+    prefix = "nn." if kind.__module__.startswith("torch.") else ""  # ours is in the file itself
+    return f"{prefix}{kind.__name__}({', '.join(written)})"
 
 
 def load_standalone(folder: Path) -> nn.Module:

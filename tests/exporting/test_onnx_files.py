@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import pytest
 import torch
 
 import space
@@ -15,11 +17,13 @@ from search.references import REFERENCES
 from tests.exporting.test_standalone import DEVIATION, MEAN, disturbed
 
 
+@pytest.mark.parametrize("first", [(), (space.Deskew(),)], ids=["plain", "deskew"])
 def test_both_files_answer_as_torch_does(
-    tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+    first: tuple[space.Layer, ...], tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
     pixels, _ = mnist_1200
     candidate = REFERENCES["valid-conv-18k"].candidate
+    candidate = replace(candidate, layers=(*first, *candidate.layers))
     write_standalone(
         tmp_path, disturbed(space.build(candidate)), title="t", mean=MEAN, deviation=DEVIATION
     )

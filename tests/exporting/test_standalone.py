@@ -30,11 +30,18 @@ def disturbed(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize("key", ["narrow-8k", "valid-conv-18k", "gap-1x1-19k"])
+DESKEWING = space.Candidate(layers=(space.Deskew(), space.Conv(width=8), space.Conv(width=12)))
+CANDIDATES = [
+    *(REFERENCES[key].candidate for key in ("narrow-8k", "valid-conv-18k", "gap-1x1-19k")),
+    DESKEWING,
+]
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=space.Candidate.layout)
 def test_the_file_makes_the_same_network(
-    key: str, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+    candidate: space.Candidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    network = disturbed(space.build(REFERENCES[key].candidate))
+    network = disturbed(space.build(candidate))
     write_standalone(tmp_path, network, title='a "title" \\', mean=MEAN, deviation=DEVIATION)
     images = on_device(*mnist_1200, MEAN, DEVIATION, torch.device("cpu"))
     pixels = images.pixels[:200]
@@ -44,7 +51,7 @@ def test_the_file_makes_the_same_network(
 
 
 def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
-    network = disturbed(space.build(REFERENCES["narrow-8k"].candidate))
+    network = disturbed(space.build(DESKEWING))
     write_standalone(tmp_path, network, title="t", mean=MEAN, deviation=DEVIATION)
     program = (
         "import sys, json\n"
