@@ -7,6 +7,7 @@ enough trials to say". They look at what the search drew; enqueued references ar
 from __future__ import annotations
 
 import enum
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def check_health(
         better_than_startup(searched, ranked, startup, str(settings.get("sampler") or "")),
         few_over_budget(searched),
         best_inside_ranges(ranked, dimensions),
-        pruner_spares_the_best(searched, ranked),
+        pruner_spares_the_best(searched, ranked, limits),
         pruner_lets_trials_pass(searched),
         few_failures(searched),
     )
@@ -180,12 +181,13 @@ def best_inside_ranges(
 
 
 def pruner_spares_the_best(
-    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord]
+    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord], limits: Limits
 ) -> HealthCheck:
-    """Warning if one of the best five was below the median when most trials were pruned.
+    """Warning if one of the best five was where most trials were pruned: below the median.
 
-    The epoch is the median of those at which trials were pruned. Trials that were in fact pruned
-    cannot be asked, so a pass is weak evidence.
+    The epoch is the median of those at which trials were pruned. The median rule allows for the
+    standard error of an accuracy, and so does this, where the number of validation images is
+    known. Trials that were in fact pruned cannot be asked, so a pass is weak evidence.
     """
     last_epochs = [t.curve[-1][0] for t in trials if t.outcome is Outcome.PRUNED and t.curve]
     complete = [dict(t.curve) for t in trials if t.outcome is Outcome.COMPLETE and t.curve]
@@ -194,14 +196,18 @@ def pruner_spares_the_best(
     if last_epochs and len(best) == BEST:
         epoch = round(statistics.median(last_epochs))
         seen = [curve[epoch] for curve in complete if epoch in curve]
-        below = sum(dict(t.curve).get(epoch, 1.0) < statistics.median(seen) for t in best if seen)
+        median = statistics.median(seen) if seen else 0.0
+        images = limits.validation_images or math.inf
+        bound = median - math.sqrt(max(0.0, median * (1 - median)) / images)
+        below = sum(dict(t.curve).get(epoch, 1.0) < bound for t in best)
         verdict = Health.WARNING if below else Health.PASS
-        found = f"{below} of the best {BEST} were below the median at epoch {epoch}"
+        found = f"{below} of the best {BEST} were below its bound at epoch {epoch}"
     return HealthCheck(
         question="Does the pruner spare late bloomers?",
         verdict=verdict,
         found=found,
-        rule=f"none of the best {BEST} below the median at the usual pruning epoch",
+        rule=f"none of the best {BEST} below the median by more than a standard error at the usual "
+        "pruning epoch",
     )
 
 

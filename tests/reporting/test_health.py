@@ -112,17 +112,25 @@ def test_the_ends_of_a_short_integer_range_are_choices() -> None:
     assert health.best_inside_ranges(records(*trials), [long]).verdict is Health.WARNING
 
 
-@pytest.mark.parametrize(("slow", "verdict"), [(False, Health.PASS), (True, Health.WARNING)])
-def test_pruner_spares_the_best(slow: bool, verdict: Health) -> None:
+@pytest.mark.parametrize(
+    ("early", "limits", "verdict"),
+    [
+        (None, LIMITS, Health.PASS),
+        (0.5, LIMITS, Health.WARNING),
+        (0.937, LIMITS, Health.PASS),  # the median is 0.9387, its standard error 0.0024
+        (0.937, Limits(), Health.WARNING),
+    ],
+)
+def test_pruner_spares_the_best(early: float | None, limits: Limits, verdict: Health) -> None:
     good = [complete(accuracy=0.99 + n / 1000) for n in range(5)]
-    if slow:  # the best of all starts badly
-        good[4].intermediate_values = {**curve(0.994, 20), 5: 0.5}
+    if early is not None:  # the best of all starts badly
+        good[4].intermediate_values = {**curve(0.994, 20), 5: early}
     rest = [complete(accuracy=0.95) for _ in range(6)]
     cut = [pruned(reason="median", last=0.9, epoch=epoch) for epoch in (4, 5, 5)]
     trials = records(*good, *rest, *cut)
     ranked = best_first([trial for trial in trials if trial.parameters])
 
-    check = health.pruner_spares_the_best(trials, ranked)
+    check = health.pruner_spares_the_best(trials, ranked, limits)
 
     assert check.verdict is verdict
     assert "epoch 5" in check.found
@@ -131,7 +139,7 @@ def test_pruner_spares_the_best(slow: bool, verdict: Health) -> None:
 def test_without_pruned_trials_the_pruner_is_not_judged() -> None:
     trials = records(*(complete() for _ in range(6)))
 
-    assert health.pruner_spares_the_best(trials, trials).verdict is Health.UNKNOWN
+    assert health.pruner_spares_the_best(trials, trials, LIMITS).verdict is Health.UNKNOWN
 
 
 @pytest.mark.parametrize(
