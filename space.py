@@ -394,9 +394,9 @@ def suggest(
 
     Args:
         trial: Draws the parameters.
-        max_params: The limit of the search. Dropout's upper end follows its square root, as the
-            widths do: smaller networks stand less of it. Batch size and weight decay are larger
-            above 10,000; up to there the image may be deskewed, which a trial draws.
+        max_params: The limit of the search. Up to 10,000 it is capacity that is short: most of it
+            is used, there is hardly any dropout and no 1x1 convolution, and the image may be
+            deskewed. Above, batch size and weight decay are larger.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
     depths = (
@@ -408,13 +408,17 @@ def suggest(
         first=trial.suggest_float("width_first_to_1", 0.4, 1.2, log=True),
         second=trial.suggest_float("width_2_to_1", 1.0, 3.0, log=True),
         third=trial.suggest_float("width_3_to_1", 1.0, 3.0, log=True),
-        squeeze=trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True),
     )
-    squeeze = bool(trial.suggest_int("squeeze", 0, 1))
     large = max_params > 10_000  # what overfits gains by larger batches and more decay
-    deskew = not large and bool(trial.suggest_int("deskew", 0, 1))
-    size = trial.suggest_float("size", 0.4, 1.0)
-    dropout = trial.suggest_float("dropout", 0.0, min(0.05 * math.sqrt(max_params / 20_000), 0.5))
+    squeeze, deskew = None, False
+    if large:
+        to_1 = trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True)
+        squeeze = to_1 if trial.suggest_int("squeeze", 0, 1) else None
+    else:
+        deskew = bool(trial.suggest_int("deskew", 0, 1))
+    size = trial.suggest_float("size", 0.4 if large else 0.85, 1.0)
+    most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
+    dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))
     strength = trial.suggest_float("augmentation", 0.5, 1.2)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
@@ -427,7 +431,7 @@ def suggest(
     )
 
     def of_width(width: float) -> Candidate:
-        layers = _stages(depths, ratios, width, dropout, squeeze=squeeze)
+        layers = _stages(depths, ratios, squeeze, width, dropout)
         return Candidate(layers=(Deskew(), *layers) if deskew else layers, recipe=recipe)
 
     def fits(candidate: Candidate) -> bool:
@@ -450,11 +454,14 @@ class Ratios:
     first: float  # of the very first convolution
     second: float  # of the second stage
     third: float
-    squeeze: float  # of the 1x1 convolution after the first stage
 
 
 def _stages(
-    depths: tuple[int, int, int], ratios: Ratios, width: float, dropout: float, *, squeeze: bool
+    depths: tuple[int, int, int],
+    ratios: Ratios,
+    squeeze: float | None,
+    width: float,
+    dropout: float,
 ) -> tuple[Layer, ...]:
     def channels(ratio: float) -> int:
         return max(2, round(width * ratio))
@@ -469,6 +476,6 @@ def _stages(
             own = ratios.first if stage == i == 0 else ratio
             layers.append(Conv(width=channels(own), padding=int(last), early_pool=pools))
         layers.append(Dropout(rate=dropout))
-        if stage == 0 and squeeze:
-            layers.append(Conv(width=channels(ratios.squeeze), kernel=1))
+        if stage == 0 and squeeze is not None:
+            layers.append(Conv(width=channels(squeeze), kernel=1))
     return tuple(layers)
