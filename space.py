@@ -191,7 +191,8 @@ def layer_table(candidate: Candidate) -> list[LayerRow]:
     """The layers from the image to the logits, each with what it holds and costs.
 
     BatchNorm and ReLU belong to their convolution. Multiply-accumulates are those of the
-    convolutions, the classifier and deskewing: BatchNorm folds into the weights for inference.
+    convolutions, the classifier and deskewing. BatchNorm is not counted: it folds into the weights
+    for inference, but where pooling comes between, which leaves one a value of the pooled map.
 
     Raises:
         ValueError: If a feature map vanishes; the message names the layer.

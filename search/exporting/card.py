@@ -186,7 +186,8 @@ No figure here comes from the test images.
 
 {memory}
 
-BatchNorm is folded into the weights of both ONNX files; `{standalone.WEIGHTS}` keeps it apart.
+BatchNorm that directly follows its convolution is folded into the weights of both ONNX files;
+`{standalone.WEIGHTS}` keeps it apart.
 Peak activation RAM is the largest input plus output of any layer, layers run one after the other.
 
 {files}

@@ -26,7 +26,9 @@ Logits = npt.NDArray[np.float32]  # [N, 10]
 
 
 def write_onnx(network: nn.Module, file: Path) -> None:
-    """Write a network, ready to predict, for batches of any size; BatchNorm is folded.
+    """Write a network, ready to predict, for batches of any size.
+
+    BatchNorm is folded into the weights where it directly follows its convolution.
 
     Args:
         network: Takes ``[N, 1, 28, 28]`` float32 with pixel values from 0 to 255.
