@@ -61,7 +61,7 @@ def write_onnx(network: nn.Module, file: Path) -> None:
 def write_int8(float32: Path, file: Path, calibration: Pixels) -> None:
     """Quantise an ONNX network: weights and activations to int8, one scale a channel of weights.
 
-    What comes before the first convolution stays in float32: deskewing has no weights, and its
+    What comes before the first layer of weights stays in float32: deskewing has no weights, and its
     moments need more digits. Static, in the QDQ form that runtimes of microcontrollers and
     accelerators read. The ranges of the activations are those seen on the calibration images.
 
@@ -86,11 +86,12 @@ def write_int8(float32: Path, file: Path, calibration: Pixels) -> None:
 
 
 def _before_weights(file: Path) -> list[str]:
-    """The names of the steps before the first convolution, in an order that data may take."""
+    """The names of the steps before the first with weights, in an order that data may take."""
     import onnx
 
+    weighted = ("Conv", "Gemm", "MatMul")
     nodes = onnx.load(file).graph.node
-    return [node.name for node in takewhile(lambda node: node.op_type != "Conv", nodes)]
+    return [node.name for node in takewhile(lambda node: node.op_type not in weighted, nodes)]
 
 
 def _reader(images: Pixels) -> Any:
