@@ -38,7 +38,8 @@ from numba.extending import intrinsic
 from search.engine.fused.registers import GROUP, I64, VECTOR, emitter
 
 BLOCK = 6  # outputs of a forward tile; 6 x 4 sums, 4 inputs and a weight fill 32 registers
-OUTPUTS, INPUTS = 4, 6  # of a backward tile
+# Of a backward tile: sums, one input and the gradients fill 32 registers, or AVX2's 16.
+OUTPUTS, INPUTS = (4, 6) if VECTOR == 64 else (3, 4)
 
 
 def _forward(*, whole: bool) -> Any:
