@@ -28,6 +28,7 @@ INPUT_SHAPE = (1, 28, 28)  # channels, height, width
 CLASSES = 10
 HEADS = ("gap-linear", "conv-gap", "flatten-linear")
 DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
+VIEWS = 3  # of an image, where a candidate has them
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
 
@@ -96,12 +97,21 @@ class Deskew:
     """Takes the slant out of the image by its own moments; only before all other layers."""
 
 
-Layer = Conv | Pool | Dropout | Deskew
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """All that follows sees the image three times, moved by a pixel; the logits are averaged.
+
+    Only before all other layers but ``Deskew``. In training the image is seen once.
+    """
+
+
+Layer = Conv | Pool | Dropout | Deskew | Views
 _LAYERS: dict[str, type[Layer]] = {
     "conv": Conv,
     "pool": Pool,
     "dropout": Dropout,
     "deskew": Deskew,
+    "views": Views,
 }
 _OPS = {kind: op for op, kind in _LAYERS.items()}
 
@@ -117,6 +127,9 @@ class Candidate:
     def __post_init__(self) -> None:
         if any(isinstance(layer, Deskew) for layer in self.layers[1:]):
             raise ValueError("deskew works on images: it can only be the first layer")
+        before = self.layers.index(Views()) if Views() in self.layers else 0
+        if self.layers[:before] not in ((), (Deskew(),)) or self.layers.count(Views()) > 1:
+            raise ValueError("views are of images: only deskew can come before, and only once")
 
     def to_json(self) -> str:
         """The whole candidate as one line of JSON; ``from_json`` gives an equal one back."""
@@ -156,7 +169,8 @@ class Candidate:
     def layout(self) -> str:
         """The layers alone, for instance ``c8 c16 P k1:8 c32p``: equal for equal architectures.
 
-        ``deskew`` takes the slant out of the image. ``c16`` is a 3x3 convolution to 16 channels,
+        ``deskew`` takes the slant out of the image, ``views`` averages over three views of it.
+        ``c16`` is a 3x3 convolution to 16 channels,
         ``p`` padded, ``b`` with a bias, ``+P`` pooled before BatchNorm and ReLU; ``k5:16`` has
         another kernel; ``P`` is max pooling.
         """
@@ -193,18 +207,24 @@ def layer_table(candidate: Candidate) -> list[LayerRow]:
     BatchNorm and ReLU belong to their convolution. Multiply-accumulates are those of the
     convolutions, the classifier and deskewing. BatchNorm is not counted: it folds into the weights
     for inference, but where pooling comes between, which leaves one a value of the pooled map.
+    Behind ``Views`` they are those of all views, which are taken in turn: a map is that of one.
 
     Raises:
         ValueError: If a feature map vanishes; the message names the layer.
     """
     rows = []
-    shape = INPUT_SHAPE
+    shape, views = INPUT_SHAPE, 1
     for layer in candidate.layers:
         if isinstance(layer, Dropout):
             continue
+        if isinstance(layer, Views):
+            views = VIEWS
+            rows.append(_free_row(f"{VIEWS} views, moved by a pixel", shape, shape))
+            continue
         row, shape = _layer_row(layer, shape)
-        rows.append(row)
-    rows.append(_head_row(candidate.head, shape))
+        rows.append(dataclasses.replace(row, macs=views * row.macs))
+    row = _head_row(candidate.head, shape)
+    rows.append(dataclasses.replace(row, macs=views * row.macs))
     return rows
 
 
@@ -231,27 +251,11 @@ def peak_activation_bytes(candidate: Candidate, bytes_per_value: int = 4) -> int
 def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Shape]:
     channels, height, width = shape
     if isinstance(layer, Deskew):
-        pixels = _size(shape)
-        row = LayerRow(
-            name="deskew",
-            output_shape=shape,
-            parameters=0,
-            macs=DESKEW_MACS * pixels,
-            input_values=pixels,
-            output_values=pixels,
-        )
-        return row, shape
+        row = _free_row("deskew", shape, shape)
+        return dataclasses.replace(row, macs=DESKEW_MACS * _size(shape)), shape
     if isinstance(layer, Pool):
         out = _pooled(shape, "P")
-        row = LayerRow(
-            name="max pooling 2×2",
-            output_shape=out,
-            parameters=0,
-            macs=0,
-            input_values=_size(shape),
-            output_values=_size(out),
-        )
-        return row, out
+        return _free_row("max pooling 2×2", shape, out), out
     shrink = 2 * layer.padding - layer.kernel + 1
     full = (layer.width, height + shrink, width + shrink)
     if min(full) < 1:
@@ -273,6 +277,18 @@ def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Sha
         output_values=_size(full),
     )
     return row, out
+
+
+def _free_row(name: str, shape: Shape, out: Shape) -> LayerRow:
+    """A layer without parameters and multiply-accumulates."""
+    return LayerRow(
+        name=name,
+        output_shape=out,
+        parameters=0,
+        macs=0,
+        input_values=_size(shape),
+        output_values=_size(out),
+    )
 
 
 def _head_row(head: Head, shape: Shape) -> LayerRow:
@@ -312,11 +328,11 @@ def _size(shape: Shape) -> int:
     return shape[0] * shape[1] * shape[2]
 
 
-def _name(layer: Conv | Pool | Deskew) -> str:
+def _name(layer: Conv | Pool | Deskew | Views) -> str:
     if isinstance(layer, Pool):
         return "P"
-    if isinstance(layer, Deskew):
-        return "deskew"
+    if not isinstance(layer, Conv):
+        return _OPS[type(layer)]
     name = f"c{layer.width}" if layer.kernel == 3 else f"k{layer.kernel}:{layer.width}"
     same = layer.padding == (layer.kernel - 1) // 2
     padded = ("p" if same else f"p{layer.padding}") if layer.padding else ""
@@ -346,6 +362,11 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
 
             yield deskew.Deskew()
             continue
+        if isinstance(layer, Views):
+            from search.engine import views
+
+            yield views.Views()
+            continue
         if isinstance(layer, Pool):
             yield nn.MaxPool2d(2)
             continue
@@ -372,6 +393,10 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
     if head.kind != "conv-gap":
         inputs = channels if head.kind == "gap-linear" else layer_table(candidate)[-1].input_values
         yield nn.Linear(inputs, CLASSES, bias=head.bias)
+    if Views() in layers:
+        from search.engine import views
+
+        yield views.MeanOfViews()
 
 
 def suggest(
@@ -397,7 +422,7 @@ def suggest(
         trial: Draws the parameters.
         max_params: The limit of the search. Up to 10,000 it is capacity that is short: most of it
             is used, there is hardly any dropout and no 1x1 convolution, and the image may be
-            deskewed. Above, batch size and weight decay are larger.
+            deskewed and seen in three views. Above, batch size and weight decay are larger.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
     depths = (
@@ -411,12 +436,14 @@ def suggest(
         third=trial.suggest_float("width_3_to_1", 1.0, 3.0, log=True),
     )
     large = max_params > 10_000  # what overfits gains by larger batches and more decay
-    squeeze, deskew = None, False
+    squeeze = None
+    before: tuple[Layer, ...] = ()
     if large:
         to_1 = trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True)
         squeeze = to_1 if trial.suggest_int("squeeze", 0, 1) else None
     else:
-        deskew = bool(trial.suggest_int("deskew", 0, 1))
+        before += (Deskew(),) * trial.suggest_int("deskew", 0, 1)
+        before += (Views(),) * trial.suggest_int("views", 0, 1)
     size = trial.suggest_float("size", 0.4 if large else 0.85, 1.0)
     most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
     dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))
@@ -433,7 +460,7 @@ def suggest(
 
     def of_width(width: float) -> Candidate:
         layers = _stages(depths, ratios, squeeze, width, dropout)
-        return Candidate(layers=(Deskew(), *layers) if deskew else layers, recipe=recipe)
+        return Candidate(layers=(*before, *layers), recipe=recipe)
 
     def fits(candidate: Candidate) -> bool:
         rows = layer_table(candidate)

@@ -22,6 +22,7 @@ from torchvision import datasets, transforms
 import space
 from search.engine.deskew import Deskew
 from search.engine.recipe import Recipe
+from search.engine.views import MeanOfViews, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ def plain_layers(candidate: space.Candidate) -> nn.Module:
     for layer in candidate.layers:
         if isinstance(layer, space.Deskew):
             layers.append(Deskew())
+        elif isinstance(layer, space.Views):
+            layers.append(Views())
         elif isinstance(layer, space.Pool):
             layers.append(nn.MaxPool2d(2))
         elif isinstance(layer, space.Dropout):
@@ -66,11 +69,12 @@ def plain_layers(candidate: space.Candidate) -> nn.Module:
             layers += [nn.BatchNorm2d(layer.width)] if layer.norm else []
             layers.append(nn.ReLU())
             channels = layer.width
+    mean = [MeanOfViews()] if space.Views() in candidate.layers else []
     if candidate.head.kind == "conv-gap":
         head = nn.Conv2d(channels, space.CLASSES, candidate.head.kernel, bias=candidate.head.bias)
-        return nn.Sequential(*layers, head, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(*layers, head, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *mean)
     linear = nn.Linear(channels, space.CLASSES, bias=candidate.head.bias)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear, *mean)
 
 
 def train(

@@ -17,7 +17,7 @@ from torch import nn
 import space
 from search import study_settings
 from search.engine.recipe import Augmentation, Recipe
-from space import Candidate, Conv, Deskew, Dropout, Head, Layer, Pool
+from space import Candidate, Conv, Deskew, Dropout, Head, Layer, Pool, Views
 
 CONVS = st.builds(
     Conv,
@@ -50,6 +50,7 @@ RECIPES = st.builds(
 @st.composite
 def candidates(draw: st.DrawFn) -> Candidate:
     layers = tuple(draw(st.lists(LAYERS, min_size=1, max_size=9)))
+    layers = (Views(), *layers) if draw(st.booleans()) else layers
     layers = (Deskew(), *layers) if draw(st.booleans()) else layers
     return Candidate(layers=layers, head=draw(HEADS), recipe=draw(RECIPES))
 
@@ -60,7 +61,7 @@ def built_macs(model: nn.Module) -> int:
 
     def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
         assert isinstance(module, nn.Conv2d | nn.Linear)
-        positions = output[0].numel() // output.shape[1]
+        positions = output.numel() // output.shape[1]  # of all views
         counts.append(module.weight.numel() * positions)
 
     for module in model.modules():
@@ -114,6 +115,9 @@ def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
         ('{"layers": [], "recipe": {"learning_rate": -1}}', "learning_rate"),
         ('{"layers": [], "head": {"kind": "mlp"}}', "gap-linear"),
         ('{"layers": [{"op": "pool"}, {"op": "deskew"}]}', "can only be the first layer"),
+        ('{"layers": [{"op": "pool"}, {"op": "views"}]}', "only deskew can come before"),
+        ('{"layers": [{"op": "views"}, {"op": "views"}]}', "only once"),
+        ('{"layers": [{"op": "views"}, {"op": "deskew"}]}', "can only be the first layer"),
         ('{"layers": [], "code": "x"}', "no field 'code'"),
         ('{"layers": [' + ", ".join(['{"op": "pool"}'] * 6) + "]}", "vanishes"),
     ],
@@ -133,11 +137,19 @@ def test_peak_activation_is_the_largest_input_plus_output() -> None:
 def test_one_line_form() -> None:
     recipe = Recipe(learning_rate=0.03)
     layers = (
-        *(Deskew(), Conv(width=8), Conv(width=16), Pool(), Dropout(rate=0.05), Conv(width=16)),
+        *(
+            Deskew(),
+            Views(),
+            Conv(width=8),
+            Conv(width=16),
+            Pool(),
+            Dropout(rate=0.05),
+            Conv(width=16),
+        ),
         *(Conv(width=32, padding=1, early_pool=True), Conv(width=4, kernel=1, bias=True)),
     )
     line = Candidate(layers=layers, recipe=recipe).one_line()
-    assert line == "deskew c8 c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
+    assert line == "deskew views c8 c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
 
 
 def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
@@ -172,10 +184,13 @@ def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
 
 
 @pytest.mark.parametrize(("max_params", "shares"), [(10_000, {True, False}), (10_001, {False})])
-def test_small_networks_may_have_deskewed_images(max_params: int, shares: set[bool]) -> None:
+def test_small_networks_may_have_deskewed_images_and_views(
+    max_params: int, shares: set[bool]
+) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(20)]
-    assert {candidate.layers[0] == Deskew() for candidate in drawn} == shares
+    for layer in (Deskew(), Views()):
+        assert {layer in candidate.layers for candidate in drawn} == shares
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from search.engine.images import Images
 from search.engine.network import Network, make_network
 from search.engine.recipe import Augmentation, Recipe
 from search.engine.seeds import mix_seed
+from search.engine.views import MeanOfViews, Views
 
 VALIDATION_BATCH = 400  # images; the activations of larger ones fall out of a CPU core's cache
 
@@ -68,7 +69,8 @@ def fit(
     batches only; which images are left over differs from epoch to epoch with the order.
 
     Of a network that begins with ``Deskew`` the rest is trained, on images that are deskewed once:
-    deskewing after the distortion would undo it. What is validated is the whole network.
+    deskewing after the distortion would undo it. ``Views`` are left out of the training, which
+    moves images anyway. What is validated is the whole network.
 
     Args:
         build: Makes the network, on the CPU, from torch's global generator.
@@ -91,8 +93,13 @@ def fit(
     torch.manual_seed(mix_seed(seed, "weights"))
     model = build().to(training.pixels.device).to(memory_format=torch.channels_last)
     trained, judged = model, None
-    if isinstance(model, nn.Sequential) and isinstance(next(iter(model), None), Deskew):
-        trained, training = model[1:], deskewed(training)
+    around = [
+        layer for layer in model.children() if isinstance(layer, Deskew | Views | MeanOfViews)
+    ]
+    if isinstance(model, nn.Sequential) and around:
+        trained = nn.Sequential(*[layer for layer in model if layer not in around])
+        if isinstance(around[0], Deskew):
+            training = deskewed(training)
         judged = make_network(model, arithmetic, training.pixels.device)
     trainer = Trainer(trained, recipe, training, epochs=epochs, arithmetic=arithmetic)
     curve: list[Epoch] = []

@@ -89,7 +89,7 @@ def write_standalone(
 
     Args:
         folder: Exists.
-        network: Trained; an ``nn.Sequential`` of torch's own layers and ``Deskew``.
+        network: Trained; an ``nn.Sequential`` of torch's own layers, ``Deskew`` and ``Views``.
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
         deviation: Their standard deviation.
@@ -101,6 +101,7 @@ def write_standalone(
     from torch import nn
 
     from search.engine.deskew import Deskew
+    from search.engine.views import MeanOfViews, Views
 
     if not isinstance(network, nn.Sequential):
         raise UserError(
@@ -118,7 +119,11 @@ def write_standalone(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         mean=mean,
         deviation=deviation,
-        classes=f"{inspect.getsource(Deskew)}\n\n" if Deskew in map(type, network) else "",
+        classes="".join(
+            f"{inspect.getsource(kind)}\n\n"
+            for kind in (Deskew, Views, MeanOfViews)
+            if kind in map(type, network)
+        ),
         layers="\n".join(f"            {source(layer)}," for layer in network),
     )
     (folder / MODEL).write_text(text, encoding="utf-8")

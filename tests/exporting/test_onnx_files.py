@@ -17,7 +17,7 @@ from search.references import REFERENCES
 from tests.exporting.test_standalone import DEVIATION, MEAN, disturbed
 
 
-@pytest.mark.parametrize("first", [(), (space.Deskew(),)], ids=["plain", "deskew"])
+@pytest.mark.parametrize("first", [(), (space.Deskew(), space.Views())], ids=["plain", "views"])
 def test_both_files_answer_as_torch_does(
     first: tuple[space.Layer, ...], tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:

@@ -30,10 +30,12 @@ def disturbed(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-DESKEWING = space.Candidate(layers=(space.Deskew(), space.Conv(width=8), space.Conv(width=12)))
+PREPARING = space.Candidate(
+    layers=(space.Deskew(), space.Views(), space.Conv(width=8), space.Conv(width=12))
+)
 CANDIDATES = [
     *(REFERENCES[key].candidate for key in ("narrow-8k", "valid-conv-18k", "gap-1x1-19k")),
-    DESKEWING,
+    PREPARING,
 ]
 
 
@@ -51,7 +53,7 @@ def test_the_file_makes_the_same_network(
 
 
 def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
-    network = disturbed(space.build(DESKEWING))
+    network = disturbed(space.build(PREPARING))
     write_standalone(tmp_path, network, title="t", mean=MEAN, deviation=DEVIATION)
     program = (
         "import sys, json\n"
