@@ -156,6 +156,11 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
         if origin.retrained
         else "The weights are those that the trial ended with."
     )
+    views = (
+        "That is for one view; these files compute the three as one batch, in three times that."
+        if "views" in origin.architecture.split()
+        else ""
+    )
     return f"""# {origin.architecture}
 
 A convolutional network of {sizes.parameters:,} parameters for ten classes of grey images of 28×28
@@ -189,6 +194,7 @@ No figure here comes from the test images.
 BatchNorm that directly follows its convolution is folded into the weights of both ONNX files;
 `{standalone.WEIGHTS}` keeps it apart.
 Peak activation RAM is the largest input plus output of any layer, layers run one after the other.
+{views}
 
 {files}
 
