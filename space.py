@@ -170,9 +170,8 @@ class Candidate:
         """The layers alone, for instance ``c8 c16 P k1:8 c32p``: equal for equal architectures.
 
         ``deskew`` takes the slant out of the image, ``views`` averages over three views of it.
-        ``c16`` is a 3x3 convolution to 16 channels,
-        ``p`` padded, ``b`` with a bias, ``+P`` pooled before BatchNorm and ReLU; ``k5:16`` has
-        another kernel; ``P`` is max pooling.
+        ``c16`` is a 3x3 convolution to 16 channels, ``p`` padded, ``b`` with a bias, ``+P`` pooled
+        before BatchNorm and ReLU; ``k5:16`` has another kernel; ``P`` is max pooling.
         """
         return " ".join(_name(layer) for layer in self.layers if not isinstance(layer, Dropout))
 
