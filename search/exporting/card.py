@@ -157,7 +157,7 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
         else "The weights are those that the trial ended with."
     )
     views = (
-        "That is for one view; these files compute the three as one batch, in three times that."
+        "\nThat is for one view; these files compute the three as one batch, in three times that."
         if "views" in origin.architecture.split()
         else ""
     )
@@ -193,8 +193,7 @@ No figure here comes from the test images.
 
 BatchNorm that directly follows its convolution is folded into the weights of both ONNX files;
 `{standalone.WEIGHTS}` keeps it apart.
-Peak activation RAM is the largest input plus output of any layer, layers run one after the other.
-{views}
+Peak activation RAM is the largest input plus output of a layer, run one after the other.{views}
 
 {files}
 
