@@ -193,7 +193,7 @@ No figure here comes from the test images.
 
 BatchNorm that directly follows its convolution is folded into the weights of both ONNX files;
 `{standalone.WEIGHTS}` keeps it apart.
-Peak activation RAM is the largest input plus output of a layer, run one after the other.{views}
+Peak activation RAM is the largest input plus output of any layer; layers run in turn.{views}
 
 {files}
 
