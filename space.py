@@ -419,9 +419,10 @@ def suggest(
 
     Args:
         trial: Draws the parameters.
-        max_params: The limit of the search. Up to 10,000 it is capacity that is short: most of it
-            is used, there is hardly any dropout and no 1x1 convolution, and the image may be
-            deskewed and seen in three views. Above, batch size and weight decay are larger.
+        max_params: The limit of the search. Up to 10,000 it is capacity that is short: all of it
+            may be used, there is hardly any dropout and no 1x1 convolution, and the image may be
+            deskewed and seen in three views. Above, the size is drawn, and batch size and weight
+            decay are larger.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
     depths = (
@@ -443,7 +444,7 @@ def suggest(
     else:
         before += (Deskew(),) * trial.suggest_int("deskew", 0, 1)
         before += (Views(),) * trial.suggest_int("views", 0, 1)
-    size = trial.suggest_float("size", 0.4 if large else 0.85, 1.0)
+    size = trial.suggest_float("size", 0.4, 1.0) if large else 1.0
     most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
     dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))
     strength = trial.suggest_float("augmentation", 0.5, 1.2)

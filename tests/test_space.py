@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from dataclasses import replace
 
 import optuna
@@ -225,6 +226,17 @@ def test_a_size_is_the_share_of_the_limit_that_is_used(
     candidate = space.suggest(FixedTrial({**start, **depths, "size": size}))
     assert 0.85 * size <= space.count_parameters(candidate) / 20_000 <= size
     assert len([layer for layer in candidate.layers if isinstance(layer, Conv)]) == sum(depth)
+
+
+@pytest.mark.parametrize("max_params", [2_500, 5_000, 10_000])
+def test_a_small_limit_is_used_up_to_what_rounding_leaves(max_params: int) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
+    used = [
+        space.count_parameters(space.suggest(study.ask(), max_params=max_params)) / max_params
+        for _ in range(100)
+    ]
+    assert min(used) > 0.8
+    assert statistics.median(used) > 0.95
 
 
 def test_a_limit_below_every_network_is_left_to_the_gate() -> None:
