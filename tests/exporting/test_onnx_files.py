@@ -24,6 +24,7 @@ def test_both_files_answer_as_torch_does(
     pixels, _ = mnist_1200
     candidate = REFERENCES["valid-conv-18k"].candidate
     candidate = replace(candidate, layers=(*first, *candidate.layers))
+    torch.manual_seed(0)  # untrained networks lose between 4 and 11 per cent to int8, by seed
     write_standalone(
         tmp_path, disturbed(space.build(candidate)), title="t", mean=MEAN, deviation=DEVIATION
     )
