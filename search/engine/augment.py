@@ -11,15 +11,21 @@ from torch.nn import functional
 from search.engine.recipe import Augmentation
 
 
-def distort(images: Tensor, amounts: Augmentation, generator: torch.Generator | None) -> Tensor:
-    """Rotate, shift and scale every image by its own random amounts.
+def distort(
+    images: Tensor,
+    amounts: Augmentation,
+    generator: torch.Generator | None,
+    moments: Tensor | None = None,
+) -> Tensor:
+    """Rotate, shift and scale every image by its own random amounts, and deskew what comes out.
 
-    Bilinear interpolation, zero (black) outside.
+    Bilinear interpolation, zero (black) outside; one interpolation for all of it.
 
     Args:
         images: ``[N, 1, H, W]`` float32, background 0.
         amounts: Half-widths of the uniform distributions.
         generator: On the images' device; drawn from in a fixed order. None: the global one.
+        moments: Of the images, ``[N, 5]`` as ``deskew.moments`` gives them; None deskews nothing.
 
     Returns:
         ``[N, 1, H, W]`` of the same type.
@@ -31,9 +37,40 @@ def distort(images: Tensor, amounts: Augmentation, generator: torch.Generator | 
     zoom = 1 / (1 + draws[1] * amounts.scale)
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
     right, down = draws[2] * (2 * amounts.shift / width), draws[3] * (2 * amounts.shift / height)
-    matrix = torch.stack([cosine, -sine, right, sine, cosine, down], dim=1)
+    if moments is None:
+        entries = [cosine, -sine, right, sine, cosine, down]
+    else:
+        shear, offset = _upright(cosine, sine, right, down, moments)
+        entries = [cosine, cosine * shear - sine, right + cosine * offset]
+        entries += [sine, sine * shear + cosine, down + sine * offset]
+    matrix = torch.stack(entries, dim=1)
     grid = (matrix @ _basis(height, width, images.device)).view(count, height, width, 2)
     return functional.grid_sample(images, grid, align_corners=False)
+
+
+def _upright(
+    cosine: Tensor, sine: Tensor, right: Tensor, down: Tensor, moments: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What takes the slant out of distorted images: x becomes x + shear * y + offset.
+
+    The figures go the grid's way backwards: with M = [[cosine, -sine], [sine, cosine]] a point p
+    comes to lie at inv(M) (p - shift), and second moments C become inv(M) C inv(M)'.
+
+    Args:
+        cosine: As the others ``[N]``: the grid's map from output to input positions.
+        sine: Likewise.
+        right: Likewise.
+        down: Likewise.
+        moments: ``[N, 5]`` of the images before.
+    """
+    x, y, xx, xy, yy = moments.unbind(1)
+    across, along = cosine * cosine, sine * sine
+    twist = cosine * sine
+    moment_yy = along * xx - 2 * twist * xy + across * yy  # both times the square of M's
+    moment_xy = (across - along) * xy + twist * (yy - xx)  # determinant
+    shear = moment_xy / moment_yy.clamp_min(1e-12)
+    y_centre = (cosine * (y - down) - sine * (x - right)) / (across + along)
+    return shear, -shear * y_centre
 
 
 @lru_cache(maxsize=4)

@@ -18,7 +18,7 @@ from torch.profiler import record_function
 from search.engine.arithmetic import FLOAT32, Arithmetic
 from search.engine.augment import distort
 from search.engine.checkpoint import Checkpoint
-from search.engine.deskew import Deskew, deskewed
+from search.engine.deskew import Deskew, moments
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.flat import FlatNetwork
 from search.engine.images import Images
@@ -68,9 +68,9 @@ def fit(
     Each epoch draws its random numbers from (seed, epoch) alone. The steps of an epoch use whole
     batches only; which images are left over differs from epoch to epoch with the order.
 
-    Of a network that begins with ``Deskew`` the rest is trained, on images that are deskewed once:
-    deskewing after the distortion would undo it. ``Views`` are left out of the training, which
-    moves images anyway. What is validated is the whole network.
+    Of a network that begins with ``Deskew`` the rest is trained: what distorts the images deskews
+    them too. ``Views`` are left out of the training, which moves images anyway. What is validated
+    is the whole network.
 
     Args:
         build: Makes the network, on the CPU, from torch's global generator.
@@ -92,16 +92,17 @@ def fit(
     """
     torch.manual_seed(mix_seed(seed, "weights"))
     model = build().to(training.pixels.device).to(memory_format=torch.channels_last)
-    trained, judged = model, None
+    trained, judged, upright = model, None, False
     around = [
         layer for layer in model.children() if isinstance(layer, Deskew | Views | MeanOfViews)
     ]
     if isinstance(model, nn.Sequential) and around:
         trained = nn.Sequential(*[layer for layer in model if layer not in around])
-        if isinstance(around[0], Deskew):
-            training = deskewed(training)
         judged = make_network(model, arithmetic, training.pixels.device)
-    trainer = Trainer(trained, recipe, training, epochs=epochs, arithmetic=arithmetic)
+        upright = isinstance(around[0], Deskew)
+    trainer = Trainer(
+        trained, recipe, training, epochs=epochs, arithmetic=arithmetic, upright=upright
+    )
     curve: list[Epoch] = []
     saved = checkpoint.load() if checkpoint else None
     if saved:
@@ -162,9 +163,11 @@ class Trainer:
         *,
         epochs: int,
         arithmetic: Arithmetic,
+        upright: bool = False,
     ) -> None:
         self._recipe = recipe
         self._training = training
+        self._moments = moments(training.pixels) if upright else None
         self._device = training.pixels.device
         self._batch = min(recipe.batch_size, len(training))
         self._steps = len(training) // self._batch
@@ -219,8 +222,9 @@ class Trainer:
         recipe, data = self._recipe, self._training
         with record_function("augmentation"):
             pixels = data.pixels[chosen].unsqueeze(1).float()
-            if amounts.active:
-                pixels = distort(pixels, amounts, generator)
+            of_chosen = None if self._moments is None else self._moments[chosen]
+            if amounts.active or of_chosen is not None:
+                pixels = distort(pixels, amounts, generator, of_chosen)
             images = data.normalised(pixels)
         with record_function("forward"):
             logits = self.network(images, mask_seed)

@@ -1,4 +1,4 @@
-"""Deskewing: a slanted bar stands up again, and training sees upright images before distortion."""
+"""Deskewing: a slanted bar stands up again; training deskews what it distorts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from torch.nn import functional
 
 from search.engine import training
 from search.engine.arithmetic import FLOAT32, Arithmetic
-from search.engine.deskew import BATCH, Deskew, deskewed
-from search.engine.images import Images, on_device
+from search.engine.augment import distort
+from search.engine.deskew import BATCH, Deskew, moments
+from search.engine.images import on_device
 from search.engine.network import make_network
 from search.engine.recipe import Augmentation, Recipe
 
@@ -57,17 +58,40 @@ def test_an_image_without_ink_stays_as_it_is() -> None:
     assert torch.equal(Deskew()(flat), flat)
 
 
-def test_images_are_deskewed_in_batches_and_keep_the_rest(
-    mnist_1200: tuple[np.ndarray, np.ndarray],
+def test_moments_are_counted_in_batches(mnist_1200: tuple[np.ndarray, np.ndarray]) -> None:
+    pixels = torch.from_numpy(mnist_1200[0].copy())
+    assert len(pixels) % BATCH
+    found = moments(pixels)
+    assert found.shape == (1200, 5)
+    assert torch.equal(found[700:710], moments(pixels[700:710]))
+    lean_of_them = lean(pixels.unsqueeze(1).float()).squeeze(1)
+    torch.testing.assert_close(found[:, 3] / found[:, 4], lean_of_them, atol=1e-4, rtol=0)
+    ink = bar(0.0).squeeze(1)
+    moved = torch.roll(ink, (3, -2), (1, 2))
+    shift = (moments(moved) - moments(ink))[0, :2] * 14  # in pixels
+    torch.testing.assert_close(shift, torch.tensor([-2.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    "amounts",
+    [Augmentation(), Augmentation(rotation=12, shift=2, scale=0.12)],
+    ids=["none", "distorted"],
+)
+def test_distorting_with_moments_is_distorting_then_deskewing(
+    amounts: Augmentation, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    images = on_device(*mnist_1200, 0.1307, 0.3081, torch.device("cpu"))
-    assert len(images) % BATCH
-    upright = deskewed(images)
-    expected = Deskew()(images.pixels.unsqueeze(1).float()).squeeze(1)
-    assert upright.pixels.dtype == torch.uint8
-    assert upright.pixels.shape == images.pixels.shape
-    assert (upright.pixels - expected).abs().max() <= 0.5
-    assert upright.labels is images.labels
+    pixels = torch.from_numpy(mnist_1200[0].copy())
+    raw = pixels.unsqueeze(1).float()
+
+    def distorted(of: Tensor | None) -> Tensor:
+        return distort(raw, amounts, torch.Generator().manual_seed(1), of)
+
+    at_once, in_turn = distorted(moments(pixels)), Deskew()(distorted(None))
+    # interpolated once, not twice; where nothing is distorted there is one anyway
+    allowed = 0.15 if amounts.active else 1e-4
+    difference = (at_once - in_turn).abs().mean()
+    assert difference < allowed * (distorted(None) - in_turn).abs().mean()
+    assert lean(at_once).abs().mean() < 0.02 < 0.2 < lean(distorted(None)).abs().mean()
 
 
 RECIPE = Recipe(batch_size=64, average_decay=0.9, augmentation=Augmentation(rotation=8, shift=1))
@@ -84,41 +108,40 @@ def rest() -> list[nn.Module]:
 def test_the_rest_is_trained_on_upright_images_and_the_whole_is_judged(
     arithmetic: Arithmetic, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    def images(part: slice) -> Images:
-        pixels, labels = mnist_1200
-        return on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+    pixels, labels = mnist_1200
+    train, held_out = (
+        on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+        for part in (slice(640), slice(1000, None))
+    )
+    seen: list[Tensor] = []
 
-    train, held_out = images(slice(640)), images(slice(1000, None))
+    class Seeing(nn.Identity):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(images)
+            return images
 
-    def fit(*before: nn.Module, train: Images, held_out: Images) -> training.Fit:
-        def build() -> nn.Module:
-            return nn.Sequential(*before, *rest())
+    def build() -> nn.Module:
+        return nn.Sequential(Deskew(), Seeing(), *rest())
 
-        return training.fit(build, RECIPE, train, held_out, epochs=2, seed=3, arithmetic=arithmetic)
-
-    whole = fit(Deskew(), train=train, held_out=held_out)
-    plain = fit(train=deskewed(train), held_out=held_out)
-    ours, theirs = whole.model.state_dict(), plain.model.state_dict()
-    assert all(map(torch.equal, ours.values(), theirs.values()))
-    assert whole.epochs[-1].training_loss == plain.epochs[-1].training_loss
-
-    network = make_network(whole.model, arithmetic, torch.device("cpu"))
-    last = whole.epochs[-1]
+    found = training.fit(build, RECIPE, train, held_out, epochs=2, seed=3, arithmetic=arithmetic)
+    assert len(seen[0]) == RECIPE.batch_size
+    assert lean(seen[0]).abs().mean() < 0.02
+    network = make_network(found.model, arithmetic, torch.device("cpu"))
+    last = found.epochs[-1]
     assert training.evaluate(network, held_out) == (last.accuracy, last.loss)
-    whole.model.eval()
+    images = held_out.normalised(held_out.pixels.unsqueeze(1))
+    found.model.eval()
     with torch.no_grad():
-        pixels = held_out.normalised(held_out.pixels.unsqueeze(1))
-        loss = functional.cross_entropy(whole.model(pixels), held_out.labels)
-    assert last.loss == pytest.approx(loss.item(), rel=1e-4)
-    assert last.loss != plain.epochs[-1].loss  # judged as if its images came upright
+        loss = functional.cross_entropy(found.model(images), held_out.labels)
+        if_upright = functional.cross_entropy(found.model[1:](images), held_out.labels)  # type: ignore[index]
+    assert last.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert last.loss != pytest.approx(if_upright.item(), rel=1e-4)
 
 
 def test_a_batch_of_images_stays_on_its_device() -> None:
-    meta = torch.device("meta")
-    images = Images(
-        pixels=torch.zeros(64, 28, 28, dtype=torch.uint8, device=meta),
-        labels=torch.zeros(64, dtype=torch.int64, device=meta),
-        mean=0.1307,
-        deviation=0.3081,
-    )
-    assert deskewed(images).pixels.device == meta
+    pixels = torch.zeros(64, 28, 28, dtype=torch.uint8, device="meta")
+    assert moments(pixels).device.type == "meta"
+    images = torch.zeros(64, 1, 28, 28, device="meta")
+    amounts = Augmentation(rotation=8)
+    assert distort(images, amounts, None, moments(pixels)).device.type == "meta"
+    assert Deskew()(images).device.type == "meta"
