@@ -404,9 +404,9 @@ def suggest(
     """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
 
     What is drawn is a shape, the depths of the stages and the ratios of their widths, and its size,
-    the share of the limit that it may use. The widths follow: they are the largest of that shape
-    and size. So a deeper network is a narrower one, and a sampler that has learned good widths for
-    one depth may try another depth without leaving the limit.
+    the share of the limit that it may use (all of it up to 10,000). The widths follow: they are the
+    largest of that shape and size. So a deeper network is a narrower one, and a sampler that has
+    learned good widths for one depth may try another depth without leaving the limit.
 
     The convolutions of a stage share a width, but for the first of all: it sees one channel and
     the largest map, and may be narrower. A 1x1 convolution may follow the first stage. Only the
