@@ -145,7 +145,7 @@ def test_distortions_fall_to_their_final_share_step_by_step(
 ) -> None:
     seen: list[Augmentation] = []
 
-    def distort(images: torch.Tensor, amounts: Augmentation, _: object) -> torch.Tensor:
+    def distort(images: torch.Tensor, amounts: Augmentation, *_: object) -> torch.Tensor:
         seen.append(amounts)
         return images
 
