@@ -93,7 +93,7 @@ def test_notes_and_attributes_edited_and_a_trial_ended_in_the_dashboard(
     command: list[str], tmp_path: Path, dashboard: Dashboard
 ) -> None:
     database = tmp_path / "study.db"
-    process = start(command, "--trials", "2", "--workers", "1", "--epochs", "300")
+    process = start(command, "--trials", "2", "--workers", "1", "--epochs", "80")
     wait_for(lambda: running(database) is not None, process)
     trial = running(database)
     assert trial is not None
