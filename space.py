@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.engine.recipe import Augmentation, Recipe
@@ -26,16 +26,20 @@ if TYPE_CHECKING:
 
 INPUT_SHAPE = (1, 28, 28)  # channels, height, width
 CLASSES = 10
-HEADS = ("gap-linear", "conv-gap", "flatten-linear")
+HEADS = ("gap-linear", "conv-gap", "flatten-linear", "depthwise-linear")
 DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
 VIEWS = 3  # of an image, where a candidate has them
+ROTATIONS = 4  # of a filter, by 90 degrees
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conv:
-    """A convolution of stride 1, followed by BatchNorm (with ``norm``) and ReLU."""
+    """A convolution of stride 1, followed by BatchNorm (with ``norm``) and ReLU.
+
+    With ``rotated`` its channels are filters in four rotations each, which share all parameters.
+    """
 
     width: int  # output channels
     kernel: int = 3
@@ -43,6 +47,7 @@ class Conv:
     bias: bool = False
     norm: bool = True
     early_pool: bool = False  # 2x2 max pooling before BatchNorm and ReLU: a quarter of their work
+    rotated: bool = False
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -51,6 +56,11 @@ class Conv:
             raise ValueError(f"a kernel must lie in 1..28, but got {self.kernel}")
         if not 0 <= self.padding < self.kernel:
             raise ValueError(f"padding must lie in 0..kernel-1, but got {self.padding}")
+        if self.rotated and self.width % ROTATIONS:
+            raise ValueError(
+                f"a rotated convolution's width must be a multiple of {ROTATIONS}, "
+                f"but got {self.width}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +86,9 @@ class Head:
 
     ``gap-linear`` averages each channel over the map, then a fully connected layer. ``conv-gap``
     is a convolution to ten channels, then the average: with ``kernel`` 1 the same function of
-    its weights at a higher cost. ``flatten-linear`` keeps the positions.
+    its weights at a higher cost. ``flatten-linear`` keeps the positions. ``depthwise-linear`` adds
+    up each channel with learned weights of the positions, instead of equal ones (a global depthwise
+    convolution; Chen et al. 2018, "MobileFaceNets", section 3), then a fully connected layer.
     """
 
     kind: str = "gap-linear"
@@ -167,13 +179,15 @@ class Candidate:
         return candidate
 
     def layout(self) -> str:
-        """The layers alone, for instance ``c8 c16 P k1:8 c32p``: equal for equal architectures.
+        """The layers, for instance ``c8 c16 P k1:8 c32p``: equal for equal ones and a usual head.
 
         ``deskew`` takes the slant out of the image, ``views`` averages over three views of it.
-        ``c16`` is a 3x3 convolution to 16 channels, ``p`` padded, ``b`` with a bias, ``+P`` pooled
-        before BatchNorm and ReLU; ``k5:16`` has another kernel; ``P`` is max pooling.
+        ``c16`` is a 3x3 convolution to 16 channels, ``r`` of filters in four rotations, ``p``
+        padded, ``b`` with a bias, ``+P`` pooled before BatchNorm and ReLU; ``k5:16`` has another
+        kernel; ``P`` is max pooling. A depthwise head is an ``D`` behind them.
         """
-        return " ".join(_name(layer) for layer in self.layers if not isinstance(layer, Dropout))
+        names = [_name(layer) for layer in self.layers if not isinstance(layer, Dropout)]
+        return " ".join(names + ["D"] * (self.head.kind == "depthwise-linear"))
 
     def one_line(self) -> str:
         """The human form: layout | head | dropout | optimiser and learning rate."""
@@ -221,9 +235,9 @@ def layer_table(candidate: Candidate) -> list[LayerRow]:
             rows.append(_free_row(f"{VIEWS} views, moved by a pixel", shape, shape))
             continue
         row, shape = _layer_row(layer, shape)
-        rows.append(dataclasses.replace(row, macs=views * row.macs))
+        rows.append(replace(row, macs=views * row.macs))
     row = _head_row(candidate.head, shape)
-    rows.append(dataclasses.replace(row, macs=views * row.macs))
+    rows.append(replace(row, macs=views * row.macs))
     return rows
 
 
@@ -251,7 +265,7 @@ def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Sha
     channels, height, width = shape
     if isinstance(layer, Deskew):
         row = _free_row("deskew", shape, shape)
-        return dataclasses.replace(row, macs=DESKEW_MACS * _size(shape)), shape
+        return replace(row, macs=DESKEW_MACS * _size(shape)), shape
     if isinstance(layer, Pool):
         out = _pooled(shape, "P")
         return _free_row("max pooling 2×2", shape, out), out
@@ -264,13 +278,15 @@ def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Sha
         )
     out = _pooled(full, _name(layer)) if layer.early_pool else full
     weights = layer.kernel**2 * channels * layer.width
-    extras = layer.width * (int(layer.bias) + 2 * int(layer.norm))
+    filters = layer.width // ROTATIONS if layer.rotated else layer.width
+    extras = filters * (int(layer.bias) + 2 * int(layer.norm))
     steps = [f"conv {layer.kernel}×{layer.kernel}" + (" padded" if layer.padding else "")]
+    steps[0] += f" in {ROTATIONS} rotations" if layer.rotated else ""
     steps += ["max pooling 2×2"] * layer.early_pool + ["BatchNorm"] * layer.norm + ["ReLU"]
     row = LayerRow(
         name=", ".join(steps),
         output_shape=out,
-        parameters=weights + extras,
+        parameters=layer.kernel**2 * channels * filters + extras,
         macs=weights * full[1] * full[2],
         input_values=_size(shape),
         output_values=_size(full),
@@ -294,8 +310,11 @@ def _head_row(head: Head, shape: Shape) -> LayerRow:
     channels, height, width = shape
     positions, inputs, output_values = 1, channels, CLASSES
     name = "global average pooling, linear"
+    own = 0  # parameters before the linear layer
     if head.kind == "flatten-linear":
         inputs, name = _size(shape), "flatten, linear"
+    elif head.kind == "depthwise-linear":
+        own, name = _size(shape), f"depthwise conv {height}×{width}, linear"
     elif head.kind == "conv-gap":
         if head.kernel > min(height, width):
             raise ValueError(
@@ -309,8 +328,8 @@ def _head_row(head: Head, shape: Shape) -> LayerRow:
     return LayerRow(
         name=name,
         output_shape=(CLASSES,),
-        parameters=CLASSES * (inputs + int(head.bias)),
-        macs=CLASSES * inputs * positions,
+        parameters=own + CLASSES * (inputs + int(head.bias)),
+        macs=own + CLASSES * inputs * positions,
         input_values=_size(shape),
         output_values=output_values,
     )
@@ -335,7 +354,7 @@ def _name(layer: Conv | Pool | Deskew | Views) -> str:
     name = f"c{layer.width}" if layer.kernel == 3 else f"k{layer.kernel}:{layer.width}"
     same = layer.padding == (layer.kernel - 1) // 2
     padded = ("p" if same else f"p{layer.padding}") if layer.padding else ""
-    return name + padded + "b" * layer.bias + "+P" * layer.early_pool
+    return name + "r" * layer.rotated + padded + "b" * layer.bias + "+P" * layer.early_pool
 
 
 def build(candidate: Candidate) -> nn.Module:
@@ -352,18 +371,16 @@ def build(candidate: Candidate) -> nn.Module:
 def _modules(candidate: Candidate) -> Iterator[nn.Module]:
     from torch import nn
 
-    channels, height, width = INPUT_SHAPE
+    from search.engine import deskew, rotated, views
+
+    channels, of_rotated = INPUT_SHAPE[0], False
     layers = list(candidate.layers)
     waiting: list[nn.Module] = []  # a ReLU that lets a pooling pass before it
     for layer in layers:
         if isinstance(layer, Deskew):
-            from search.engine import deskew
-
             yield deskew.Deskew()
             continue
         if isinstance(layer, Views):
-            from search.engine import views
-
             yield views.Views()
             continue
         if isinstance(layer, Pool):
@@ -375,26 +392,37 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
             if layer.rate > 0.0:
                 yield (nn.Dropout2d if layer.channelwise else nn.Dropout)(layer.rate)
             continue
-        yield nn.Conv2d(channels, layer.width, layer.kernel, padding=layer.padding, bias=layer.bias)
+        shape = (channels, layer.width, layer.kernel)
+        if layer.rotated:
+            yield rotated.RotatedConv2d(
+                *shape, padding=layer.padding, bias=layer.bias, of_rotated=of_rotated
+            )
+        else:
+            yield nn.Conv2d(*shape, padding=layer.padding, bias=layer.bias)
         if layer.early_pool:
             yield nn.MaxPool2d(2)
         if layer.norm:
-            yield nn.BatchNorm2d(layer.width)
+            yield (rotated.RotatedBatchNorm2d if layer.rotated else nn.BatchNorm2d)(layer.width)
         waiting = [nn.ReLU(inplace=True)]
-        channels = layer.width
+        channels, of_rotated = layer.width, layer.rotated
     yield from waiting
     head = candidate.head
     if head.kind == "conv-gap":
         yield nn.Conv2d(channels, CLASSES, head.kernel, bias=head.bias)
-    if head.kind != "flatten-linear":
+    shapes = [INPUT_SHAPE, *(row.output_shape for row in layer_table(candidate))]
+    values = math.prod(shapes[-2])
+    if head.kind == "depthwise-linear":
+        _, height, width = shapes[-2]
+        weighted = nn.Conv2d(channels, channels, (height, width), groups=channels, bias=False)
+        nn.init.constant_(weighted.weight, channels / values)  # begins as the average
+        yield weighted
+    elif head.kind != "flatten-linear":
         yield nn.AdaptiveAvgPool2d(1)
     yield nn.Flatten()
     if head.kind != "conv-gap":
-        inputs = channels if head.kind == "gap-linear" else layer_table(candidate)[-1].input_values
+        inputs = values if head.kind == "flatten-linear" else channels
         yield nn.Linear(inputs, CLASSES, bias=head.bias)
     if Views() in layers:
-        from search.engine import views
-
         yield views.MeanOfViews()
 
 
@@ -420,9 +448,10 @@ def suggest(
     Args:
         trial: Draws the parameters.
         max_params: The limit of the search. Up to 10,000 it is capacity that is short: all of it
-            may be used, there is hardly any dropout and no 1x1 convolution, and the image may be
-            deskewed and seen in three views. Above, the size is drawn, and batch size and weight
-            decay are larger.
+            may be used, there is hardly any dropout and no 1x1 convolution, the image may be
+            deskewed and seen in three views, filters may be in four rotations, and the classifier
+            may weigh the positions of the last map. Above, the size is drawn, and batch size and
+            weight decay are larger.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
     depths = (
@@ -436,7 +465,7 @@ def suggest(
         third=trial.suggest_float("width_3_to_1", 1.0, 3.0, log=True),
     )
     large = max_params > 10_000  # what overfits gains by larger batches and more decay
-    squeeze = None
+    squeeze, rotated, head = None, False, Head()
     before: tuple[Layer, ...] = ()
     if large:
         to_1 = trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True)
@@ -444,6 +473,8 @@ def suggest(
     else:
         before += (Deskew(),) * trial.suggest_int("deskew", 0, 1)
         before += (Views(),) * trial.suggest_int("views", 0, 1)
+        rotated = trial.suggest_int("rotated", 0, 1) == 1
+        head = Head(kind=HEADS[3 * trial.suggest_int("depthwise_head", 0, 1)])
     size = trial.suggest_float("size", 0.4, 1.0) if large else 1.0
     most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
     dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))
@@ -458,9 +489,9 @@ def suggest(
         ),
     )
 
-    def of_width(width: float) -> Candidate:
-        layers = _stages(depths, ratios, squeeze, width, dropout)
-        return Candidate(layers=(*before, *layers), recipe=recipe)
+    def made(width: float, ratios: Ratios) -> Candidate:
+        layers = _stages(depths, ratios, squeeze, width, dropout, rotated=rotated)
+        return Candidate(layers=(*before, *layers), head=head, recipe=recipe)
 
     def fits(candidate: Candidate) -> bool:
         rows = layer_table(candidate)
@@ -468,11 +499,22 @@ def suggest(
             max_macs is None or sum(row.macs for row in rows) <= size * max_macs
         )
 
-    narrow, wide = 1.0, 512.0  # width of the first stage; counts only rise with it
-    while wide / narrow > 1.002:
-        middle = math.sqrt(narrow * wide)
-        narrow, wide = (middle, wide) if fits(of_width(middle)) else (narrow, middle)
-    return of_width(narrow)
+    # The counts only rise with the width of the first stage, and with each ratio.
+    width = _largest(1.0, 512.0, lambda width: fits(made(width, ratios)))
+    if not large:  # what rounding has left is for the third stage
+        third = _largest(
+            ratios.third, 512.0, lambda third: fits(made(width, replace(ratios, third=third)))
+        )
+        ratios = replace(ratios, third=third)
+    return made(width, ratios)
+
+
+def _largest(low: float, high: float, fits: Callable[[float], bool]) -> float:
+    """The largest number between two that fits, within 0.2 per cent; the lower one if none does."""
+    while high / low > 1.002:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -490,8 +532,12 @@ def _stages(
     squeeze: float | None,
     width: float,
     dropout: float,
+    *,
+    rotated: bool,
 ) -> tuple[Layer, ...]:
     def channels(ratio: float) -> int:
+        if rotated:
+            return max(1, round(width * ratio / ROTATIONS)) * ROTATIONS
         return max(2, round(width * ratio))
 
     layers: list[Layer] = []
@@ -502,7 +548,9 @@ def _stages(
         for i in range(depth):
             pools = not last and i == depth - 1
             own = ratios.first if stage == i == 0 else ratio
-            layers.append(Conv(width=channels(own), padding=int(last), early_pool=pools))
+            layers.append(
+                Conv(width=channels(own), padding=int(last), early_pool=pools, rotated=rotated)
+            )
         layers.append(Dropout(rate=dropout))
         if stage == 0 and squeeze is not None:
             layers.append(Conv(width=channels(squeeze), kernel=1))

@@ -22,6 +22,7 @@ from torchvision import datasets, transforms
 import space
 from search.engine.deskew import Deskew
 from search.engine.recipe import Recipe
+from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.engine.views import MeanOfViews, Views
 
 
@@ -49,7 +50,7 @@ def as_torchvision(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path
 def plain_layers(candidate: space.Candidate) -> nn.Module:
     """The candidate as one would write it: convolution, BatchNorm, ReLU, pooling, in that order."""
     layers: list[nn.Module] = []
-    channels = 1
+    channels, of_rotated = 1, False
     for layer in candidate.layers:
         if isinstance(layer, space.Deskew):
             layers.append(Deskew())
@@ -60,21 +61,28 @@ def plain_layers(candidate: space.Candidate) -> nn.Module:
         elif isinstance(layer, space.Dropout):
             layers.append((nn.Dropout2d if layer.channelwise else nn.Dropout)(layer.rate))
         else:
+            shape = (channels, layer.width, layer.kernel)
+            padding, bias = layer.padding, layer.bias
             layers.append(
-                nn.Conv2d(
-                    channels, layer.width, layer.kernel, padding=layer.padding, bias=layer.bias
-                )
+                RotatedConv2d(*shape, padding=padding, bias=bias, of_rotated=of_rotated)
+                if layer.rotated
+                else nn.Conv2d(*shape, padding=padding, bias=bias)
             )
             layers += [nn.MaxPool2d(2)] if layer.early_pool else []
-            layers += [nn.BatchNorm2d(layer.width)] if layer.norm else []
+            norm = RotatedBatchNorm2d if layer.rotated else nn.BatchNorm2d
+            layers += [norm(layer.width)] if layer.norm else []
             layers.append(nn.ReLU())
-            channels = layer.width
+            channels, of_rotated = layer.width, layer.rotated
     mean = [MeanOfViews()] if space.Views() in candidate.layers else []
     if candidate.head.kind == "conv-gap":
         head = nn.Conv2d(channels, space.CLASSES, candidate.head.kernel, bias=candidate.head.bias)
         return nn.Sequential(*layers, head, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *mean)
     linear = nn.Linear(channels, space.CLASSES, bias=candidate.head.bias)
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear, *mean)
+    pooling: nn.Module = nn.AdaptiveAvgPool2d(1)
+    if candidate.head.kind == "depthwise-linear":
+        _, height, width = space.layer_table(candidate)[-2].output_shape
+        pooling = nn.Conv2d(channels, channels, (height, width), groups=channels, bias=False)
+    return nn.Sequential(*layers, pooling, nn.Flatten(), linear, *mean)
 
 
 def train(

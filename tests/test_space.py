@@ -18,7 +18,8 @@ from torch import nn
 import space
 from search import study_settings
 from search.engine.recipe import Augmentation, Recipe
-from space import Candidate, Conv, Deskew, Dropout, Head, Layer, Pool, Views
+from search.engine.rotated import RotatedConv2d
+from space import ROTATIONS, Candidate, Conv, Deskew, Dropout, Head, Layer, Pool, Views
 
 CONVS = st.builds(
     Conv,
@@ -28,16 +29,18 @@ CONVS = st.builds(
     bias=st.booleans(),
     norm=st.booleans(),
     early_pool=st.booleans(),
-).map(lambda conv: replace(conv, padding=conv.kernel // 2 if conv.width % 2 else 0))
+).map(
+    lambda conv: replace(
+        conv, padding=conv.kernel // 2 if conv.width % 2 else 0, rotated=conv.width in (4, 8)
+    )
+)
 LAYERS: st.SearchStrategy[Layer] = st.one_of(
     CONVS,
     CONVS,
     st.just(Pool()),
     st.builds(Dropout, rate=st.floats(0, 0.5), channelwise=st.booleans()),
 )
-HEADS = st.builds(
-    Head, kind=st.sampled_from(["gap-linear", "flatten-linear", "conv-gap"]), bias=st.booleans()
-)
+HEADS = st.builds(Head, kind=st.sampled_from(space.HEADS), bias=st.booleans())
 RECIPES = st.builds(
     Recipe,
     learning_rate=st.floats(1e-3, 1.0),
@@ -61,12 +64,13 @@ def built_macs(model: nn.Module) -> int:
     counts = []
 
     def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        assert isinstance(module, nn.Conv2d | nn.Linear)
+        assert isinstance(module, nn.Conv2d | RotatedConv2d | nn.Linear)
         positions = output.numel() // output.shape[1]  # of all views
-        counts.append(module.weight.numel() * positions)
+        times = ROTATIONS if isinstance(module, RotatedConv2d) else 1
+        counts.append(times * module.weight.numel() * positions)
 
     for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | RotatedConv2d | nn.Linear):
             module.register_forward_hook(count)
     with torch.no_grad():
         model.eval()(torch.zeros(1, 1, 28, 28))
@@ -112,6 +116,7 @@ def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
         ('{"layers": [{"op": "conv", "width": true}]}', "conv.width must be int"),
         ('{"layers": [{"op": "conv", "width": 0}]}', "at least 1"),
         ('{"layers": [{"op": "conv", "width": 8, "stride": 2}]}', "no field 'stride'"),
+        ('{"layers": [{"op": "conv", "width": 6, "rotated": true}]}', "a multiple of 4, but got 6"),
         ('{"layers": [], "recipe": {"optimizer": "lion"}}', "sgd, adam, adamw"),
         ('{"layers": [], "recipe": {"learning_rate": -1}}', "learning_rate"),
         ('{"layers": [], "head": {"kind": "mlp"}}', "gap-linear"),
@@ -141,7 +146,7 @@ def test_one_line_form() -> None:
         *(
             Deskew(),
             Views(),
-            Conv(width=8),
+            Conv(width=8, rotated=True),
             Conv(width=16),
             Pool(),
             Dropout(rate=0.05),
@@ -150,7 +155,7 @@ def test_one_line_form() -> None:
         *(Conv(width=32, padding=1, early_pool=True), Conv(width=4, kernel=1, bias=True)),
     )
     line = Candidate(layers=layers, recipe=recipe).one_line()
-    assert line == "deskew views c8 c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
+    assert line == "deskew views c8r c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
 
 
 def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
@@ -185,13 +190,19 @@ def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
 
 
 @pytest.mark.parametrize(("max_params", "shares"), [(10_000, {True, False}), (10_001, {False})])
-def test_small_networks_may_have_deskewed_images_and_views(
+def test_small_networks_may_have_deskewed_images_views_and_rotated_filters(
     max_params: int, shares: set[bool]
 ) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(20)]
     for layer in (Deskew(), Views()):
         assert {layer in candidate.layers for candidate in drawn} == shares
+    rotated = [
+        {layer.rotated for layer in candidate.layers if isinstance(layer, Conv)}
+        for candidate in drawn
+    ]
+    assert all(len(of_all_layers) == 1 for of_all_layers in rotated)
+    assert set.union(*rotated) == shares
 
 
 @pytest.mark.parametrize(
@@ -235,7 +246,7 @@ def test_a_small_limit_is_used_up_to_what_rounding_leaves(max_params: int) -> No
         space.count_parameters(space.suggest(study.ask(), max_params=max_params)) / max_params
         for _ in range(100)
     ]
-    assert min(used) > 0.8
+    assert min(used) > 0.75
     assert statistics.median(used) > 0.95
 
 

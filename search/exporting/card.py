@@ -161,6 +161,12 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
         if "views" in origin.architecture.split()
         else ""
     )
+    rotated = (
+        f"\nFilters in several rotations are there once in `{standalone.WEIGHTS}`; both ONNX files"
+        "\nhave every rotation written out, which the table above counts."
+        if "rotations" in origin.layers
+        else ""
+    )
     return f"""# {origin.architecture}
 
 A convolutional network of {sizes.parameters:,} parameters for ten classes of grey images of 28×28
@@ -192,7 +198,7 @@ No figure here comes from the test images.
 {memory}
 
 BatchNorm that directly follows its convolution is folded into the weights of both ONNX files;
-`{standalone.WEIGHTS}` keeps it apart.
+`{standalone.WEIGHTS}` keeps it apart.{rotated}
 Peak activation RAM is the largest input plus output of any layer; layers run in turn.{views}
 
 {files}

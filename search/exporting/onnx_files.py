@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -28,7 +29,8 @@ Logits = npt.NDArray[np.float32]  # [N, 10]
 def write_onnx(network: nn.Module, file: Path) -> None:
     """Write a network, ready to predict, for batches of any size.
 
-    BatchNorm is folded into the weights where it directly follows its convolution.
+    BatchNorm is folded into the weights where it directly follows its convolution, and filters in
+    several rotations are written out as the plain convolution that they are.
 
     Args:
         network: Takes ``[N, 1, 28, 28]`` float32 with pixel values from 0 to 255.
@@ -41,7 +43,7 @@ def write_onnx(network: nn.Module, file: Path) -> None:
     with warnings.catch_warnings(), contextlib.redirect_stdout(quiet):
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            network.eval(),
+            _written_out(network).eval(),
             (torch.zeros(2, 1, 28, 28),),
             file,
             input_names=[INPUT],
@@ -56,6 +58,29 @@ def write_onnx(network: nn.Module, file: Path) -> None:
         node.doc_string = ""
     onnx.checker.check_model(written)
     onnx.save(written, file)
+
+
+def _written_out(network: nn.Module) -> nn.Module:
+    """The network with plain convolutions for ``RotatedConv2d``, of whichever file that is.
+
+    The exporter computes small weights in advance by itself, and leaves large ones to the runtime.
+    """
+    written = copy.deepcopy(network)
+    for parent in list(written.modules()):
+        for name, layer in parent.named_children():
+            if type(layer).__name__ == "RotatedConv2d":
+                setattr(parent, name, _plain(layer))
+    return written
+
+
+def _plain(layer: Any) -> nn.Module:
+    """The plain convolution that a rotated one computes."""
+    from torch import nn
+
+    shape = (layer.in_channels, layer.out_channels, layer.kernel_size)
+    plain = nn.Conv2d(*shape, padding=layer.padding)
+    plain.weight, plain.bias = nn.Parameter(layer.expanded(layer.weight)), layer.bias
+    return plain
 
 
 def write_int8(float32: Path, file: Path, calibration: Pixels) -> None:

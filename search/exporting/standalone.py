@@ -89,7 +89,8 @@ def write_standalone(
 
     Args:
         folder: Exists.
-        network: Trained; an ``nn.Sequential`` of torch's own layers, ``Deskew`` and ``Views``.
+        network: Trained; an ``nn.Sequential`` of torch's own layers and those of
+            ``search.engine``.
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
         deviation: Their standard deviation.
@@ -101,6 +102,7 @@ def write_standalone(
     from torch import nn
 
     from search.engine.deskew import Deskew
+    from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
     from search.engine.views import MeanOfViews, Views
 
     if not isinstance(network, nn.Sequential):
@@ -121,7 +123,7 @@ def write_standalone(
         deviation=deviation,
         classes="".join(
             f"{inspect.getsource(kind)}\n\n"
-            for kind in (Deskew, Views, MeanOfViews)
+            for kind in (Deskew, Views, RotatedConv2d, RotatedBatchNorm2d, MeanOfViews)
             if kind in map(type, network)
         ),
         layers="\n".join(f"            {source(layer)}," for layer in network),

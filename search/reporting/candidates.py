@@ -13,6 +13,7 @@ HEADS = {
     "gap-linear": "global average pooling, fully connected",
     "conv-gap": "1×1 convolution, global average pooling",
     "flatten-linear": "fully connected",
+    "depthwise-linear": "global depthwise convolution, fully connected",
 }
 
 

@@ -31,7 +31,10 @@ def disturbed(network: nn.Module) -> nn.Module:
 
 
 PREPARING = space.Candidate(
-    layers=(space.Deskew(), space.Views(), space.Conv(width=8), space.Conv(width=12))
+    layers=(
+        *(space.Deskew(), space.Views(), space.Conv(width=8, rotated=True)),
+        space.Conv(width=12, rotated=True),
+    )
 )
 CANDIDATES = [
     *(REFERENCES[key].candidate for key in ("narrow-8k", "valid-conv-18k", "gap-1x1-19k")),

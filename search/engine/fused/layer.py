@@ -9,6 +9,7 @@ from torch.nn import functional
 from search.engine.fused.maps import Map, torch_order
 from search.engine.fused.passes import load
 from search.engine.fused.stages import Stage, dropout_key, threshold
+from search.engine.rotated import RotatedConv2d
 
 Gradients = list[Tensor | None]
 
@@ -52,7 +53,15 @@ class Layer:
         self._places = torch.zeros((*small, images) if pools else 0, dtype=torch.uint8)
         # Of each window the largest value before BatchNorm: its input, or that of the winner.
         self._pooled = Map.make(*small, images, 0, dtype) if pools else self._z
-        exact = stage.convolution.weight.dtype
+        own = stage.convolution.weight
+        exact = own.dtype
+        self._read_from: Tensor | None = (
+            None  # place in the own weights, for each of the whole ones
+        )
+        if isinstance(stage.convolution, RotatedConv2d):
+            places = stage.convolution.expanded(torch.arange(own.numel()).view(own.shape))
+            self._read_from = places.flatten()
+            self._expanded = torch.empty(places.shape, dtype=exact)
         self._constants = torch.zeros(7, outputs, dtype=exact)
         step = outputs * self._constants.element_size()
         start = self._constants.data_ptr()
@@ -66,7 +75,13 @@ class Layer:
         stage = self._stage
         self._x = x
         bias = stage.convolution.bias
-        self._convolve(x, stage.padding, self._z, stage.convolution.weight, bias, turned=False)
+        if bias is not None:
+            bias = _of_rotations(bias, self._z.shape[0])
+        weight = self._weight
+        if self._read_from is not None:
+            own = stage.convolution.weight.detach().flatten()
+            torch.index_select(own, 0, self._read_from, out=weight.view(-1))
+        self._convolve(x, stage.padding, self._z, weight, bias, turned=False)
         if not stage.rectifies:
             return self.y
         early = stage.pool == "early"
@@ -108,7 +123,7 @@ class Layer:
             d_norm = self._normalise_backward(dy, dz)
         else:
             dz.inside.copy_(dy.inside)
-        weight = stage.convolution.weight
+        weight = self._weight
         d_weight = torch.empty_like(weight)
         channels, _, _, _ = self._x_shape
         outputs, rows, columns, images = self._z.shape
@@ -120,15 +135,26 @@ class Layer:
         )
         d_bias = None
         if stage.convolution.bias is not None:
-            d_bias = torch.empty_like(stage.convolution.bias)
-            self._passes.channel_sums(dz.pointer, *dz.edges, *dz.lines, d_bias.data_ptr())
+            of_maps = torch.empty(outputs, dtype=weight.dtype)
+            self._passes.channel_sums(dz.pointer, *dz.edges, *dz.lines, of_maps.data_ptr())
+            d_bias = _summed(of_maps, stage.convolution.bias)
         dx = None
         if wanted:
             if self._dx is None:
                 self._dx = Map.make(*self._x_shape, 0, self._dtype)
             dx = self._dx
             self._convolve(dz, margin, dx, weight, None, turned=True)
+        if self._read_from is not None:
+            own = torch.zeros_like(stage.convolution.weight, memory_format=torch.contiguous_format)
+            d_weight = (
+                own.view(-1).index_add_(0, self._read_from, d_weight.view(-1)).view(own.shape)
+            )
         return dx, [d_weight, d_bias, *d_norm]
+
+    @property
+    def _weight(self) -> Tensor:
+        """Of the convolution as it is computed: rotated filters are written out in ``forward``."""
+        return self._stage.convolution.weight if self._read_from is None else self._expanded
 
     def _convolve(
         self, x: Map, margin: int, y: Map, weight: Tensor, bias: Tensor | None, *, turned: bool
@@ -153,10 +179,12 @@ class Layer:
             constants[2], constants[3] = (self._stage.scale if training else 1.0), 0.0
             return
         assert norm.running_mean is not None and norm.running_var is not None
+        self._norm_weight = _of_rotations(norm.weight, len(norm.running_mean))
+        bias = _of_rotations(norm.bias, len(norm.running_mean))
         if not training:
             constants[1] = (norm.running_var + norm.eps).rsqrt()
-            constants[2] = norm.weight.detach() * constants[1]
-            constants[3] = norm.bias.detach() - norm.running_mean * constants[2]
+            constants[2] = self._norm_weight * constants[1]
+            constants[3] = bias - norm.running_mean * constants[2]
             return
         _, height, width, images = x.shape
         if height * width * images == 1:
@@ -164,7 +192,7 @@ class Layer:
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
         self._passes.statistics(
-            *(x.pointer, *x.lines, norm.weight.data_ptr(), norm.bias.data_ptr()),
+            *(x.pointer, *x.lines, self._norm_weight.data_ptr(), bias.data_ptr()),
             *(norm.running_mean.data_ptr(), norm.running_var.data_ptr()),
             *(norm.momentum, norm.eps, self._stage.scale, *self._lines[:4]),
         )
@@ -178,13 +206,14 @@ class Layer:
         else:
             x = self._z if stage.pool != "early" else self._pooled
             _, height, width, images = x.shape
-            gradients = torch.empty(2, len(norm.weight), dtype=constants.dtype)
-            d_norm = list(gradients.unbind())
+            gradients = torch.empty(2, len(self._norm_weight), dtype=constants.dtype)
             self._passes.gradient_sums(
                 *(dy.pointer, self.y.pointer, *self.y.edges, self._pooled.pointer, *dy.lines),
-                *(height * width * images, stage.scale, norm.weight.data_ptr(), *self._lines[:2]),
+                *(height * width * images, stage.scale, self._norm_weight.data_ptr()),
+                *self._lines[:2],
                 *(gradients[0].data_ptr(), gradients[1].data_ptr(), *self._lines[4:]),
             )
+            d_norm = [_summed(of_maps, norm.weight) for of_maps in gradients]
         given = (dy.pointer, self.y.pointer, *self.y.edges)
         rest = (*self._lines[4:], dz.pointer, *dz.edges)
         if stage.pool == "none":
@@ -198,6 +227,19 @@ class Layer:
                 *given, self._places.data_ptr(), self._pooled.pointer, *dz.shape, *rest
             )
         return d_norm
+
+
+def _of_rotations(of_filters: Tensor, channels: int) -> Tensor:
+    """A value for each channel, of one for each filter where several channels are one filter's."""
+    values = of_filters.detach()
+    return values if len(values) == channels else values.repeat(channels // len(values))
+
+
+def _summed(of_channels: Tensor, of_filters: Tensor) -> Tensor:
+    """The gradient of what ``_of_rotations`` took, of that of what it gave."""
+    if len(of_channels) == len(of_filters):
+        return of_channels
+    return of_channels.view(-1, len(of_filters)).sum(0)
 
 
 def _dropout(rate: float, seed: int, place: int) -> tuple[int, int]:

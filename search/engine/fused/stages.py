@@ -8,6 +8,8 @@ from typing import Literal, TypeGuard
 
 from torch import nn
 
+from search.engine.rotated import RotatedConv2d
+
 _64_BITS = 2**64 - 1
 
 
@@ -19,7 +21,7 @@ class Stage:
     layers: it keeps the dropout of different stages apart.
     """
 
-    convolution: nn.Conv2d
+    convolution: nn.Conv2d | RotatedConv2d
     norm: nn.BatchNorm2d | None = None
     rectifies: bool = True
     pool: Literal["none", "early", "late"] = "none"
@@ -92,8 +94,10 @@ def dropout_key(seed: int, place: int) -> int:
     return (bits ^ (bits >> 31)) >> 32
 
 
-def is_plain_convolution(layer: nn.Module) -> bool:
+def is_plain_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d | RotatedConv2d]:
     """Stride 1, one group, a square kernel, and zeros for padding, fewer than the kernel."""
+    if isinstance(layer, RotatedConv2d):
+        return layer.padding[0] < layer.kernel_size[0]
     return (
         type(layer) is nn.Conv2d
         and layer.groups == 1
@@ -127,7 +131,7 @@ def _stage(layers: list[nn.Module], at: int) -> tuple[Stage | None, int]:
     """The stage that begins with the layer at a place, and how many layers it takes."""
     rest = iter([*layers[at:], None])
     convolution, layer = next(rest), next(rest)
-    if not (isinstance(convolution, nn.Conv2d) and is_plain_convolution(convolution)):
+    if convolution is None or not is_plain_convolution(convolution):
         return None, 0
     alone = Stage(convolution=convolution, rectifies=False, place=at), 1
     taken = 2

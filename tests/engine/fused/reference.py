@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from search.engine.fused import available
 from search.engine.fused.stages import dropout_key, threshold
+from search.engine.rotated import RotatedConv2d
 
 needs_bfloat16 = pytest.mark.skipif(
     not available(bfloat16=True), reason="this processor does not multiply bfloat16"
@@ -81,6 +82,8 @@ def _stream(layers: list[nn.Module], at: int) -> int:
 
 
 def _letter(layer: nn.Module) -> str:
+    if isinstance(layer, RotatedConv2d):
+        return "c"
     if isinstance(layer, nn.Conv2d):
         padding, kernel = layer.padding[0], layer.kernel_size[0]
         assert isinstance(padding, int)

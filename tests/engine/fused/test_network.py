@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import space
 from search.engine.fused import FusedNetwork, available
 from search.engine.fused.stages import Stage, steps_of
+from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.references import REFERENCES
 from tests.engine.fused.reference import (
     backward,
@@ -101,6 +102,19 @@ def test_the_layout_without_norm() -> None:
     model = space.build(space.Candidate(layers=tuple(layers), head=reference.head))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_filters_in_four_rotations(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(RotatedConv2d(1, 8, 3, bias=False), nn.MaxPool2d(2), RotatedBatchNorm2d(8), nn.ReLU()),
+        *(RotatedConv2d(8, 12, 3, of_rotated=True), RotatedBatchNorm2d(12), nn.ReLU()),
+        *(nn.Dropout(0.2), nn.Conv2d(12, 6, 1), nn.ReLU(), RotatedConv2d(6, 16, 3, padding=1)),
+        *(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)),
+    )
+    assert sum(isinstance(step, Stage) for step in steps_of(model)) == 4
+    check(model, dtype=dtype, tolerance=1e-9 if dtype == torch.float64 else 2e-4)
 
 
 KINDS = ["conv", "conv", "conv", "pool", "norm", "norm", "relu", "relu", "drop", "drop2d"]
