@@ -448,33 +448,33 @@ def suggest(
     Args:
         trial: Draws the parameters.
         max_params: The limit of the search. Up to 10,000 it is capacity that is short: all of it
-            may be used, there is hardly any dropout and no 1x1 convolution, the image may be
-            deskewed and seen in three views, filters may be in four rotations, and the classifier
-            may weigh the positions of the last map. Above, the size is drawn, and batch size and
+            may be used, there is hardly any dropout and no 1x1 convolution, the image is deskewed
+            and may be seen in three views, filters may be in four rotations, and the classifier
+            weighs the positions of the last map. Above, the size is drawn, and batch size and
             weight decay are larger.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
     """
+    large = max_params > 10_000  # what overfits gains by larger batches and more decay
     depths = (
         trial.suggest_int("depth_1", 2, 3),
         trial.suggest_int("depth_2", 1, 3),
         trial.suggest_int("depth_3", 1, 2),
     )
+    narrow, wide = (1.0, 3.0) if large else (1.6, 4.5)
     ratios = Ratios(
         first=trial.suggest_float("width_first_to_1", 0.4, 1.2, log=True),
-        second=trial.suggest_float("width_2_to_1", 1.0, 3.0, log=True),
-        third=trial.suggest_float("width_3_to_1", 1.0, 3.0, log=True),
+        second=trial.suggest_float("width_2_to_1", narrow, wide, log=True),
+        third=trial.suggest_float("width_3_to_1", narrow, wide, log=True),
     )
-    large = max_params > 10_000  # what overfits gains by larger batches and more decay
     squeeze, rotated, head = None, False, Head()
     before: tuple[Layer, ...] = ()
     if large:
         to_1 = trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True)
         squeeze = to_1 if trial.suggest_int("squeeze", 0, 1) else None
     else:
-        before += (Deskew(),) * trial.suggest_int("deskew", 0, 1)
-        before += (Views(),) * trial.suggest_int("views", 0, 1)
+        before = (Deskew(), *(Views(),) * trial.suggest_int("views", 0, 1))
         rotated = trial.suggest_int("rotated", 0, 1) == 1
-        head = Head(kind=HEADS[3 * trial.suggest_int("depthwise_head", 0, 1)])
+        head = Head(kind="depthwise-linear")
     size = trial.suggest_float("size", 0.4, 1.0) if large else 1.0
     most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
     dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))

@@ -221,7 +221,7 @@ def test_the_simplest_start_is_within_small_limits() -> None:
 def test_the_description_of_the_space_changes_with_a_range() -> None:
     one, other = study_settings.describe_space(20_000), study_settings.describe_space(5_000)
     assert one == study_settings.describe_space(20_000)
-    assert other.keys() - one.keys() == {"deskew", "views", "rotated", "depthwise_head"}
+    assert other.keys() - one.keys() == {"views", "rotated"}
     assert one != other
     assert json.loads(one["dropout"])["name"] == "FloatDistribution"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import statistics
@@ -189,20 +190,19 @@ def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
     assert len(names) == 1
 
 
-@pytest.mark.parametrize(("max_params", "shares"), [(10_000, {True, False}), (10_001, {False})])
-def test_small_networks_may_have_deskewed_images_views_and_rotated_filters(
-    max_params: int, shares: set[bool]
-) -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-    drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(20)]
-    for layer in (Deskew(), Views()):
-        assert {layer in candidate.layers for candidate in drawn} == shares
-    rotated = [
-        {layer.rotated for layer in candidate.layers if isinstance(layer, Conv)}
-        for candidate in drawn
-    ]
-    assert all(len(of_all_layers) == 1 for of_all_layers in rotated)
-    assert set.union(*rotated) == shares
+def test_small_networks_are_deskewed_and_may_have_views_and_rotated_filters() -> None:
+    for max_params, small in ((10_000, True), (10_001, False)):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+        drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(20)]
+        rotated = set()
+        for candidate in drawn:
+            assert (Deskew() in candidate.layers) == small
+            assert (candidate.head == Head(kind="depthwise-linear")) == small
+            (turned,) = {x.rotated for x in candidate.layers if isinstance(x, Conv)}  # all or none
+            rotated.add((turned, Views() in candidate.layers))
+        assert rotated == (
+            set(itertools.product((True, False), repeat=2)) if small else {(False, False)}
+        )
 
 
 @pytest.mark.parametrize(
