@@ -20,6 +20,7 @@ from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.images import Images, on_device
 from search.engine.network import make_network
 from search.engine.recipe import Augmentation, Recipe
+from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.engine.seeds import mix_seed
 from search.engine.training import Epoch, Fit
 
@@ -36,6 +37,15 @@ def network() -> nn.Module:
         *(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.05)),
         *(nn.Conv2d(6, 12, 3), nn.BatchNorm2d(12), nn.MaxPool2d(2), nn.ReLU()),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10)),
+    )
+
+
+def rotated_network() -> nn.Module:
+    weighted = nn.Conv2d(12, 12, 5, groups=12, bias=False)
+    return nn.Sequential(
+        *(RotatedConv2d(1, 8, 3), RotatedBatchNorm2d(8), nn.MaxPool2d(2), nn.ReLU()),
+        *(RotatedConv2d(8, 12, 3, of_rotated=True), RotatedBatchNorm2d(12), nn.MaxPool2d(2)),
+        *(nn.ReLU(), nn.Dropout(0.05), weighted, nn.Flatten(), nn.Linear(12, 10)),
     )
 
 
@@ -206,7 +216,9 @@ def test_a_recipe_with_a_batch_larger_than_the_data(train: Images, held_out: Ima
     assert math.isfinite(fit.epochs[0].training_loss)
 
 
-def trainer_on(device: torch.device, recipe: Recipe) -> training.Trainer:
+def trainer_on(
+    device: torch.device, recipe: Recipe, build: Callable[[], nn.Module] = network
+) -> training.Trainer:
     """A trainer whose images and network live on a device and hold no values."""
     _basis.cache_clear()
     data = Images(
@@ -216,10 +228,11 @@ def trainer_on(device: torch.device, recipe: Recipe) -> training.Trainer:
         deviation=0.31,
     )
     with device:
-        model = network()
+        model = build()
     return training.Trainer(model, recipe, data, epochs=1, arithmetic=FLOAT32)
 
 
+@pytest.mark.parametrize("build", [network, rotated_network])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -228,12 +241,14 @@ def trainer_on(device: torch.device, recipe: Recipe) -> training.Trainer:
         {"augmentation": Augmentation(rotation=8, final=0.2)},
     ],
 )
-def test_a_whole_step_stays_on_its_device_and_reads_no_value(changes: dict[str, Any]) -> None:
+def test_a_whole_step_stays_on_its_device_and_reads_no_value(
+    changes: dict[str, Any], build: Callable[[], nn.Module]
+) -> None:
     """On the meta device a copy from the host or a value that is read raises."""
     meta = torch.device("meta")
     recipe = replace(RECIPE, **changes)
     chosen = torch.zeros(64, dtype=torch.int64, device=meta)
-    loss = trainer_on(meta, recipe).step(0, chosen, None, 0)
+    loss = trainer_on(meta, recipe, build).step(0, chosen, None, 0)
     assert loss.device == meta
     with pytest.raises(RuntimeError):
         loss.item()  # the guard itself works
@@ -241,12 +256,13 @@ def test_a_whole_step_stays_on_its_device_and_reads_no_value(changes: dict[str, 
         loss + torch.zeros(3)
 
 
-def test_the_forward_pass_on_a_gpu_mixes_no_devices() -> None:
+@pytest.mark.parametrize("build", [network, rotated_network])
+def test_the_forward_pass_on_a_gpu_mixes_no_devices(build: Callable[[], nn.Module]) -> None:
     """With tensors that have a CUDA device but no data: kernels are chosen as on a GPU."""
     with FakeTensorMode():
         gpu = torch.device("cuda:0")
         chosen = torch.zeros(64, dtype=torch.int64, device=gpu)
-        loss = trainer_on(gpu, RECIPE).loss(chosen, RECIPE.augmentation, None, 0)
+        loss = trainer_on(gpu, RECIPE, build).loss(chosen, RECIPE.augmentation, None, 0)
         assert loss.device == gpu
         with pytest.raises(RuntimeError):
             loss.item()  # the guard itself works
