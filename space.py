@@ -460,9 +460,9 @@ def suggest(
         trial.suggest_int("depth_2", 1, 3),
         trial.suggest_int("depth_3", 1, 2),
     )
-    narrow, wide = (1.0, 3.0) if large else (1.6, 4.5)
+    narrow, wide = (1.0, 3.0) if large else (2.0, 4.5)
     ratios = Ratios(
-        first=trial.suggest_float("width_first_to_1", 0.4, 1.2, log=True),
+        first=trial.suggest_float("width_first_to_1", 0.4, 1.2 if large else 0.9, log=True),
         second=trial.suggest_float("width_2_to_1", narrow, wide, log=True),
         third=trial.suggest_float("width_3_to_1", narrow, wide, log=True),
     )
