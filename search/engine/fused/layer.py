@@ -55,9 +55,8 @@ class Layer:
         self._pooled = Map.make(*small, images, 0, dtype) if pools else self._z
         own = stage.convolution.weight
         exact = own.dtype
-        self._read_from: Tensor | None = (
-            None  # place in the own weights, for each of the whole ones
-        )
+        # Where each weight of rotated filters, written out, has its value among the layer's own.
+        self._read_from: Tensor | None = None
         if isinstance(stage.convolution, RotatedConv2d):
             places = stage.convolution.expanded(torch.arange(own.numel()).view(own.shape))
             self._read_from = places.flatten()
@@ -145,10 +144,10 @@ class Layer:
             dx = self._dx
             self._convolve(dz, margin, dx, weight, None, turned=True)
         if self._read_from is not None:
-            own = torch.zeros_like(stage.convolution.weight, memory_format=torch.contiguous_format)
-            d_weight = (
-                own.view(-1).index_add_(0, self._read_from, d_weight.view(-1)).view(own.shape)
-            )
+            own = stage.convolution.weight
+            d_own = torch.zeros(own.numel(), dtype=own.dtype)
+            d_own.index_add_(0, self._read_from, d_weight.view(-1))
+            d_weight = d_own.view(own.shape)
         return dx, [d_weight, d_bias, *d_norm]
 
     @property
