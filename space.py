@@ -184,7 +184,7 @@ class Candidate:
         ``deskew`` takes the slant out of the image, ``views`` averages over three views of it.
         ``c16`` is a 3x3 convolution to 16 channels, ``r`` of filters in four rotations, ``p``
         padded, ``b`` with a bias, ``+P`` pooled before BatchNorm and ReLU; ``k5:16`` has another
-        kernel; ``P`` is max pooling. A depthwise head is an ``D`` behind them.
+        kernel; ``P`` is max pooling. A depthwise head is a ``D`` behind them.
         """
         names = [_name(layer) for layer in self.layers if not isinstance(layer, Dropout)]
         return " ".join(names + ["D"] * (self.head.kind == "depthwise-linear"))

@@ -157,6 +157,24 @@ def test_one_line_form() -> None:
     )
     line = Candidate(layers=layers, recipe=recipe).one_line()
     assert line == "deskew views c8r c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
+    small = Candidate(layers=(Conv(width=8),), head=Head(kind="depthwise-linear"))
+    assert small.layout() == "c8 D" != Candidate(layers=small.layers).layout()
+
+
+def test_a_classifier_that_weighs_positions_begins_with_their_average() -> None:
+    torch.manual_seed(0)
+    model = space.build(Candidate(layers=(Conv(width=5),), head=Head(kind="depthwise-linear")))
+    assert isinstance(model, nn.Sequential)
+    averaging = nn.Sequential(
+        *(nn.AdaptiveAvgPool2d(1) if getattr(x, "groups", 1) > 1 else x for x in model)
+    )
+    images = torch.rand(4, 1, 28, 28)
+    torch.testing.assert_close(model(images), averaging(images))
+    weighted = model[3]
+    assert isinstance(weighted, nn.Conv2d)
+    with torch.no_grad():
+        weighted.weight[:, :, 0, 0] += 1
+    assert not torch.allclose(model(images), averaging(images))
 
 
 def test_relu_and_pooling_change_places_without_changing_the_function() -> None:

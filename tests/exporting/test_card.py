@@ -1,0 +1,65 @@
+"""The card of an exported network says what its figures leave open."""
+
+from __future__ import annotations
+
+import pytest
+
+import space
+from objective import layer_lines
+from search.exporting.card import Origin, Sizes, model_card
+from search.exporting.checks import Measured
+
+PLAIN = space.Candidate(layers=(space.Conv(width=8), space.Conv(width=12)))
+ROTATED = space.Candidate(layers=(space.Conv(width=8, rotated=True),))
+VIEWS = space.Candidate(layers=(space.Deskew(), space.Views(), space.Conv(width=8)))
+
+
+def card(candidate: space.Candidate) -> str:
+    origin = Origin(
+        study="s",
+        trial=3,
+        architecture=candidate.one_line(),
+        layers=layer_lines(candidate),
+        recipe=[("learning rate", "0.1")],
+        epochs=20,
+        seed=1,
+        device="cpu",
+        commit="abc",
+        versions={"torch": "2"},
+        data="MNIST",
+        train_images=50_000,
+        max_params=5_000,
+        target=0.994,
+        retrained=False,
+    )
+    measured = Measured(
+        images=10_000,
+        recorded=9_950,
+        float32=9_950,
+        onnx=9_950,
+        int8=9_940,
+        largest_difference=1e-5,
+        largest_logit=20.0,
+        other_classes=0,
+    )
+    sizes = Sizes(
+        parameters=space.count_parameters(candidate),
+        macs=space.count_macs(candidate),
+        peak_activation_bytes=400,
+        peak_activation_bytes_int8=100,
+        weight_bytes=4_000,
+        weight_bytes_int8=1_000,
+        files={"model.py": 5},
+    )
+    return model_card(origin, measured, sizes)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "of"),
+    [("have every rotation written out", ROTATED), ("compute the three as one batch", VIEWS)],
+)
+def test_what_the_files_compute_otherwise_is_said_where_it_holds(
+    sentence: str, of: space.Candidate
+) -> None:
+    for candidate in (PLAIN, ROTATED, VIEWS):
+        assert (sentence in card(candidate)) == (candidate is of)
