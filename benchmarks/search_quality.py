@@ -2,6 +2,7 @@
 
     python benchmarks/search_quality.py                     5 seeds, about half an hour on two cores
     python benchmarks/search_quality.py --seeds 8 --passes 6_000_000
+    python benchmarks/search_quality.py --keep quality.jsonl       stop it and repeat it at will
 
 A reduced setting: the first 10,000 training images and 6 epochs; space, recipe, limit, sampler and
 pruner are the real ones. Each search goes on until its trials have passed so many training images
@@ -9,27 +10,32 @@ through a network; pruned trials count with the epochs they had, over-budget one
 the best validation accuracy so far at quarters of the budget, for both, with the difference's mean,
 its 95 % interval (paired t over seeds) and how many seeds it favours. Searches are processes of one
 thread, as many at a time as there are cores; which ran beside which does not matter, as cost is
-counted and not timed.
+counted and not timed. With --keep every finished search is added to a file, and the same command
+runs only those that the file lacks; what another commit or changed files made is not taken.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import statistics
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
+    sys.path[0] = str(ROOT)
 
 import optuna
 from scipy import stats
 
 from search.cli import positive
 from search.engine.arithmetic import Arithmetic
+from search.study_settings import commit
 
 TRAIN_IMAGES = 10_000
 EPOCHS = 6
@@ -46,7 +52,10 @@ class Search:
     passes: int  # training images through a network, all trials together
 
 
-def run(search: Search) -> list[tuple[int, float]]:
+History = list[tuple[int, float]]  # passes and best accuracy so far, after every trial
+
+
+def run(search: Search) -> History:
     """Passes and best validation accuracy so far, after every finished trial."""
     import torch
 
@@ -92,7 +101,45 @@ def run(search: Search) -> list[tuple[int, float]]:
     return history
 
 
-def best_within(history: list[tuple[int, float]], passes: float) -> float:
+def run_all(jobs: Sequence[Search], keep: Path | None) -> dict[Search, History]:
+    """The histories of all searches; runs those that the file does not hold of this commit.
+
+    Args:
+        jobs: The searches.
+        keep: A file of JSON lines, one a search, which is read and added to; None keeps nothing.
+    """
+    made_by = commit(ROOT)
+    found: dict[Search, History] = {}
+    if keep is not None and keep.exists() and not made_by.endswith(("-dirty", "unknown")):
+        for kept in map(json.loads, keep.read_text(encoding="utf-8").splitlines()):
+            if kept["commit"] == made_by:
+                found[Search(**kept["search"])] = [(at, best) for at, best in kept["history"]]
+    found = {job: found[job] for job in jobs if job in found}
+    missing = [job for job in jobs if job not in found]
+    if found:
+        print(f"{len(found)} of {len(jobs)} searches from {keep}", flush=True)
+    for job, history in run_beside(missing):
+        found[job] = history
+        if keep is not None:
+            line = {"search": asdict(job), "commit": made_by, "history": history}
+            with keep.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+    return found
+
+
+def run_beside(jobs: Sequence[Search]) -> Iterator[tuple[Search, History]]:
+    """Run searches, one a core at a time; each is given as soon as it has ended."""
+    if not jobs:
+        return
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        yield from pool.imap_unordered(_run_named, jobs)
+
+
+def _run_named(search: Search) -> tuple[Search, History]:
+    return search, run(search)
+
+
+def best_within(history: History, passes: float) -> float:
     """The best accuracy of the trials that a budget has room for."""
     return max((best for passed, best in history if passed <= passes), default=0.0)
 
@@ -104,18 +151,15 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=positive, default=5)
     parser.add_argument("--passes", type=positive, default=3_000_000)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="finished searches, JSON lines")
     options = parser.parse_args()
     jobs = [
         Search(kind=kind, seed=seed, passes=options.passes)
         for seed in range(options.seeds)
         for kind in KINDS
     ]
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        histories = dict(zip(jobs, pool.map(run, jobs, chunksize=1), strict=True))
-    trials = {
-        kind: [len(history) for job, history in histories.items() if job.kind == kind]
-        for kind in KINDS
-    }
+    histories = run_all(jobs, options.keep)
+    trials = {kind: [len(histories[job]) for job in jobs if job.kind == kind] for kind in KINDS}
     print(f"{options.seeds} seeds; trials of each search:")
     for kind, counts in trials.items():
         print(f"  {kind:8} {' + '.join(KINDS[kind]):14} {counts}")
@@ -123,11 +167,7 @@ def main() -> None:
     for quarter in range(1, 5):
         budget = options.passes * quarter / 4
         values = {
-            kind: [
-                best_within(histories[job], budget)
-                for job in sorted(histories, key=lambda job: job.seed)
-                if job.kind == kind
-            ]
+            kind: [best_within(histories[job], budget) for job in jobs if job.kind == kind]
             for kind in KINDS
         }
         gaps = [100 * (a - b) for a, b in zip(values["default"], values["random"], strict=True)]

@@ -1,0 +1,56 @@
+"""The benchmark of the search itself: what it keeps and what it counts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks import search_quality
+from benchmarks.search_quality import History, Search, best_within, run_all
+
+HISTORY: History = [(60_000, 0.95), (90_000, 0.95), (150_000, 0.97)]
+JOBS = [Search(kind=kind, seed=0, passes=100_000) for kind in ("default", "random")]
+
+
+def test_a_trial_that_the_budget_has_no_room_for_does_not_count() -> None:
+    assert best_within(HISTORY, 149_999) == 0.95
+    assert best_within(HISTORY, 150_000) == 0.97
+    assert best_within(HISTORY, 59_999) == 0.0
+
+
+def test_what_this_commit_kept_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep = tmp_path / "quality.jsonl"
+    with keep.open("w") as file:
+        for job in JOBS:
+            line = {"search": asdict(job), "commit": "abc", "history": HISTORY}
+            file.write(json.dumps(line) + "\n")
+    monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
+    monkeypatch.setattr(search_quality, "run_beside", lambda jobs: iter(jobs))
+    assert run_all(JOBS, keep) == dict.fromkeys(JOBS, HISTORY)
+    assert "2 of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kept", "made_by"), [("abc", "def"), ("abc-dirty", "abc-dirty")])
+def test_another_commit_or_changed_files_take_nothing(
+    kept: str, made_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = tmp_path / "quality.jsonl"
+    line = {"search": asdict(JOBS[0]), "commit": kept, "history": HISTORY}
+    keep.write_text(json.dumps(line) + "\n")
+    ran: list[Search] = []
+
+    def run_beside(jobs: Sequence[Search]) -> Iterator[tuple[Search, History]]:
+        ran.extend(jobs)
+        return ((job, [(1, 0.5)]) for job in jobs)
+
+    monkeypatch.setattr(search_quality, "commit", lambda root: made_by)
+    monkeypatch.setattr(search_quality, "run_beside", run_beside)
+    assert run_all(JOBS[:1], keep) == {JOBS[0]: [(1, 0.5)]}
+    assert ran == JOBS[:1]
+    assert json.loads(keep.read_text().splitlines()[-1])["commit"] == made_by
