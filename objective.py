@@ -87,9 +87,8 @@ class Objective:
     def _train(
         self, trial: optuna.Trial, candidate: space.Candidate, should_stop: Callable[[], bool]
     ) -> Fit:
-        from optuna_dashboard import save_note
-
         from search.engine import training
+        from search.engine.notes import save_note
         from search.engine.storage import is_storage_error
 
         settings = self.settings

@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shlex
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -63,12 +64,20 @@ def commands(options: argparse.Namespace, storage: Path) -> list[list[str]]:
 
 
 def run(command: list[str], sittings: Path) -> int:
-    """Run a command of the project, and note when, how long and by which commit."""
+    """Run a command of the project, and note when, how long and by which commit.
+
+    It is left to stop by itself: Ctrl-C reaches it too, and SIGTERM is passed on.
+    """
     started, clock, made_by = datetime.now(UTC), time.perf_counter(), commit(ROOT)
-    try:
-        code = subprocess.run([sys.executable, *command], cwd=ROOT).returncode
-    except KeyboardInterrupt:
-        code = 130
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT)
+    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:
+            continue
+    signal.signal(signal.SIGTERM, before)
     sitting = {
         "command": _words(command),
         "commit": made_by,

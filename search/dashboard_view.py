@@ -70,10 +70,9 @@ class DashboardView:
 
     def _note(self, trials: Sequence[FrozenTrial]) -> None:
         """Say in each ended trial's note how it ended, unless someone has written in it."""
-        from optuna_dashboard import get_note, save_note
-
         import space
         from objective import note
+        from search.engine.notes import get_note, save_note
 
         for trial in trials:
             if not trial.state.is_finished() or trial.number in self._noted:
@@ -88,14 +87,13 @@ class DashboardView:
                 save_note(own, f"**{how_it_ended(trial)}**\n\n{layers}")
 
     def _draw(self, trials: Sequence[FrozenTrial]) -> None:
-        from optuna_dashboard import save_plotly_graph_object
-
         from search.dashboard_figures import budget_use, pareto
+        from search.engine.notes import save_figure
 
         front = pareto(trials, max_params=self._max_params, target=TARGET)
-        save_plotly_graph_object(self._study, front, graph_object_id="pareto")
+        save_figure(self._study, front, "pareto")
         used = budget_use(trials, max_params=self._max_params)
-        save_plotly_graph_object(self._study, used, graph_object_id="budget")
+        save_figure(self._study, used, "budget")
 
     def _show_best(self, trials: Sequence[FrozenTrial]) -> None:
         """Put the best trial's weights and curve in place of an earlier best's."""

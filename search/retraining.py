@@ -63,10 +63,10 @@ class Retraining(ABC):
             search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
         """
         import torch
-        from optuna_dashboard import save_note
 
         from search.engine.checkpoint import Checkpoint, checkpoint_path
         from search.engine.network import make_network
+        from search.engine.notes import save_note
         from search.engine.training import evaluate, fit
 
         entry = Entry(**trial.user_attrs[FINALIST])

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,46 @@ from search.reporting.leaderboard import summarize
 ROOT = Path(__file__).parents[1]
 KEPT = sorted(path.parent for path in ROOT.glob("reports/*/study.db"))
 EXACT = ("leaderboard.csv", "finalists.csv", "finalists.svg")
+
+
+STOPS = """
+import signal, sys, time
+def stop(*_):
+    time.sleep(0.5)  # it has something to end
+    sys.exit(143)
+signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_is_noted(tmp_path: Path, by: signal.Signals) -> None:
+    (tmp_path / "stops.py").write_text(STOPS)
+    code = (
+        "from pathlib import Path\nfrom benchmarks.reference_run import run\n"
+        f"raise SystemExit(run([{str(tmp_path / 'stops.py')!r}], Path('sittings.jsonl')))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    if by == signal.SIGINT:
+        os.killpg(process.pid, by)  # as a terminal does
+    else:
+        process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    (sitting,) = map(json.loads, (tmp_path / "sittings.jsonl").read_text().splitlines())
+    assert sitting["exit"] == 143
+    assert sitting["seconds"] >= 0.5
 
 
 def test_there_is_one() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +29,7 @@ from search.engine.recipe import Augmentation, Recipe
 from search.engine.seeds import mix_seed
 from search.engine.views import MeanOfViews, Views
 
+_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 VALIDATION_BATCH = 400  # images; the activations of larger ones fall out of a CPU core's cache
 
 
@@ -273,9 +276,10 @@ class Trainer:
 def make_optimizer(recipe: Recipe, parameters: nn.Parameter) -> torch.optim.Optimizer:
     """The recipe's optimiser of one flat parameter, in fused kernels where the device has them."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
+    kind = _without_compiler(_OPTIMIZERS[recipe.optimizer])
     fused_kernels = parameters.device.type in ("cpu", "cuda")
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        return kind(
             [parameters],
             lr=rate,
             momentum=recipe.momentum,
@@ -283,5 +287,19 @@ def make_optimizer(recipe: Recipe, parameters: nn.Parameter) -> torch.optim.Opti
             weight_decay=decay,
             fused=fused_kernels,
         )
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind([parameters], lr=rate, weight_decay=decay, fused=fused_kernels)
+
+
+@cache
+def _without_compiler(
+    kind: type[torch.optim.Optimizer],
+) -> Callable[..., torch.optim.Optimizer]:
+    """A class of optimiser whose methods do not load torch.compile, which never sees them here.
+
+    Torch wraps them to keep its compiler out of them; the wrappers import it, which takes two
+    seconds and 149 MB of every worker. The methods within are the same.
+    """
+    names = ("add_param_group", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    step = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), {**methods, "step": step})

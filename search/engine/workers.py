@@ -178,7 +178,7 @@ def _fail(study: optuna.Study, trial: optuna.Trial, error: Exception, storage: s
 
 def _append_note(trial: optuna.Trial, text: str) -> None:
     """Show a text in the trial's note in the dashboard, as it is."""
-    from optuna_dashboard import get_note, save_note
+    from search.engine.notes import get_note, save_note
 
     fenced = "```\n" + text.replace("```", "") + "\n```"
     save_note(trial, f"{get_note(trial)}\n\n{fenced}".strip())

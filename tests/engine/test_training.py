@@ -150,6 +150,33 @@ def test_without_augmentation_and_averaging_it_is_plain_pytorch(
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_optimiser_is_torchs_own_to_the_bit(optimizer: str) -> None:
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.1, momentum=0.9, weight_decay=0.01)
+    ours = nn.Parameter(torch.linspace(-1, 1, 50))
+    theirs = nn.Parameter(ours.detach().clone())
+    expected: torch.optim.Optimizer
+    if optimizer == "sgd":
+        expected = torch.optim.SGD(
+            *([theirs], 0.1, 0.9), nesterov=recipe.nesterov, weight_decay=0.01, fused=True
+        )
+    else:
+        kind = torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW
+        expected = kind([theirs], lr=0.1, weight_decay=0.01, fused=True)
+    one = training.make_optimizer(recipe, ours)
+    for step in range(4):
+        if step == 2:  # what a checkpoint keeps goes from either to either
+            kept, one = one.state_dict(), training.make_optimizer(recipe, ours)
+            one.load_state_dict(expected.state_dict())
+            expected.load_state_dict(kept)
+        for values in (ours, theirs):
+            values.grad = torch.sin(values.detach() * (step + 3))
+        one.step()
+        expected.step()
+        assert torch.equal(ours, theirs)
+    assert ours.grad is not None and not ours.grad.requires_grad
+
+
 def test_distortions_fall_to_their_final_share_step_by_step(
     train: Images, held_out: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def test_workers_end_with_a_parent_that_is_killed(command: list[str], tmp_path: 
 def test_a_cut_trial_goes_on_from_its_last_epoch(
     command: list[str], tmp_path: Path, data: Path
 ) -> None:
-    arguments = ("--trials", "1", "--workers", "1", "--pruner", "none", "--epochs", "400")
+    arguments = ("--trials", "1", "--workers", "1", "--pruner", "none", "--epochs", "60")
     database = tmp_path / "study.db"
     process = start(command, *arguments)
     wait_for(lambda: any(len(t.intermediate_values) >= 5 for t in trials(database)), process)
@@ -84,7 +84,7 @@ def test_a_cut_trial_goes_on_from_its_last_epoch(
     study = open_study(str(database))
     trial = recorded(study, again.number)
     uncut = repeated_curve(trial, settings_of(trial, study, locate(data)))
-    assert len(uncut) == 400
+    assert len(uncut) == 60
     assert again.intermediate_values == uncut, "equal bits"
 
 
