@@ -33,8 +33,9 @@ if __package__ in (None, ""):
 import optuna
 from scipy import stats
 
-from search.cli import positive
+from search.cli import positive, run_command
 from search.engine.arithmetic import Arithmetic
+from search.engine.errors import UserError
 from search.study_settings import commit
 
 TRAIN_IMAGES = 10_000
@@ -107,14 +108,13 @@ def run_all(jobs: Sequence[Search], keep: Path | None) -> dict[Search, History]:
     Args:
         jobs: The searches.
         keep: A file of JSON lines, one a search, which is read and added to; None keeps nothing.
+
+    Raises:
+        UserError: A line of the file is none of a kept search.
     """
     made_by = commit(ROOT)
-    found: dict[Search, History] = {}
-    if keep is not None and keep.exists() and not made_by.endswith(("-dirty", "unknown")):
-        for kept in map(json.loads, keep.read_text(encoding="utf-8").splitlines()):
-            if kept["commit"] == made_by:
-                found[Search(**kept["search"])] = [(at, best) for at, best in kept["history"]]
-    found = {job: found[job] for job in jobs if job in found}
+    kept = _kept(keep, made_by) if keep is not None and keep.exists() else {}
+    found = {job: kept[job] for job in jobs if job in kept}
     missing = [job for job in jobs if job not in found]
     if found:
         print(f"{len(found)} of {len(jobs)} searches from {keep}", flush=True)
@@ -124,6 +124,25 @@ def run_all(jobs: Sequence[Search], keep: Path | None) -> dict[Search, History]:
             line = {"search": asdict(job), "commit": made_by, "history": history}
             with keep.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
+    return found
+
+
+def _kept(file: Path, made_by: str) -> dict[Search, History]:
+    """What a file holds of a commit; nothing of one that does not tell which code ran."""
+    found: dict[Search, History] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            kept = json.loads(line)
+            search = Search(**kept["search"])
+            history = [(int(passed), float(best)) for passed, best in kept["history"]]
+            by_commit = kept["commit"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"line {number} of {file} is no search that this command kept",
+                "Delete that line, or name another file with --keep",
+            ) from error
+        if by_commit == made_by and not made_by.endswith(("-dirty", "unknown")):
+            found[search] = history
     return found
 
 
@@ -144,8 +163,8 @@ def best_within(history: History, passes: float) -> float:
     return max((best for passed, best in history if passed <= passes), default=0.0)
 
 
-def main() -> None:
-    """Run all searches and print the table."""
+def main() -> int:
+    """Run all searches and print the table; 0, as it ends with no other code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -180,7 +199,8 @@ def main() -> None:
             f"{100 * statistics.mean(values['random']):6.2f} %  "
             f"{statistics.mean(gaps):+7.2f} ± {half:.2f}  {sum(gap > 0 for gap in gaps):12}"
         )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import search_quality
 from benchmarks.search_quality import History, Search, best_within, run_all
+from search.engine.errors import UserError
 
 HISTORY: History = [(60_000, 0.95), (90_000, 0.95), (150_000, 0.97)]
 JOBS = [Search(kind=kind, seed=0, passes=100_000) for kind in ("default", "random")]
@@ -54,3 +55,15 @@ def test_another_commit_or_changed_files_take_nothing(
     assert run_all(JOBS[:1], keep) == {JOBS[0]: [(1, 0.5)]}
     assert ran == JOBS[:1]
     assert json.loads(keep.read_text().splitlines()[-1])["commit"] == made_by
+
+
+@pytest.mark.parametrize("torn", ['{"search": {"kind": "def', '{"commit": "abc"}', "[1]"])
+def test_a_line_that_was_not_kept_by_it_is_named(
+    torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = tmp_path / "quality.jsonl"
+    line = {"search": asdict(JOBS[0]), "commit": "abc", "history": HISTORY}
+    keep.write_text(f"{json.dumps(line)}\n{torn}\n")
+    monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
+    with pytest.raises(UserError, match=r"line 2 of .*quality\.jsonl"):
+        run_all(JOBS, keep)
