@@ -144,7 +144,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_retried(
     command: list[str], tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [*command, "--trials", "2", "--workers", "1", "--epochs", "50", "--pruner", "none"],
+        [*command, "--trials", "2", "--workers", "1", "--epochs", "15", "--pruner", "none"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -73,7 +73,7 @@ def test_a_node_that_dies_in_mid_trial_costs_no_trial(
 ) -> None:
     """The killed node's trial starts again on another, and its worker is replaced there."""
     look = Look(database)
-    process = start(shared, "--trials", "9", "--pruner", "none", "--epochs", "150")
+    process = start(shared, "--trials", "4", "--pruner", "none", "--epochs", "120")
     wait_for(lambda: len(look.training()) == 3, process, START)
     password = database.split(":")[2].split("@")[0]
     assert password not in command_lines()
@@ -92,14 +92,14 @@ def test_a_node_that_dies_in_mid_trial_costs_no_trial(
     assert err == ""
     assert "was lost with 1 workers" in out or "1 workers died" in out
     found = look.trials()
-    assert sum(trial.state in FINISHED for trial in found) == 9
+    assert sum(trial.state in FINISHED for trial in found) == 4
     assert all(trial.state.is_finished() for trial in found)
     check_retried(found)
     assert found[cut.number].user_attrs["reason"] == "its worker died"
     (again,) = [t for t in found if t.user_attrs.get("retries") == cut.number]
     assert again.state in FINISHED
     assert again.user_attrs["seed"] == cut.user_attrs["seed"]
-    assert "[9/9]" in out
+    assert "[4/4]" in out
     assert password not in out
     assert [log for log in nodes.logs() if password.encode() in log.read_bytes()] == []
     nodes.add("node-3")
@@ -149,7 +149,7 @@ def test_nothing_of_ray_outlives_a_search_that_started_it(
 
 def test_a_worker_that_dies_alone_is_replaced(shared: list[str], database: str) -> None:
     look = Look(database)
-    process = start(shared, "--trials", "2", "--workers", "1", "--pruner", "none", "--epochs", "60")
+    process = start(shared, "--trials", "2", "--workers", "1", "--pruner", "none", "--epochs", "20")
     wait_for(lambda: len(look.training()) == 1, process, START)
     psutil.Process(process_of(look.training()[0])).kill()
     code, out, err = finish(process)
