@@ -57,7 +57,11 @@ History = list[tuple[int, float]]  # passes and best accuracy so far, after ever
 
 
 def run(search: Search) -> History:
-    """Passes and best validation accuracy so far, after every finished trial."""
+    """Passes and best validation accuracy so far, after every finished trial.
+
+    Raises:
+        InterruptedTraining: The process that this one belongs to has ended.
+    """
     import torch
 
     from objective import Objective, Settings
@@ -91,7 +95,7 @@ def run(search: Search) -> History:
     while passed < search.passes:
         trial = study.ask()
         try:
-            value = objective(trial)
+            value = objective(trial, is_left_alone)
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
@@ -152,6 +156,12 @@ def run_beside(jobs: Sequence[Search]) -> Iterator[tuple[Search, History]]:
         return
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         yield from pool.imap_unordered(_run_named, jobs)
+
+
+def is_left_alone() -> bool:
+    """Whether the command that started this process was killed; nobody waits for a result then."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _run_named(search: Search) -> tuple[Search, History]:

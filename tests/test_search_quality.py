@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +17,7 @@ from benchmarks import search_quality
 from benchmarks.search_quality import History, Search, best_within, run_all
 from search.engine.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[1]
 HISTORY: History = [(60_000, 0.95), (90_000, 0.95), (150_000, 0.97)]
 JOBS = [Search(kind=kind, seed=0, passes=100_000) for kind in ("default", "random")]
 
@@ -67,3 +72,33 @@ def test_a_line_that_was_not_kept_by_it_is_named(
     monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
     with pytest.raises(UserError, match=r"line 2 of .*quality\.jsonl"):
         run_all(JOBS, keep)
+
+
+LEFT_ALONE = """
+import multiprocessing, os, pathlib, signal, sys, time
+from benchmarks.search_quality import is_left_alone
+
+began, ended = (pathlib.Path(name) for name in sys.argv[1:])
+
+def search():
+    while not is_left_alone():
+        began.touch()
+        time.sleep(0.05)
+    ended.touch()
+
+multiprocessing.get_context("fork").Process(target=search).start()
+while not began.exists():
+    time.sleep(0.05)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_search_knows_when_its_command_was_killed(tmp_path: Path) -> None:
+    """The processes of a pool are not told: they would train on for nobody."""
+    ended = tmp_path / "ended"
+    command = [sys.executable, "-c", LEFT_ALONE, str(tmp_path / "began"), str(ended)]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while not ended.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
