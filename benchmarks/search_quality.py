@@ -33,7 +33,7 @@ if __package__ in (None, ""):
 import optuna
 from scipy import stats
 
-from search.cli import positive, run_command
+from search.cli import check_directory, positive, run_command
 from search.engine.arithmetic import Arithmetic
 from search.engine.errors import UserError
 from search.study_settings import commit
@@ -134,7 +134,8 @@ def run_all(jobs: Sequence[Search], keep: Path | None) -> dict[Search, History]:
 def _kept(file: Path, made_by: str) -> dict[Search, History]:
     """What a file holds of a commit; nothing of one that does not tell which code ran."""
     found: dict[Search, History] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    text = file.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             kept = json.loads(line)
             search = Search(**kept["search"])
@@ -182,6 +183,8 @@ def main() -> int:
     parser.add_argument("--passes", type=positive, default=3_000_000)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="finished searches, JSON lines")
     options = parser.parse_args()
+    if options.keep is not None:
+        check_directory(options.keep.parent, "--keep")
     jobs = [
         Search(kind=kind, seed=seed, passes=options.passes)
         for seed in range(options.seeds)

@@ -62,13 +62,13 @@ def test_another_commit_or_changed_files_take_nothing(
     assert json.loads(keep.read_text().splitlines()[-1])["commit"] == made_by
 
 
-@pytest.mark.parametrize("torn", ['{"search": {"kind": "def', '{"commit": "abc"}', "[1]"])
+@pytest.mark.parametrize("torn", ['{"search": {"kind": "def', '{"commit": "abc"}', "[1]", "\xff"])
 def test_a_line_that_was_not_kept_by_it_is_named(
     torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = tmp_path / "quality.jsonl"
     line = {"search": asdict(JOBS[0]), "commit": "abc", "history": HISTORY}
-    keep.write_text(f"{json.dumps(line)}\n{torn}\n")
+    keep.write_bytes(f"{json.dumps(line)}\n{torn}\n".encode("latin-1"))
     monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
     with pytest.raises(UserError, match=r"line 2 of .*quality\.jsonl"):
         run_all(JOBS, keep)
