@@ -185,6 +185,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.keep is not None:
         check_directory(options.keep.parent, "--keep")
+        if options.keep.is_dir():
+            raise UserError(f"--keep {options.keep} is a folder", "Name a file")
     jobs = [
         Search(kind=kind, seed=seed, passes=options.passes)
         for seed in range(options.seeds)

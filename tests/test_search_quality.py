@@ -74,6 +74,15 @@ def test_a_line_that_was_not_kept_by_it_is_named(
         run_all(JOBS, keep)
 
 
+def test_a_folder_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["search_quality.py", "--keep", str(tmp_path)])
+    monkeypatch.setattr(search_quality, "run_all", lambda jobs, keep: pytest.fail("it ran"))
+    with pytest.raises(UserError, match=r"is a folder\. Name a file"):
+        search_quality.main()
+
+
 LEFT_ALONE = """
 import multiprocessing, os, pathlib, signal, sys, time
 from benchmarks.search_quality import is_left_alone
