@@ -119,7 +119,8 @@ def make_sampler(name: str, seed: int) -> BaseSampler:
 def make_pruner(name: str, epochs: int, images: int) -> BasePruner:
     """The pruner of a name (median, hyperband, none).
 
-    The median rule starts after ten complete trials, and in each trial after three of 20 epochs.
+    The median rule starts after ten complete trials, and in each trial after three of 20 epochs,
+    but never after the first alone: in short trainings the learning rate still rises then.
     After five complete trials the median is a matter of luck: replayed on 31 random candidates it
     then ended one of the best five in 26 of 100 orders (``benchmarks/pruning.py``, docs/log.md).
 
@@ -132,4 +133,4 @@ def make_pruner(name: str, epochs: int, images: int) -> BasePruner:
         return HyperbandPruner(min_resource=max(1, epochs // 5), max_resource=epochs)
     if name == "none":
         return NopPruner()
-    return MedianPruner(images, n_startup_trials=10, n_warmup_steps=max(1, round(0.15 * epochs)))
+    return MedianPruner(images, n_startup_trials=10, n_warmup_steps=max(2, round(0.15 * epochs)))

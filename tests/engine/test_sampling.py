@@ -45,21 +45,22 @@ def complete(study: optuna.Study, value: float, epochs: int = 20) -> None:
     study.tell(trial, value)
 
 
-def test_the_median_pruner_waits_and_then_prunes_the_weak() -> None:
-    study = optuna.create_study(direction="maximize", pruner=make_pruner("median", 20, 10_000))
+@pytest.mark.parametrize(("epochs", "first"), [(20, 3), (6, 2), (2, 2)])
+def test_the_median_pruner_waits_and_then_prunes_the_weak(epochs: int, first: int) -> None:
+    study = optuna.create_study(direction="maximize", pruner=make_pruner("median", epochs, 10_000))
     for i in range(10):
         weak = study.ask()
-        weak.report(0.1, 20)
+        weak.report(0.1, epochs)
         assert not weak.should_prune(), "before enough trials are complete"
         study.tell(weak, state=TrialState.FAIL)
-        complete(study, 0.9 + i / 100)
+        complete(study, 0.9 + i / 100, epochs)
     weak, strong = study.ask(), study.ask()
-    for epoch in range(1, 3):
+    for epoch in range(1, first):
         weak.report(0.1, epoch)
         assert not weak.should_prune(), "while the learning rate rises"
-    weak.report(0.1, 3)
+    weak.report(0.1, first)
     assert weak.should_prune()
-    strong.report(0.95, 3)
+    strong.report(0.95, first)
     assert not strong.should_prune()
 
 
