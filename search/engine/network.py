@@ -44,7 +44,7 @@ class PlainNetwork:
 
 def make_network(model: nn.Module, arithmetic: Arithmetic, device: torch.device) -> Network:
     """The fastest way to compute a model on a device."""
-    if uses_fused(arithmetic, device) and isinstance(model, nn.Sequential):
+    if uses_fused(arithmetic, device):
         return fused.FusedNetwork(model, bfloat16=arithmetic.bfloat16)
     return PlainNetwork(model, arithmetic, device)
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 from torch.profiler import record_function
 
 from search.engine.arithmetic import FLOAT32, Arithmetic
@@ -22,14 +23,16 @@ from search.engine.augment import distort
 from search.engine.checkpoint import Checkpoint
 from search.engine.deskew import Deskew, moments
 from search.engine.errors import InterruptedTraining, TrainingError
-from search.engine.flat import FlatNetwork
+from search.engine.exact import has_hooks, is_exactly
 from search.engine.images import Images
 from search.engine.network import Network, make_network
 from search.engine.recipe import Augmentation, Recipe
 from search.engine.seeds import mix_seed
+from search.engine.tensors import is_dense, load_state, state_of, tensors_of
 from search.engine.views import MeanOfViews, Views
 
 _OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+STATE_FORMAT = 2  # of checkpoints; one of another is not gone on from
 VALIDATION_BATCH = 400  # images; the activations of larger ones fall out of a CPU core's cache
 
 
@@ -94,21 +97,19 @@ def fit(
         InterruptedTraining: If ``should_stop`` said so.
     """
     torch.manual_seed(mix_seed(seed, "weights"))
-    model = build().to(training.pixels.device).to(memory_format=torch.channels_last)
-    trained, judged, upright = model, None, False
-    around = [
-        layer for layer in model.children() if isinstance(layer, Deskew | Views | MeanOfViews)
-    ]
-    if isinstance(model, nn.Sequential) and around:
-        trained = nn.Sequential(*[layer for layer in model if layer not in around])
+    model = build().to(training.pixels.device)
+    _make_lazy_layers(model, training)
+    model = model.to(memory_format=torch.channels_last)
+    trained, upright = without_surroundings(model)
+    judged = None
+    if trained is not model:
         judged = make_network(model, arithmetic, training.pixels.device)
-        upright = isinstance(around[0], Deskew)
     trainer = Trainer(
         trained, recipe, training, epochs=epochs, arithmetic=arithmetic, upright=upright
     )
     curve: list[Epoch] = []
     saved = checkpoint.load() if checkpoint else None
-    if saved:
+    if saved and saved.get("format") == STATE_FORMAT:
         trainer.load_state(saved["trainer"])
         curve = [Epoch(**values) for values in saved["curve"]]
         on_resume(curve)
@@ -130,10 +131,34 @@ def fit(
         )
         if checkpoint and number < epochs:
             epochs_so_far = [dataclasses.asdict(epoch) for epoch in curve]
-            checkpoint.save({"trainer": trainer.state(), "curve": epochs_so_far})
+            state = {"trainer": trainer.state(), "curve": epochs_so_far}
+            checkpoint.save({"format": STATE_FORMAT, **state})
         on_epoch(curve[-1])
     trainer.keep_average()
     return Fit(model=model, epochs=curve)
+
+
+def without_surroundings(model: nn.Module) -> tuple[nn.Module, bool]:
+    """What of a network is trained, and whether images are deskewed for it.
+
+    ``Deskew`` and then ``Views`` may begin a plain sequence, and ``MeanOfViews`` end it: without
+    them it computes the same from images that are upright, for one view.
+    """
+    if type(model) is not nn.Sequential or has_hooks(model):
+        return model, False
+    layers = list(model)
+    deskews = bool(layers) and is_exactly(layers[0], Deskew)
+    inner = layers[deskews:]
+    if len(inner) > 1 and is_exactly(inner[0], Views) and is_exactly(inner[-1], MeanOfViews):
+        inner = inner[1:-1]
+    return (nn.Sequential(*inner), deskews) if len(inner) < len(layers) else (model, False)
+
+
+def _make_lazy_layers(model: nn.Module, images: Images) -> None:
+    """Let layers that take their shapes from what they see first (``nn.LazyLinear``) see it."""
+    if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        with torch.no_grad():
+            model.eval()(images.normalised(images.pixels[:2].unsqueeze(1)))
 
 
 def evaluate(network: Network, images: Images) -> tuple[float, float]:
@@ -175,9 +200,10 @@ class Trainer:
         self._batch = min(recipe.batch_size, len(training))
         self._steps = len(training) // self._batch
         self._total_steps = self._steps * epochs
-        self._flat = FlatNetwork(model)
-        self._optimizer = make_optimizer(recipe, self._flat.parameters)
-        self._averages = self._flat.copy() if recipe.average_decay else []
+        self._model = model
+        self._tensors = tensors_of(model)
+        self._optimizer = make_optimizer(recipe, self._tensors.parameters)
+        self._averages = self._tensors.copy() if recipe.average_decay else []
         self.network = make_network(model, arithmetic, self._device)
 
     def epoch(self, number: int, seed: int, should_stop: Callable[[], bool]) -> float:
@@ -204,14 +230,14 @@ class Trainer:
         amounts = self._recipe.augmentation.at(step / self._total_steps)
         loss = self.loss(chosen, amounts, generator, mask_seed)
         with record_function("backward"):
-            self._flat.gradients.zero_()
+            self._tensors.forget_gradients()
             loss.backward()  # type: ignore[no-untyped-call]
         with record_function("optimiser"):
             rate = self._recipe.rate(step, self._total_steps, self._steps)
             self._optimizer.param_groups[0]["lr"] = rate
             self._optimizer.step()
             if self._averages:
-                self._flat.average_into(self._averages, 1 - self._decay(step))
+                self._tensors.average_into(self._averages, 1 - self._decay(step))
         return loss.detach()
 
     def loss(
@@ -238,14 +264,14 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that later epochs depend on, beside the seed: tensors and plain values."""
         return {
-            "network": self._flat.copy(),
+            "network": state_of(self._model),
             "averages": self._averages,
             "optimizer": self._optimizer.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave."""
-        self._flat.load([tensor.to(self._device) for tensor in state["network"]])
+        load_state(self._model, state["network"])
         for average, saved in zip(self._averages, state["averages"], strict=True):
             average.copy_(saved)
         self._optimizer.load_state_dict(state["optimizer"])
@@ -260,34 +286,35 @@ class Trainer:
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """The averages in the network's place for a while, if the recipe averages."""
-        current = self._flat.copy()
+        current = self._tensors.copy()
         self.keep_average()
         try:
             yield
         finally:
-            self._flat.load(current)
+            self._tensors.load(current)
 
     def keep_average(self) -> None:
         """Put the averages into the network for good, if the recipe averages."""
         if self._averages:
-            self._flat.load(self._averages)
+            self._tensors.load(self._averages)
 
 
-def make_optimizer(recipe: Recipe, parameters: nn.Parameter) -> torch.optim.Optimizer:
-    """The recipe's optimiser of one flat parameter, in fused kernels where the device has them."""
+def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The recipe's optimiser, in fused kernels where the device has them."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
     kind = _without_compiler(_OPTIMIZERS[recipe.optimizer])
-    fused_kernels = parameters.device.type in ("cpu", "cuda")
+    # Torch's fused kernels read a tensor's memory from end to end, gaps or not.
+    fused_kernels = all(p.device.type in ("cpu", "cuda") and is_dense(p) for p in parameters)
     if recipe.optimizer == "sgd":
         return kind(
-            [parameters],
+            parameters,
             lr=rate,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             weight_decay=decay,
             fused=fused_kernels,
         )
-    return kind([parameters], lr=rate, weight_decay=decay, fused=fused_kernels)
+    return kind(parameters, lr=rate, weight_decay=decay, fused=fused_kernels)
 
 
 @cache

@@ -163,10 +163,10 @@ def test_the_optimiser_is_torchs_own_to_the_bit(optimizer: str) -> None:
     else:
         kind = torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW
         expected = kind([theirs], lr=0.1, weight_decay=0.01, fused=True)
-    one = training.make_optimizer(recipe, ours)
+    one = training.make_optimizer(recipe, [ours])
     for step in range(4):
         if step == 2:  # what a checkpoint keeps goes from either to either
-            kept, one = one.state_dict(), training.make_optimizer(recipe, ours)
+            kept, one = one.state_dict(), training.make_optimizer(recipe, [ours])
             one.load_state_dict(expected.state_dict())
             expected.load_state_dict(kept)
         for values in (ours, theirs):

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from search.engine.flat import FlatNetwork
+from search.engine.tensors import FlatTensors, tensors_of
 from search.engine.weights import load_weights, save_weights, weights_file, weights_folder
 
 
@@ -19,7 +19,7 @@ def test_they_lie_beside_an_sqlite_file_and_nowhere_for_a_server(tmp_path: Path)
 def test_a_network_whose_tensors_are_views_comes_back_small_and_equal(tmp_path: Path) -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 10))
     network = network.to(memory_format=torch.channels_last)
-    FlatNetwork(network)
+    assert isinstance(tensors_of(network), FlatTensors)
     file = weights_file(tmp_path / "w", "study", 3, "{}", 7)
     file.path.parent.mkdir()
     file.path.with_name(f"{file.path.name}.cut").touch()

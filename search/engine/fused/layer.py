@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from search.engine.fused.maps import Map, torch_order
+from search.engine.fused.maps import Map
 from search.engine.fused.passes import load
 from search.engine.fused.stages import Stage, dropout_key, threshold
 from search.engine.rotated import RotatedConv2d
@@ -44,10 +43,6 @@ class Layer:
         inner = 0 if stage.rectifies else border
         self._z = Map.make(outputs, height, width, images, inner, dtype)  # behind the convolution
         pools = stage.pool != "none"
-        if pools and min(height, width) < 2:
-            functional.max_pool2d(
-                torch_order(self._z.memory), 2
-            )  # raises what the plain network raises
         small = (outputs, height // 2, width // 2) if pools else (outputs, height, width)
         self.y = Map.make(*small, images, border, dtype) if stage.rectifies else self._z
         self._places = torch.zeros((*small, images) if pools else 0, dtype=torch.uint8)
@@ -72,15 +67,16 @@ class Layer:
     def forward(self, x: Map, seed: int, *, training: bool) -> Map:
         """The stage's output; x has at least the convolution's padding for a border."""
         stage = self._stage
-        self._x = x
+        self._x, self._scale = x, stage.scale if training else 1.0
         bias = stage.convolution.bias
         if bias is not None:
             bias = _of_rotations(bias, self._z.shape[0])
-        weight = self._weight
+        # The backward pass is of these weights, whatever the layer has by then.
+        self._weight = stage.convolution.weight.detach()
         if self._read_from is not None:
-            own = stage.convolution.weight.detach().flatten()
-            torch.index_select(own, 0, self._read_from, out=weight.view(-1))
-        self._convolve(x, stage.padding, self._z, weight, bias, turned=False)
+            own, self._weight = self._weight.flatten(), self._expanded
+            torch.index_select(own, 0, self._read_from, out=self._weight.view(-1))
+        self._convolve(x, stage.padding, self._z, self._weight, bias, turned=False)
         if not stage.rectifies:
             return self.y
         early = stage.pool == "early"
@@ -130,7 +126,7 @@ class Layer:
             0,
             *(*self._x.corner(stage.padding), *dz.corner(0)),
             *(channels, outputs, stage.kernel, rows, columns, images),
-            *(d_weight.data_ptr(), *weight.stride()),
+            *(d_weight.data_ptr(), *d_weight.stride()),
         )
         d_bias = None
         if stage.convolution.bias is not None:
@@ -149,11 +145,6 @@ class Layer:
             d_own.index_add_(0, self._read_from, d_weight.view(-1))
             d_weight = d_own.view(own.shape)
         return dx, [d_weight, d_bias, *d_norm]
-
-    @property
-    def _weight(self) -> Tensor:
-        """Of the convolution as it is computed: rotated filters are written out in ``forward``."""
-        return self._stage.convolution.weight if self._read_from is None else self._expanded
 
     def _convolve(
         self, x: Map, margin: int, y: Map, weight: Tensor, bias: Tensor | None, *, turned: bool
@@ -175,7 +166,7 @@ class Layer:
         """Mean, inverse deviation, slope and offset of each channel."""
         norm, constants = self._stage.norm, self._constants
         if norm is None:
-            constants[2], constants[3] = (self._stage.scale if training else 1.0), 0.0
+            constants[2], constants[3] = self._scale, 0.0
             return
         assert norm.running_mean is not None and norm.running_var is not None
         self._norm_weight = _of_rotations(norm.weight, len(norm.running_mean))
@@ -185,15 +176,12 @@ class Layer:
             constants[2] = self._norm_weight * constants[1]
             constants[3] = bias - norm.running_mean * constants[2]
             return
-        _, height, width, images = x.shape
-        if height * width * images == 1:
-            raise ValueError(f"more than 1 value per channel is needed, but got {x.shape}")
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
         self._passes.statistics(
             *(x.pointer, *x.lines, self._norm_weight.data_ptr(), bias.data_ptr()),
             *(norm.running_mean.data_ptr(), norm.running_var.data_ptr()),
-            *(norm.momentum, norm.eps, self._stage.scale, *self._lines[:4]),
+            *(norm.momentum, norm.eps, self._scale, *self._lines[:4]),
         )
 
     def _normalise_backward(self, dy: Map, dz: Map) -> Gradients:
@@ -201,14 +189,14 @@ class Layer:
         stage, norm, constants = self._stage, self._stage.norm, self._constants
         d_norm: Gradients = [None, None]
         if norm is None:
-            constants[4], constants[5:] = stage.scale, 0.0
+            constants[4], constants[5:] = self._scale, 0.0
         else:
             x = self._z if stage.pool != "early" else self._pooled
             _, height, width, images = x.shape
             gradients = torch.empty(2, len(self._norm_weight), dtype=constants.dtype)
             self._passes.gradient_sums(
                 *(dy.pointer, self.y.pointer, *self.y.edges, self._pooled.pointer, *dy.lines),
-                *(height * width * images, stage.scale, self._norm_weight.data_ptr()),
+                *(height * width * images, self._scale, self._norm_weight.data_ptr()),
                 *self._lines[:2],
                 *(gradients[0].data_ptr(), gradients[1].data_ptr(), *self._lines[4:]),
             )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from search.engine.fused import FusedNetwork
+from search.engine.fused.network import masked
 from search.engine.fused.passes import load
 from search.engine.fused.stages import Masked, dropout_key, threshold
 from tests.engine.fused.reference import keeps, lowbias32, needs_bfloat16
@@ -20,9 +21,8 @@ SIGMAS = 5.0  # beyond it a difference is no chance; the masks are the same in e
 
 def factors(count: int, rate: float, seed: int, place: int) -> np.ndarray:
     """Of a dropout layer that is in no stage: what it makes of ones."""
-    network = FusedNetwork(nn.Sequential(nn.Linear(1, 1)))  # a network has parameters
-    layer = Masked(rate=rate, channelwise=False, place=place)
-    made: np.ndarray = network._masked(layer, torch.ones(1, count), seed).numpy()[0]
+    step = Masked(layer=nn.Dropout(rate), place=place)
+    made: np.ndarray = masked(step, torch.ones(1, count), seed).numpy()[0]
     return made
 
 

@@ -155,7 +155,8 @@ def odd_networks(draw: st.DrawFn) -> nn.Sequential:
         elif kind == "norm":
             layers.append(nn.BatchNorm2d(channels, affine=draw(st.integers(0, 7)) > 0))
         elif kind == "relu":
-            layers.append(nn.ReLU(inplace=draw(st.booleans())))
+            again = bool(layers) and isinstance(layers[-1], nn.ReLU)  # torch refuses that in place
+            layers.append(nn.ReLU(inplace=draw(st.booleans()) and not again))
         elif kind == "drop":
             layers.append(nn.Dropout(draw(st.sampled_from([0.05, 0.5]))))
         elif kind == "drop2d":
