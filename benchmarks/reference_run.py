@@ -144,10 +144,18 @@ def about(sittings: Path) -> str:
             *rows,
             "",
             f"Machine: {_processor()}, {os.cpu_count()} cores, {_memory()}, no GPU.",
+            f"Arithmetic: {_arithmetic()}.",
             f"Software: {software}.",
             "",
         ]
     )
+
+
+def _arithmetic() -> str:
+    """What training computes in here, which decides how long it takes."""
+    from search.engine.hardware import use_bfloat16
+
+    return "bfloat16 (AVX-512 BF16)" if use_bfloat16("auto", "cpu") else "float32 (no AVX-512 BF16)"
 
 
 def _processor() -> str:
