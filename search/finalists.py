@@ -30,9 +30,9 @@ from search.cli import (
     add_device,
     add_workers,
     check_directory,
-    natural,
-    positive,
     run_command,
+    seed_count,
+    whole,
 )
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
@@ -51,18 +51,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line as a namespace."""
     parser = Parser(prog="finalists.py", description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
-    add("--top", type=positive, default=5, metavar="K", help="best distinct valid architectures")
-    add("--seeds", type=positive, default=5, metavar="N", help="trainings of each")
+    add(
+        "--top",
+        type=whole(1, 1_000),
+        default=5,
+        metavar="K",
+        help="best distinct valid architectures",
+    )
+    add("--seeds", type=seed_count, default=5, metavar="N", help="trainings of each")
     add(
         "--shortlist",
-        type=natural,
+        type=whole(0, 1_000),
         default=10,
         metavar="M",
         help="so many are trained again on the search's images to choose those K; 0: its values do",
     )
     add(
         "--shortlist-seeds",
-        type=positive,
+        type=seed_count,
         default=2,
         metavar="N",
         help="trainings of each for that choice",
@@ -75,7 +81,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--reference-seeds",
-        type=positive,
+        type=seed_count,
         metavar="N",
         help="trainings of each reference; default: as many as --seeds",
     )
@@ -144,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         from search.final_objective import FinalObjective
 
         stamp(finals, settings, console)
-        code = train(finals, settings, options, missing, console, FinalObjective)
+        code = train(finals, settings, options, console, FinalObjective)
     announce(study, finals, settings, options.reports, console)
     return code
 
@@ -178,7 +184,7 @@ def choose(
     again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
     if missing:
         say(f"shortlist: the search's best {len(ranked)}, {options.shortlist_seeds} seeds each")
-        code = train(again, settings, options, missing, console, ShortlistObjective)
+        code = train(again, settings, options, console, ShortlistObjective)
         if code:
             say("the finalists are not chosen yet; the same command goes on from here")
             return code, []
@@ -240,7 +246,6 @@ def train(
     study: optuna.Study,
     settings: Settings,
     options: argparse.Namespace,
-    missing: int,
     console: Console,
     objective: type[Retraining],
 ) -> int:
@@ -268,7 +273,7 @@ def train(
         queue_only=True,
     )
     warm_up(settings.arithmetic, settings.device)
-    workers = min(options.workers or default_workers(settings.device), missing)
+    workers = options.workers or default_workers(settings.device)
     return supervise(study, job, workers, console)
 
 

@@ -26,6 +26,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
     sys.path[0] = str(ROOT)
 
 from search.cli import (
+    MOST_WORKERS,
     HelpFormatter,
     Parser,
     add_device,
@@ -34,7 +35,10 @@ from search.cli import (
     natural,
     positive,
     run_command,
+    trial_count,
+    whole,
 )
+from search.engine.recipe import MOST_EPOCHS
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
 if TYPE_CHECKING:
@@ -54,13 +58,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     # How much
     add(
         "--trials",
-        type=positive,
+        type=trial_count,
         default=100,
         metavar="N",
         help="finished trials that the study shall hold in the end, over-budget ones included",
     )
-    add("--epochs", type=positive, default=20, metavar="N", help="most epochs of a trial")
-    add_workers(parser)
+    add(
+        "--epochs",
+        type=whole(1, MOST_EPOCHS),
+        default=20,
+        metavar="N",
+        help="most epochs of a trial",
+    )
+    add_workers(parser, MOST_WORKERS)
     add(
         "--cluster",
         metavar="ADDRESS",
@@ -194,7 +204,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if handed_in:
         beside, job, count = queue(study, job, handed_in)
-        placement = replace(placement, workers=min(placement.workers, count or 1))
         if count:
             placement.warm_up()
         code = watched(beside, job, placement, console, settings)

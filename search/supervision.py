@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from optuna.trial import TrialState
+
 from search.engine.claims import (
     FAILURES_IN_A_ROW,
     count_finished,
@@ -50,7 +52,7 @@ def supervise(
     Args:
         study: Exists.
         job: What the workers do.
-        workers: How many.
+        workers: How many at most; no more are started than trials are left that nobody runs.
         console: Shows the progress.
         start: Starts so many workers: on this machine, or elsewhere.
         on_look: Told the study's trials again and again while they run.
@@ -86,6 +88,8 @@ def _supervise(
             highlight=False,
         )
         return 0
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
+    workers = max(1, min(workers, job.trials - count_finished(trials) - running))
     signals: list[int] = []
     for number in STOP_SIGNALS:
         signal.signal(number, lambda received, _frame: signals.append(received))

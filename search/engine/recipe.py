@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
+MOST_EPOCHS = 100_000
 SCHEDULES = ("onecycle", "cosine", "step", "constant")
 
 
@@ -89,7 +90,7 @@ class Recipe:
         _within("label_smoothing", self.label_smoothing, 0.0, 0.9)
         _within("average_decay", self.average_decay, 0.0, 0.99999)
         if self.epochs is not None:
-            _within("epochs", self.epochs, 1, 100_000)
+            _within("epochs", self.epochs, 1, MOST_EPOCHS)
         if any(milestone < 1 for milestone in self.milestones):
             raise ValueError(f"milestones are epochs from 1 on, but got {self.milestones}")
         if self.nesterov and self.optimizer == "sgd" and self.momentum == 0.0:
