@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from search.engine.workers import Job
 
 PREFIX = "reference: "  # of a reference system's label
+LARGEST_FILE = 1_000_000  # bytes; a candidate has a few thousand
 UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -76,13 +77,18 @@ def read(file: Path) -> HandedIn:
     """
     hint = "Its form is that of candidate.json in what search/export.py writes"
     try:
-        text = file.read_text(encoding="utf-8")
-        candidate = space.Candidate.from_json(text)
+        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+            raise UserError(f"{file} is not a file", "Name a JSON file")
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UserError(f"{file} is longer than {LARGEST_FILE:,} bytes", hint)
+        candidate = space.Candidate.from_json(content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"{file} cannot be read: {error.strerror or error}", "Name a JSON file"
         ) from None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{file} holds no candidate: {error}", hint) from None
     return HandedIn(label=f"handed in: {file.stem}", candidate=candidate)
 

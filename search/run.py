@@ -178,7 +178,10 @@ def main(arguments: list[str] | None = None) -> int:
     say(settings.source.description)
 
     from search import study_settings
+    from search.reachable import refuse_unreachable
 
+    if not handed_in:
+        refuse_unreachable(settings.limits)
     study = study_settings.open_for_search(
         options.storage,
         options.study,
