@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +33,7 @@ from search.cli import (
     seed_count,
     whole,
 )
+from search.engine import attributes
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -188,7 +188,7 @@ def choose(
         if code:
             say("the finalists are not chosen yet; the same command goes on from here")
             return code, []
-    of = {str(trial.user_attrs["candidate"]): (rank, trial) for rank, trial in ranked}
+    of = {attributes.CANDIDATE.of(trial): (rank, trial) for rank, trial in ranked}
     found = read_shortlist(again.get_trials(deepcopy=False), [trial for _, trial in ranked])
     found = tuple(one for one in found if one.candidate in of)
     for one in found:
@@ -216,14 +216,18 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     from search.engine.storage import checkpoint_folder
     from search.study_settings import commit
 
-    recorded = study.user_attrs.get("settings")
-    if not isinstance(recorded, dict) or "dataset" not in recorded:
+    recorded = attributes.SETTINGS.of(study)
+    dataset = attributes.mapping(recorded.get("dataset"))
+    max_params, epochs, seed = (
+        attributes.natural(recorded.get(name)) for name in ("max_params", "epochs", "seed")
+    )
+    if not dataset or not max_params or not epochs or seed is None:
         raise UserError(
             f"the study {study.study_name!r} is not one of this program",
             "Name a study that search/run.py made",
         )
     source = locate(options.data)
-    if source.fingerprint != recorded["dataset"].get("fingerprint"):
+    if source.fingerprint != dataset.get("fingerprint"):
         raise UserError(
             f"the study was about other images than {source.name}",
             "Name their directory with --data",
@@ -231,10 +235,12 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     device = resolve_device(options.device)
     return Settings(
         source=source,
-        limits=Limits(max_params=recorded["max_params"], max_macs=recorded.get("max_macs")),
-        epochs=recorded["epochs"],
-        train_images=recorded["dataset"].get("train_images"),
-        seed=recorded["seed"],
+        limits=Limits(
+            max_params=max_params, max_macs=attributes.positive(recorded.get("max_macs"))
+        ),
+        epochs=epochs,
+        train_images=attributes.positive(dataset.get("train_images")),
+        seed=seed,
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
         checkpoints=checkpoint_folder(options.storage),
@@ -252,6 +258,7 @@ def train(
     """Run the trainings that are queued in a study; returns the exit code."""
     from optuna.trial import TrialState
 
+    from search.engine.dataset import load_training
     from search.engine.hardware import default_workers
     from search.engine.workers import Job
     from search.placement import warm_up
@@ -266,8 +273,7 @@ def train(
         pruner="none",
         seed=settings.seed,
         epochs=settings.epochs,
-        validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
-        started=datetime.now(),
+        validation_images=len(load_training(settings.source)[1]),
         source=settings.source,
         make_objective=partial(_make_objective, objective, settings),
         queue_only=True,

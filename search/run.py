@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -201,7 +200,6 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         epochs=options.epochs,
         validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
-        started=datetime.now(),
         source=settings.source,
         make_objective=partial(_make_objective, settings),
     )
@@ -223,7 +221,9 @@ def watched(
     from search.dashboard_view import DashboardView
     from search.supervision import supervise
 
-    view = DashboardView(study, job.storage, max_params=settings.limits.max_params)
+    before = study.get_trials(deepcopy=False)
+    limit = settings.limits.max_params
+    view = DashboardView(study, job.storage, max_params=limit, before=before)
     code = supervise(
         study, job, placement.workers, console, start=placement.start, on_look=view.look
     )

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.engine.attributes import CHANGES, mapping
 from search.engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def open_for_search(
                 user_attrs={"label": "simplest candidate"},
             )
             return study
-    differing = differences(then or {}, now)
+    differing = differences(mapping(then), now)
     if differing and not continue_anyway:
         print_differences(differing)
         raise UserError(
@@ -167,7 +168,7 @@ def open_for_search(
         )
     if differing:
         study.set_user_attr("settings", now)
-        record = study.user_attrs.get("continued_with_other_settings", [])
+        record = CHANGES.of(study)
         changes = [f"{name}: {in_words(a)} → {in_words(b)}" for name, a, b in differing]
         study.set_user_attr("continued_with_other_settings", [*record, changes])
     return study
