@@ -217,12 +217,12 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits
     """
     parameters = space.count_parameters(candidate)
     macs = space.count_macs(candidate)
-    excess = parameters / limits.max_params - 1
+    excess = _excess(parameters, limits.max_params)
     reasons = []
     if excess > 0:
         reasons.append(f"{parameters:,} parameters > {limits.max_params:,}")
     if limits.max_macs is not None:
-        excess_macs = macs / limits.max_macs - 1
+        excess_macs = _excess(macs, limits.max_macs)
         trial.set_constraint("multiply-accumulates over the limit", excess_macs)
         if excess_macs > 0:
             reasons.append(f"{macs:,} multiply-accumulates > {limits.max_macs:,}")
@@ -239,6 +239,11 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits
     if reasons:
         trial.set_user_attr("reason", "over budget: " + ", ".join(reasons))
         raise optuna.TrialPruned
+
+
+def _excess(count: int, limit: int) -> float:
+    """How far over a limit a count is, as a share of it; far over it is all the same."""
+    return min(count, limit * 10**9) / limit - 1
 
 
 def note(candidate: space.Candidate) -> str:

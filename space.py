@@ -13,12 +13,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.engine.recipe import Augmentation, Recipe
-from search.engine.typed_json import decode
+from search.engine.typed_json import decode, loads
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -30,6 +31,8 @@ HEADS = ("gap-linear", "conv-gap", "flatten-linear", "depthwise-linear")
 DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
 VIEWS = 3  # of an image, where a candidate has them
 ROTATIONS = 4  # of a filter, by 90 degrees
+WIDEST = 4_096  # channels of a convolution
+DEEPEST = 256  # layers of a candidate
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
 
@@ -50,12 +53,16 @@ class Conv:
     rotated: bool = False
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise ValueError(f"a convolution's width must be at least 1, but got {self.width}")
+        if not 1 <= self.width <= WIDEST:
+            raise ValueError(
+                f"a convolution's width must lie in 1..{WIDEST}, but got {reprlib.repr(self.width)}"
+            )
         if not 1 <= self.kernel <= 28:
-            raise ValueError(f"a kernel must lie in 1..28, but got {self.kernel}")
+            raise ValueError(f"a kernel must lie in 1..28, but got {reprlib.repr(self.kernel)}")
         if not 0 <= self.padding < self.kernel:
-            raise ValueError(f"padding must lie in 0..kernel-1, but got {self.padding}")
+            raise ValueError(
+                f"padding must lie in 0..kernel-1, but got {reprlib.repr(self.padding)}"
+            )
         if self.rotated and self.width % ROTATIONS:
             raise ValueError(
                 f"a rotated convolution's width must be a multiple of {ROTATIONS}, "
@@ -97,11 +104,17 @@ class Head:
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
-            raise ValueError(f"a head must be one of {', '.join(HEADS)}, but got {self.kind!r}")
+            raise ValueError(
+                f"a head must be one of {', '.join(HEADS)}, but got {reprlib.repr(self.kind)}"
+            )
         if self.kernel != 1 and self.kind != "conv-gap":
-            raise ValueError(f"only a conv-gap head has a kernel, but got {self.kernel}")
+            raise ValueError(
+                f"only a conv-gap head has a kernel, but got {reprlib.repr(self.kernel)}"
+            )
         if not 1 <= self.kernel <= 28:
-            raise ValueError(f"a head's kernel must lie in 1..28, but got {self.kernel}")
+            raise ValueError(
+                f"a head's kernel must lie in 1..28, but got {reprlib.repr(self.kernel)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +150,10 @@ class Candidate:
     recipe: Recipe = Recipe()
 
     def __post_init__(self) -> None:
+        if len(self.layers) > DEEPEST:
+            raise ValueError(
+                f"a candidate has at most {DEEPEST} layers, but got {len(self.layers):,}"
+            )
         if any(isinstance(layer, Deskew) for layer in self.layers[1:]):
             raise ValueError("deskew works on images: it can only be the first layer")
         before = self.layers.index(Views()) if Views() in self.layers else 0
@@ -157,17 +174,19 @@ class Candidate:
             ValueError: If the text is not JSON, a field is unknown or of the wrong type, a value
                 is out of range, or the feature map vanishes; the message says which.
         """
-        data = json.loads(text)
+        data = loads(text)
         if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
             raise ValueError('a candidate is an object with a list "layers"')
         unknown = set(data) - {"layers", "head", "recipe"}
         if unknown:
-            raise ValueError(f"a candidate has no field {sorted(unknown)[0]!r}")
+            raise ValueError(f"a candidate has no field {reprlib.repr(sorted(unknown)[0])}")
         layers = []
         for item in data["layers"]:
             op = item.get("op") if isinstance(item, dict) else item
             if not isinstance(op, str) or op not in _LAYERS:
-                raise ValueError(f'a layer\'s "op" is one of {", ".join(_LAYERS)}, but got {op!r}')
+                raise ValueError(
+                    f'a layer\'s "op" is one of {", ".join(_LAYERS)}, but got {reprlib.repr(op)}'
+                )
             fields = {key: value for key, value in item.items() if key != "op"}
             layers.append(decode(_LAYERS[op], fields))
         candidate = cls(

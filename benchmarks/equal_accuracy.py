@@ -27,6 +27,7 @@ from scipy.stats import t as student
 
 import space
 from benchmarks import plain_idiom
+from search.cli import positive
 from search.engine.arithmetic import Arithmetic
 from search.engine.dataset import DataSource, load_training
 from search.engine.hardware import use_bfloat16
@@ -94,8 +95,8 @@ def plain(source: DataSource, candidate: space.Candidate, seeds: range, epochs: 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=positive, default=5)
+    parser.add_argument("--epochs", type=positive, default=5)
     options = parser.parse_args()
     source = locate()
     seeds = range(options.seeds)

@@ -7,8 +7,8 @@ Runs the commands that a user would: search/run.py, search/finalists.py. Stop it
 will: it goes on. What they make lies in reports/NAME/run until all is done; then the study is
 written to reports/NAME/study.db in one compact file, the report is made from that file, and
 about.md says which commands, commits and machine made it, and how long they took. Nothing is edited
-by hand: from the study alone ``python search/report.py --storage reports/NAME/study.db --out
-reports/NAME`` makes the same report again.
+by hand: from the study alone ``python search/report.py --storage reports/NAME/study.db
+--reports reports/NAME`` makes the same report again.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def main() -> int:
     kept = folder / "study.db"
     keep(storage, kept)
     (folder / "about.md").write_text(about(sittings), encoding="utf-8")
-    report = ["search/report.py", "--storage", str(kept), "--out", str(folder)]
+    report = ["search/report.py", "--storage", str(kept), "--reports", str(folder)]
     return subprocess.run([sys.executable, *report], cwd=ROOT).returncode
 
 

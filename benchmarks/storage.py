@@ -33,6 +33,7 @@ from rich.console import Console
 
 from benchmarks.filled_study import LIMITS, SPACE, fill, finished_trial
 from objective import _Watch, check_limits, draw
+from search.cli import natural, positive
 from search.engine import workers
 from search.engine.dataset import DataSource
 from search.engine.frugal import together
@@ -237,9 +238,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", default=["steps", "operations", "tpe", "busy"])
     parser.add_argument("--postgresql", metavar="URL", help="default: start a server for this")
-    parser.add_argument("--workers", type=int, default=32)
+    parser.add_argument("--workers", type=positive, default=32)
     parser.add_argument("--seconds", type=float, default=10.0, help="that a stand-in trial takes")
-    parser.add_argument("--before", type=int, nargs="+", default=[0, 1_000], help="trials")
+    parser.add_argument("--before", type=natural, nargs="+", default=[0, 1_000], help="trials")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storages(options.postgresql) as urls:

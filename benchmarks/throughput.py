@@ -36,6 +36,7 @@ if __package__ in (None, ""):
 import optuna
 
 import space
+from search.cli import positive
 from search.engine.arithmetic import Arithmetic
 from search.engine.dataset import DataSource, load_training
 from search.engine.hardware import use_bfloat16
@@ -264,8 +265,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--images", type=int, default=12_000, help="of a measured epoch")
+    parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--images", type=positive, default=12_000, help="of a measured epoch")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     workers = os.cpu_count() or 1

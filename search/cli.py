@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import reprlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,11 @@ from typing import NoReturn
 from search.engine.errors import UserError
 
 USAGE_ERROR = 2
+LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
+LONGEST = 40  # digits, so that a number of any length is quickly refused
+NUMBER = re.compile("[0-9]+|[0-9]{1,3}(_[0-9]{3})+|[0-9]{1,3}(,[0-9]{3})+")
+MOST_WORKERS_HERE = 256
+MOST_WORKERS = 4_096  # on a cluster
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,37 +38,45 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return text if hidden or "default" in text else f"{text} (default: %(default)s)"
 
 
-def positive(text: str) -> int:
-    """An argument type: a whole number from 1 on, also written 20_000 or 20,000."""
-    try:
-        value = int(text.replace(",", ""))
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 on is needed, but got {text!r}")
-    return value
+def whole(low: int, high: int, *, or_auto: bool = False) -> Callable[[str], int | None]:
+    """An argument type: a whole number, also written 20_000 or 20,000.
+
+    Args:
+        low: The smallest that is allowed.
+        high: The largest that is allowed.
+        or_auto: Also take ``auto``, and give None for it.
+    """
+
+    def read(text: str) -> int | None:
+        if or_auto and text == "auto":
+            return None
+        digits = re.sub("[_,]", "", text) if NUMBER.fullmatch(text) else ""
+        value = int(digits) if 0 < len(digits) <= LONGEST else -1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"a whole number from {low} to {high:,}{' or auto' if or_auto else ''} is needed, "
+                f"but got {reprlib.repr(text)}"
+            )
+        return value
+
+    return read
 
 
-def natural(text: str) -> int:
-    """An argument type: a whole number from 0 on."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a whole number from 0 on is needed, but got {text!r}")
-    return int(text)
+trial_count = whole(1, 1_000_000)  # argument types that several options share
+seed_count = whole(1, 1_000)
+natural = whole(0, LARGEST)
+positive = whole(1, LARGEST)
 
 
-def worker_count(text: str) -> int | None:
-    """An argument type: a whole number from 1 on, or ``auto`` as None."""
-    return None if text == "auto" else positive(text)
-
-
-def add_workers(parser: argparse.ArgumentParser) -> None:
+def add_workers(parser: argparse.ArgumentParser, most: int = MOST_WORKERS_HERE) -> None:
     """The option of how many processes train."""
     parser.add_argument(
         "--workers",
-        type=worker_count,
+        type=whole(1, most, or_auto=True),
         default="auto",
         metavar="N|auto",
-        help="processes that train side by side; auto: one per core, or 3 per GPU",
+        help="processes that train side by side, at most one for each trial that is left; "
+        "auto: one per core, or 3 per GPU",
     )
 
 

@@ -11,13 +11,14 @@ the study's artifacts; they are kept beside the study, in study.db.artifacts.
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from search.cli import HelpFormatter, Parser, positive, run_command
+from search.cli import HelpFormatter, Parser, run_command, whole
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -32,8 +33,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="SQLite file or database URL; default: study.db in the project's root",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=positive, default=8080, metavar="N", help="port")
-    return parser.parse_args(arguments)
+    parser.add_argument("--port", type=whole(1, 65_535), default=8080, metavar="N", help="port")
+    options = parser.parse_args(arguments)
+    if not options.host:  # a socket would take it for every address of this machine
+        parser.error("argument --host: an address is needed, but got ''")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study
 
     study = open_study(options.storage)
+    try:  # before anything is said or made
+        socket.create_server((options.host, options.port)).close()
+    except (OSError, UnicodeError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"{options.host}:{options.port} cannot be used: {problem}",
+            "Choose another --host or --port",
+        ) from None
     print(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends", flush=True)
     folder = artifacts_folder(options.storage)
     store = None
@@ -54,15 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"its artifacts are kept in {folder}", flush=True)
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
-    try:
-        optuna_dashboard.run_server(
-            study._storage, host=options.host, port=options.port, artifact_store=store
-        )
-    except OSError as error:
-        problem = error.strerror or str(error)
-        raise UserError(
-            f"{options.host}:{options.port} cannot be used: {problem}", "Choose another --port"
-        ) from None
+    optuna_dashboard.run_server(
+        study._storage, host=options.host, port=options.port, artifact_store=store
+    )
     return 0
 
 

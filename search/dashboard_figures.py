@@ -8,6 +8,8 @@ from typing import TypeVar
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.attributes import OVER_BUDGET, PARAMETERS
+
 LARGEST = 200  # points of one kind; 300 points are 5 KB
 GREY, BLUE, RED = "#8a8f98", "#1f6fb2", "#c0392b"
 T = TypeVar("T")
@@ -16,9 +18,11 @@ T = TypeVar("T")
 def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float) -> go.Figure:
     """Accuracy against parameters of complete trials, with the front, the limit and the target."""
     found = sorted(
-        (trial.user_attrs["parameters"], round(100 * trial.values[0], 2), trial.number)
+        (parameters, round(100 * trial.values[0], 2), trial.number)
         for trial in trials
-        if trial.state == TrialState.COMPLETE and "parameters" in trial.user_attrs and trial.values
+        if trial.state == TrialState.COMPLETE
+        and (parameters := PARAMETERS.of(trial))
+        and trial.values
     )
     found = [point for point in found if point[0] <= max_params]
     front: list[tuple[int, float, int]] = []
@@ -50,9 +54,9 @@ def budget_use(trials: Sequence[FrozenTrial], *, max_params: int) -> go.Figure:
     """Parameters of each trial in the order of the search, over-budget ones apart."""
     figure = _blank("Use of the parameter budget", "trial", "parameters")
     ended = [
-        (trial.number, trial.user_attrs["parameters"], bool(trial.user_attrs.get("over_budget")))
+        (trial.number, parameters, OVER_BUDGET.of(trial) is True)
         for trial in trials
-        if trial.state.is_finished() and "parameters" in trial.user_attrs
+        if trial.state.is_finished() and (parameters := PARAMETERS.of(trial))
     ]
     for over, name, colour in ((False, "within the limit", BLUE), (True, "over budget", RED)):
         points = _thinned([point for point in ended if point[2] is over])

@@ -6,6 +6,7 @@ as it is, and a worker loses no time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from search.engine import attributes
 from search.engine.storage import is_storage_error, sqlite_file
 from search.study_settings import TARGET
 
@@ -39,14 +41,18 @@ class DashboardView:
         study: Watched.
         storage: It is in.
         max_params: Its limit.
+        before: The trials that are there; what has ended is left as it is, so that the work grows
+            with what is new.
     """
 
-    def __init__(self, study: optuna.Study, storage: str, *, max_params: int) -> None:
+    def __init__(
+        self, study: optuna.Study, storage: str, *, max_params: int, before: Sequence[FrozenTrial]
+    ) -> None:
         self._study = study
         self._storage = storage
         self._max_params = max_params
         self._looked = time.monotonic()
-        self._noted: set[int] = set()
+        self._noted = {trial.number for trial in before if trial.state.is_finished()}
 
     def look(self, trials: Sequence[FrozenTrial]) -> None:
         """Refresh the page if that was long ago and a trial has ended since."""
@@ -74,15 +80,17 @@ class DashboardView:
         from objective import note
         from search.engine.notes import get_note, save_note
 
-        for trial in trials:
-            if not trial.state.is_finished() or trial.number in self._noted:
-                continue
+        ended = [t for t in trials if t.state.is_finished() and t.number not in self._noted]
+        if not ended:
+            return
+        once = _ReadOnce(self._study)
+        for trial in ended:
             self._noted.add(trial.number)
-            own = _note_owner(self._study, trial)
-            text = trial.user_attrs.get("candidate")
-            if text is None:
+            own = _note_owner(self._study, trial, once)
+            try:
+                layers = note(space.Candidate.from_json(attributes.CANDIDATE.of(trial) or ""))
+            except ValueError:  # it drew none, or someone has edited it
                 continue
-            layers = note(space.Candidate.from_json(text))
             if get_note(own) in ("", layers):
                 save_note(own, f"**{how_it_ended(trial)}**\n\n{layers}")
 
@@ -118,23 +126,19 @@ class DashboardView:
         from optuna.artifacts import FileSystemArtifactStore, upload_artifact
         from safetensors.torch import save_file
 
+        from search.engine.claims import first_number
         from search.engine.weights import load_weights, weights_file, weights_folder
         from search.reporting.picture import learning_curve
 
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
-        attributes = best.user_attrs
         weights_at = weights_folder(self._storage)
         assert weights_at is not None  # as the artifacts' folder
-        weights = load_weights(
-            weights_file(
-                weights_at,
-                self._study.study_name,
-                attributes.get("retry_of", best.number),
-                attributes["candidate"],
-                attributes["seed"],
-            )
-        )
+        candidate, seed = attributes.CANDIDATE.of(best), attributes.SEED.of(best)
+        weights = None
+        if candidate is not None and seed is not None:
+            name_of_study, first = self._study.study_name, first_number(best)
+            weights = load_weights(weights_file(weights_at, name_of_study, first, candidate, seed))
         title = f"Trial {best.number}: {100 * best.values[0]:.2f} % validation accuracy"
         with tempfile.TemporaryDirectory() as temporary:
             picture = Path(temporary) / f"{name}.learning-curve.svg"
@@ -152,26 +156,41 @@ class DashboardView:
 
 def how_it_ended(trial: FrozenTrial) -> str:
     """A trial's end in a line: ``complete: 99.43 % after 20 epochs``, or its reason."""
-    attributes = trial.user_attrs
     state = trial.state.name.lower()
     if state == "complete":
-        best = attributes.get("best_accuracy")
-        luckier = f" (best {100 * best:.2f} % at epoch {attributes['best_epoch']})" if best else ""
-        epochs = attributes.get("epochs")
+        best, at = attributes.BEST_ACCURACY.of(trial), attributes.BEST_EPOCH.of(trial)
+        luckier = f" (best {100 * best:.2f} % at epoch {at})" if best and at else ""
+        epochs = attributes.EPOCHS.of(trial) or len(trial.intermediate_values)
         return f"complete: {100 * trial.values[0]:.2f} % after {epochs} epochs{luckier}"
-    reason = str(attributes.get("reason", state))
+    reason = attributes.REASON.of(trial) or state
     return f"{state}, {reason}" if state == "pruned" else reason
 
 
-def _note_owner(study: optuna.Study, trial: FrozenTrial) -> Any:
+class _ReadOnce:
+    """A study's storage to ``save_note``, which reads all notes of all trials for each of them."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._attributes = study._storage.get_study_system_attrs(study._study_id)
+        self.set_study_system_attr = study._storage.set_study_system_attr
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        """As it was when this was made."""
+        return self._attributes
+
+
+def _note_owner(study: optuna.Study, trial: FrozenTrial, storage: object) -> Any:
     """What ``save_note`` needs of a trial; a Trial of Optuna's would ask the sampler again."""
-    return SimpleNamespace(storage=study._storage, study=study, _trial_id=trial._trial_id)
+    return SimpleNamespace(storage=storage, study=study, _trial_id=trial._trial_id)
 
 
 def _artifacts(study: optuna.Study) -> dict[str, dict[str, str]]:
     """The study's artifacts that are still there, by key; a deleted one is left as null."""
-    attributes = study._storage.get_study_system_attrs(study._study_id)
-    found = {
-        key: json.loads(value) for key, value in attributes.items() if key.startswith(ARTIFACT)
+    found = {}
+    for key, value in study._storage.get_study_system_attrs(study._study_id).items():
+        if key.startswith(ARTIFACT):
+            with contextlib.suppress(ValueError, TypeError):  # someone has edited it
+                found[key] = attributes.mapping(json.loads(value))
+    named = ("filename", "artifact_id")
+    return {
+        k: meta for k, meta in found.items() if all(isinstance(meta.get(n), str) for n in named)
     }
-    return {key: meta for key, meta in found.items() if meta}

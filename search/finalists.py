@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,10 +29,11 @@ from search.cli import (
     add_device,
     add_workers,
     check_directory,
-    natural,
-    positive,
     run_command,
+    seed_count,
+    whole,
 )
+from search.engine import attributes
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -51,18 +51,24 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line as a namespace."""
     parser = Parser(prog="finalists.py", description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
-    add("--top", type=positive, default=5, metavar="K", help="best distinct valid architectures")
-    add("--seeds", type=positive, default=5, metavar="N", help="trainings of each")
+    add(
+        "--top",
+        type=whole(1, 1_000),
+        default=5,
+        metavar="K",
+        help="best distinct valid architectures",
+    )
+    add("--seeds", type=seed_count, default=5, metavar="N", help="trainings of each")
     add(
         "--shortlist",
-        type=natural,
+        type=whole(0, 1_000),
         default=10,
         metavar="M",
         help="so many are trained again on the search's images to choose those K; 0: its values do",
     )
     add(
         "--shortlist-seeds",
-        type=positive,
+        type=seed_count,
         default=2,
         metavar="N",
         help="trainings of each for that choice",
@@ -75,7 +81,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--reference-seeds",
-        type=positive,
+        type=seed_count,
         metavar="N",
         help="trainings of each reference; default: as many as --seeds",
     )
@@ -144,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         from search.final_objective import FinalObjective
 
         stamp(finals, settings, console)
-        code = train(finals, settings, options, missing, console, FinalObjective)
+        code = train(finals, settings, options, console, FinalObjective)
     announce(study, finals, settings, options.reports, console)
     return code
 
@@ -178,11 +184,11 @@ def choose(
     again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
     if missing:
         say(f"shortlist: the search's best {len(ranked)}, {options.shortlist_seeds} seeds each")
-        code = train(again, settings, options, missing, console, ShortlistObjective)
+        code = train(again, settings, options, console, ShortlistObjective)
         if code:
             say("the finalists are not chosen yet; the same command goes on from here")
             return code, []
-    of = {str(trial.user_attrs["candidate"]): (rank, trial) for rank, trial in ranked}
+    of = {attributes.CANDIDATE.of(trial): (rank, trial) for rank, trial in ranked}
     found = read_shortlist(again.get_trials(deepcopy=False), [trial for _, trial in ranked])
     found = tuple(one for one in found if one.candidate in of)
     for one in found:
@@ -210,14 +216,18 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     from search.engine.storage import checkpoint_folder
     from search.study_settings import commit
 
-    recorded = study.user_attrs.get("settings")
-    if not isinstance(recorded, dict) or "dataset" not in recorded:
+    recorded = attributes.SETTINGS.of(study)
+    dataset = attributes.mapping(recorded.get("dataset"))
+    max_params, epochs, seed = (
+        attributes.natural(recorded.get(name)) for name in ("max_params", "epochs", "seed")
+    )
+    if not dataset or not max_params or not epochs or seed is None:
         raise UserError(
             f"the study {study.study_name!r} is not one of this program",
             "Name a study that search/run.py made",
         )
     source = locate(options.data)
-    if source.fingerprint != recorded["dataset"].get("fingerprint"):
+    if source.fingerprint != dataset.get("fingerprint"):
         raise UserError(
             f"the study was about other images than {source.name}",
             "Name their directory with --data",
@@ -225,10 +235,12 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     device = resolve_device(options.device)
     return Settings(
         source=source,
-        limits=Limits(max_params=recorded["max_params"], max_macs=recorded.get("max_macs")),
-        epochs=recorded["epochs"],
-        train_images=recorded["dataset"].get("train_images"),
-        seed=recorded["seed"],
+        limits=Limits(
+            max_params=max_params, max_macs=attributes.positive(recorded.get("max_macs"))
+        ),
+        epochs=epochs,
+        train_images=attributes.positive(dataset.get("train_images")),
+        seed=seed,
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
         checkpoints=checkpoint_folder(options.storage),
@@ -240,13 +252,13 @@ def train(
     study: optuna.Study,
     settings: Settings,
     options: argparse.Namespace,
-    missing: int,
     console: Console,
     objective: type[Retraining],
 ) -> int:
     """Run the trainings that are queued in a study; returns the exit code."""
     from optuna.trial import TrialState
 
+    from search.engine.dataset import load_training
     from search.engine.hardware import default_workers
     from search.engine.workers import Job
     from search.placement import warm_up
@@ -261,14 +273,13 @@ def train(
         pruner="none",
         seed=settings.seed,
         epochs=settings.epochs,
-        validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
-        started=datetime.now(),
+        validation_images=len(load_training(settings.source)[1]),
         source=settings.source,
         make_objective=partial(_make_objective, objective, settings),
         queue_only=True,
     )
     warm_up(settings.arithmetic, settings.device)
-    workers = min(options.workers or default_workers(settings.device), missing)
+    workers = options.workers or default_workers(settings.device)
     return supervise(study, job, workers, console)
 
 

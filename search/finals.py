@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from search.engine import attributes
 
 if TYPE_CHECKING:
     import optuna
@@ -46,7 +48,7 @@ def trainings(
                 Entry(
                     kind=kind,
                     label=f"trial {trial.number}",
-                    candidate=str(trial.user_attrs["candidate"]),
+                    candidate=attributes.CANDIDATE.of(trial) or "",
                     seed=seed,
                     rank=rank,
                     search_trial=trial.number,
@@ -66,10 +68,13 @@ def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenT
 
     found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
     for rank, trial in enumerate(snapshot(trials, 0).ranked, start=1):
-        text = trial.user_attrs.get("candidate")
-        if not isinstance(text, str) or trial.user_attrs.get("over_budget"):
+        text = attributes.CANDIDATE.of(trial)
+        if text is None or attributes.OVER_BUDGET.of(trial):
             continue
-        candidate = Candidate.from_json(text)
+        try:
+            candidate = Candidate.from_json(text)
+        except ValueError:  # edited by someone
+            continue
         found.setdefault((candidate.layout(), candidate.head), (rank, trial))
         if len(found) == top:
             break
@@ -117,11 +122,11 @@ def queue(
 
     with study_lock(storage):
         finals = create_study(storage, name)
-        settings = {**study.user_attrs["settings"], "sampler": "none", "pruner": "none"}
+        settings = {**attributes.SETTINGS.of(study), "sampler": "none", "pruner": "none"}
         if finals.user_attrs.get("settings") != settings:
             finals.set_user_attr("settings", settings)
         there = [
-            trial.user_attrs.get(FINALIST)
+            attributes.FINALIST.of(trial)
             for trial in finals.get_trials(deepcopy=False)
             if trial.state in (*FINISHED, *UNFINISHED)
         ]
@@ -133,12 +138,10 @@ def queue(
     return finals, sum(trial.state in UNFINISHED for trial in trials)
 
 
-def _same(entry: Entry, known: Any) -> bool:
+def _same(entry: Entry, known: Mapping[str, object]) -> bool:
     """Whether a training is there already; a rank changes when a search goes on."""
     mine = entry.to_attribute()
-    return isinstance(known, dict) and all(
-        known.get(name) == mine[name] for name in ("kind", "candidate", "seed")
-    )
+    return all(known.get(name) == mine[name] for name in ("kind", "candidate", "seed"))
 
 
 def check(settings: Settings) -> None:
@@ -160,18 +163,18 @@ def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
     Raises:
         UserError: If there are no test images.
     """
-    from search.engine.companions import FINALIST, OPENINGS
+    from search.engine.companions import OPENINGS
     from search.engine.testset import load_test
 
     load_test(settings.source)
-    queued = [trial.user_attrs.get(FINALIST) for trial in finals.get_trials(deepcopy=False)]
-    chosen = len({(entry["candidate"], entry["seed"]) for entry in queued if entry})
-    before = list(finals.user_attrs.get(OPENINGS, []))
-    if before and any(opening.get("trainings") != chosen for opening in before):
+    queued = [attributes.FINALIST.of(trial) for trial in finals.get_trials(deepcopy=False)]
+    chosen = len({f"{entry.get('candidate')}/{entry.get('seed')}" for entry in queued if entry})
+    before = [attributes.mapping(opening) for opening in attributes.OPENINGS.of(finals)]
+    if any(opening.get("trainings") != chosen for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
         console.print(
             f"the test images were opened {times} before for this study, last "
-            f"{before[-1]['when']}: what is chosen now has seen them",
+            f"{attributes.text(before[-1].get('when'))}: what is chosen now has seen them",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 import space
+from search.engine import attributes
 from search.engine.companions import HANDED_IN, candidates_of
 from search.engine.errors import UserError
 from search.references import REFERENCES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from search.engine.workers import Job
 
 PREFIX = "reference: "  # of a reference system's label
+LARGEST_FILE = 1_000_000  # bytes; a candidate has a few thousand
 UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -47,10 +49,9 @@ class HandedIn:
 
     def is_trial(self, trial: FrozenTrial) -> bool:
         """Whether a trial was made from this."""
-        attributes = trial.user_attrs
         return (
-            attributes.get("label") == self.label
-            and attributes.get(HANDED_IN) == self.candidate.to_json()
+            attributes.LABEL.of(trial) == self.label
+            and attributes.HANDED_IN.of(trial) == self.candidate.to_json()
         )
 
 
@@ -76,13 +77,18 @@ def read(file: Path) -> HandedIn:
     """
     hint = "Its form is that of candidate.json in what search/export.py writes"
     try:
-        text = file.read_text(encoding="utf-8")
-        candidate = space.Candidate.from_json(text)
+        if file.exists() and not file.is_file():  # a pipe would be waited for without end
+            raise UserError(f"{file} is not a file", "Name a JSON file")
+        with file.open("rb") as opened:
+            content = opened.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UserError(f"{file} is longer than {LARGEST_FILE:,} bytes", hint)
+        candidate = space.Candidate.from_json(content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"{file} cannot be read: {error.strerror or error}", "Name a JSON file"
         ) from None
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise UserError(f"{file} holds no candidate: {error}", hint) from None
     return HandedIn(label=f"handed in: {file.stem}", candidate=candidate)
 
@@ -108,14 +114,14 @@ def queue(
     name = candidates_of(study.study_name)
     with study_lock(job.storage):
         beside = create_study(job.storage, name)
-        settings = {**study.user_attrs["settings"], "sampler": "none", "pruner": "none"}
+        settings = {**attributes.SETTINGS.of(study), "sampler": "none", "pruner": "none"}
         if beside.user_attrs.get("settings") != settings:
             beside.set_user_attr("settings", settings)
         there = beside.get_trials(deepcopy=False)
         for item in handed_in:
             if not any(item.is_trial(t) and t.state in (*FINISHED, *UNFINISHED) for t in there):
-                attributes = {"label": item.label, HANDED_IN: item.candidate.to_json()}
-                beside.enqueue_trial({}, user_attrs=attributes)
+                text = item.candidate.to_json()
+                beside.enqueue_trial({}, user_attrs={"label": item.label, HANDED_IN: text})
         trials = beside.get_trials(deepcopy=False)
     finished = sum(trial.state in FINISHED for trial in trials)
     unfinished = sum(trial.state in UNFINISHED for trial in trials)
@@ -146,8 +152,8 @@ def announce(
     say("")
     for item in handed_in:
         own = [trial for trial in trials if item.is_trial(trial)]
-        say(f"  {item.shown}: {result(own[-1])}")
-        code = code or int(own[-1].state == TrialState.FAIL)
+        say(f"  {item.shown}: {result(own[-1]) if own else 'its trial was edited meanwhile'}")
+        code = code or int(not own or own[-1].state == TrialState.FAIL)
     write_reports(study, reports)
     say(f"\nLeaderboard: {reports / 'leaderboard.html'}")
     return code
@@ -155,7 +161,7 @@ def announce(
 
 def result(trial: FrozenTrial) -> str:
     """How a trial ended, in a few words."""
-    attributes = trial.user_attrs
     if trial.state == TrialState.COMPLETE:
-        return f"{100 * trial.values[0]:.2f} % with {attributes['parameters']:,} parameters"
-    return str(attributes.get("reason", trial.state.name.lower()))
+        parameters = attributes.PARAMETERS.of(trial) or 0
+        return f"{100 * trial.values[0]:.2f} % with {parameters:,} parameters"
+    return attributes.REASON.of(trial) or trial.state.name.lower()

@@ -9,7 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.cli import MOST_WORKERS_HERE
 from search.engine.arithmetic import Arithmetic
+from search.engine.cluster.addresses import LOCAL
+from search.engine.errors import UserError
 
 if TYPE_CHECKING:
     from search.engine.pool import Workers
@@ -22,7 +25,7 @@ class Placement:
 
     device: str
     arithmetic: Arithmetic
-    workers: int
+    workers: int  # at most
     start: Callable[[Job, int], Workers]
     warm_up: Callable[[], None]  # before the workers start
 
@@ -31,17 +34,26 @@ def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -
     """Where the command line wants the workers.
 
     Args:
-        options: ``cluster``, ``workers``, ``device``, ``precision``, ``compile``, ``storage``.
+        options: ``cluster``, ``trials``, ``workers``, ``device``, ``precision``, ``compile`` and
+            ``storage``.
         root: The program's folder.
         say: Told, in a line, what a cluster consists of.
 
     Raises:
         UserError: If the device or the cluster is not there or cannot be used.
     """
-    return _here(options) if options.cluster is None else _on_cluster(options, root, say)
+    workers = options.workers and min(options.workers, options.trials)
+    if (workers or 0) > MOST_WORKERS_HERE and options.cluster in (None, LOCAL):
+        raise UserError(
+            f"one machine runs at most {MOST_WORKERS_HERE} workers, but got {options.workers:,}",
+            "Give fewer --workers, or have a --cluster run them",
+        )
+    if options.cluster is None:
+        return _here(options, workers)
+    return _on_cluster(options, workers, root, say)
 
 
-def _here(options: argparse.Namespace) -> Placement:
+def _here(options: argparse.Namespace, asked: int | None) -> Placement:
     from search.engine.hardware import default_workers, resolve_device, use_bfloat16
     from search.engine.local_workers import LocalWorkers
 
@@ -51,19 +63,21 @@ def _here(options: argparse.Namespace) -> Placement:
     return Placement(
         device=device,
         arithmetic=arithmetic,
-        workers=options.workers or default_workers(device),
+        workers=asked or default_workers(device),
         start=LocalWorkers,
         warm_up=partial(warm_up, arithmetic, device),
     )
 
 
-def _on_cluster(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -> Placement:
+def _on_cluster(
+    options: argparse.Namespace, asked: int | None, root: Path, say: Callable[[str], None]
+) -> Placement:
     from search.engine.cluster.connecting import connect
 
-    cluster = connect(options.cluster, root=root, storage=options.storage, workers=options.workers)
+    cluster = connect(options.cluster, root=root, storage=options.storage, workers=asked)
     say(cluster.description)
     device = cluster.device(options.device)
-    workers = options.workers or cluster.room(device)
+    workers = asked or cluster.room(device)
     bfloat16 = cluster.use_bfloat16(options.precision, device)
     return Placement(
         device=device,

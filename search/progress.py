@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from search.engine import attributes
 from search.engine.owners import is_here
 from search.time_left import seconds_left
 
@@ -56,7 +57,7 @@ def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
     for trial in trials:
         by_state[trial.state].append(trial)
     complete = by_state[TrialState.COMPLETE]
-    over = [t for t in by_state[TrialState.PRUNED] if t.user_attrs.get("over_budget")]
+    over = [t for t in by_state[TrialState.PRUNED] if attributes.OVER_BUDGET.of(t)]
     return Snapshot(
         total=total,
         complete=len(complete),
@@ -66,7 +67,7 @@ def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
         running=[_running(trial) for trial in by_state[TrialState.RUNNING]],
         ranked=sorted(
             (t for t in complete if t.value is not None),
-            key=lambda t: (-(t.value or 0.0), t.user_attrs.get("parameters", 0), t.number),
+            key=lambda t: (-(t.value or 0.0), attributes.PARAMETERS.of(t) or 0, t.number),
         ),
     )
 
@@ -75,11 +76,11 @@ def _running(trial: FrozenTrial) -> Running:
     epoch = max(trial.intermediate_values, default=0)
     return Running(
         number=trial.number,
-        worker=worker_name(str(trial.user_attrs.get("worker", ""))),
+        worker=worker_name(attributes.WORKER.of(trial) or ""),
         epoch=epoch,
         accuracy=trial.intermediate_values.get(epoch),
-        parameters=trial.user_attrs.get("parameters"),
-        architecture=str(trial.user_attrs.get("architecture", "starting")),
+        parameters=attributes.PARAMETERS.of(trial),
+        architecture=attributes.ARCHITECTURE.of(trial) or "starting",
     )
 
 
@@ -172,19 +173,20 @@ class Progress:
 
 def outcome(trial: FrozenTrial) -> str:
     """One line on how a trial ended."""
-    attributes = trial.user_attrs
+    reason, parameters = attributes.REASON.of(trial), attributes.PARAMETERS.of(trial)
+    seconds = attributes.SECONDS.of(trial)
     parts = [f"trial {trial.number}"]
     if trial.state == TrialState.COMPLETE:
         parts[0] += f" {percent(trial.value)}"
     elif trial.state == TrialState.PRUNED:
-        parts.append("pruned, " + str(attributes.get("reason", "")))
+        parts.append("pruned, " + reason)
     else:
-        parts.append(str(attributes.get("reason", trial.state.name.lower())))
-    if "parameters" in attributes and not attributes.get("over_budget"):
-        parts.append(f"{attributes['parameters']:,} parameters")
-    if "seconds" in attributes:
-        parts.append(f"{attributes['seconds']:.0f} s")
-    parts.append(str(attributes.get("architecture", "")))
+        parts.append(reason or trial.state.name.lower())
+    if parameters and not attributes.OVER_BUDGET.of(trial):
+        parts.append(f"{parameters:,} parameters")
+    if seconds is not None:
+        parts.append(f"{seconds:.0f} s")
+    parts.append(attributes.ARCHITECTURE.of(trial))
     return " · ".join(part for part in parts if part)
 
 

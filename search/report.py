@@ -1,7 +1,7 @@
 """Writes the leaderboard of a study, at any moment, also while a search is running.
 
     python search/report.py                         study.db -> reports/leaderboard.html
-    python search/report.py --storage small.db --out small-reports --top 100
+    python search/report.py --storage small.db --reports small-reports --top 100
     python search/report.py --storage postgresql+psycopg://user@host/db --study cnn-search
 
 Beside the page: leaderboard.md, .csv and .json, with finalists finalists.csv and .svg. The study is
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, positive, run_command
+from search.cli import HelpFormatter, Parser, run_command, trial_count
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -54,7 +54,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--study", metavar="NAME", help="which study, where the storage holds several")
     add(
-        "--out",
+        "--reports",
         type=Path,
         default=ROOT / "reports",
         metavar="DIR",
@@ -62,7 +62,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--top",
-        type=positive,
+        type=trial_count,
         default=TOP,
         metavar="K",
         help="rows that the page and the Markdown show; the CSV and the JSON hold all",
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(options.storage, options.study, read_only=True)
     with readable_errors(options.storage):
-        report = write_reports(study, options.out, top=options.top)
+        report = write_reports(study, options.reports, top=options.top)
     print(table(report.summary))
     print()
     for path in report.paths:
@@ -116,7 +116,8 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise UserError(
-            f"the report cannot be written to {out_dir}: {problem}", "Name a directory with --out"
+            f"the report cannot be written to {out_dir}: {problem}",
+            "Name a directory with --reports",
         ) from None
     return Report(summary=summary, paths=tuple(out_dir / name for name in texts))
 

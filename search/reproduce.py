@@ -23,6 +23,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
     sys.path[0] = str(ROOT)
 
 from search.cli import HelpFormatter, Parser, natural, run_command
+from search.engine import attributes
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -77,21 +78,21 @@ def recorded(study: Study, number: int) -> Recorded:
         there = f"Its trials are 0 to {len(trials) - 1}" if trials else "It has none yet"
         raise UserError(f"the study has no trial {number}", there)
     trial = trials[number]
-    attributes = trial.user_attrs
-    if not trial.intermediate_values or "seed" not in attributes:
-        reason = attributes.get("reason", trial.state.name.lower())
+    seed, candidate = attributes.SEED.of(trial), attributes.CANDIDATE.of(trial)
+    if not trial.intermediate_values or seed is None or candidate is None:
+        reason = attributes.REASON.of(trial) or trial.state.name.lower()
         raise UserError(
             f"trial {number} was not trained ({reason})", "Name one that finished an epoch"
         )
     return Recorded(
         number=number,
-        candidate=str(attributes.get("candidate")),
-        seed=int(attributes["seed"]),
-        device=str(attributes.get("device")),
+        candidate=candidate,
+        seed=seed,
+        device=attributes.DEVICE.of(trial),
         curve=dict(sorted(trial.intermediate_values.items())),
-        versions=dict(attributes.get("versions", {})),
-        commit=str(attributes.get("commit")),
-        trained_on=dict(attributes.get("trained_on", {})),
+        versions=attributes.VERSIONS.of(trial),
+        commit=attributes.COMMIT.of(trial),
+        trained_on=attributes.TRAINED_ON.of(trial),
     )
 
 
@@ -103,13 +104,13 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
     """What the trial was trained under, on the device that it names.
 
     Raises:
-        UserError: If the data set is another one.
+        UserError: If the data set is another one, or the study does not say for how long.
     """
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
 
-    settings = study.user_attrs.get("settings", {})
-    dataset = settings.get("dataset", {})
+    settings = attributes.SETTINGS.of(study)
+    dataset = attributes.mapping(settings.get("dataset"))
     under = trial.trained_on or {**dataset, "epochs": settings.get("epochs")}
     if under.get("fingerprint") != source.fingerprint:
         name = dataset.get("name") if under.get("fingerprint") == dataset.get("fingerprint") else ""
@@ -117,14 +118,19 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
             f"trial {trial.number} was trained on {name or 'other data'}, not on {source.name}",
             "Give its directory with --data",
         )
+    epochs = attributes.positive(under.get("epochs"))
+    if epochs is None:
+        raise UserError(
+            f"trial {trial.number} does not say how long it trained", "Take another one"
+        )
     return Settings(
         source=source,
         limits=Limits(
-            max_params=settings.get("max_params", Limits.max_params),
-            max_macs=settings.get("max_macs"),
+            max_params=attributes.positive(settings.get("max_params")) or Limits.max_params,
+            max_macs=attributes.positive(settings.get("max_macs")),
         ),
-        epochs=under["epochs"],
-        train_images=under["train_images"],
+        epochs=epochs,
+        train_images=attributes.positive(under.get("train_images")),
         device=trial.device.split(" ")[0],
         arithmetic=Arithmetic.parse(trial.device),
     )

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
     sys.path[0] = str(ROOT)
 
 from search.cli import (
+    MOST_WORKERS,
     HelpFormatter,
     Parser,
     add_device,
@@ -34,7 +34,10 @@ from search.cli import (
     natural,
     positive,
     run_command,
+    trial_count,
+    whole,
 )
+from search.engine.recipe import MOST_EPOCHS
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
 if TYPE_CHECKING:
@@ -54,13 +57,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     # How much
     add(
         "--trials",
-        type=positive,
+        type=trial_count,
         default=100,
         metavar="N",
         help="finished trials that the study shall hold in the end, over-budget ones included",
     )
-    add("--epochs", type=positive, default=20, metavar="N", help="most epochs of a trial")
-    add_workers(parser)
+    add(
+        "--epochs",
+        type=whole(1, MOST_EPOCHS),
+        default=20,
+        metavar="N",
+        help="most epochs of a trial",
+    )
+    add_workers(parser, MOST_WORKERS)
     add(
         "--cluster",
         metavar="ADDRESS",
@@ -168,7 +177,10 @@ def main(arguments: list[str] | None = None) -> int:
     say(settings.source.description)
 
     from search import study_settings
+    from search.reachable import refuse_unreachable
 
+    if not handed_in:
+        refuse_unreachable(settings.limits)
     study = study_settings.open_for_search(
         options.storage,
         options.study,
@@ -188,13 +200,11 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed,
         epochs=options.epochs,
         validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
-        started=datetime.now(),
         source=settings.source,
         make_objective=partial(_make_objective, settings),
     )
     if handed_in:
         beside, job, count = queue(study, job, handed_in)
-        placement = replace(placement, workers=min(placement.workers, count or 1))
         if count:
             placement.warm_up()
         code = watched(beside, job, placement, console, settings)
@@ -211,7 +221,9 @@ def watched(
     from search.dashboard_view import DashboardView
     from search.supervision import supervise
 
-    view = DashboardView(study, job.storage, max_params=settings.limits.max_params)
+    before = study.get_trials(deepcopy=False)
+    limit = settings.limits.max_params
+    view = DashboardView(study, job.storage, max_params=limit, before=before)
     code = supervise(
         study, job, placement.workers, console, start=placement.start, on_look=view.look
     )

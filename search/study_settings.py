@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.engine.attributes import CHANGES, mapping
 from search.engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -87,11 +88,22 @@ def code_fingerprint(root: Path) -> str:
 
 
 def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]:
-    """Everything that a study's figures depend on, as JSON values."""
+    """Everything that a study's figures depend on, as JSON values.
+
+    Raises:
+        UserError: If there are fewer training images than asked for.
+    """
     from search.engine.dataset import validation_size
 
     file_images = _images_in_file(settings)
     validation = validation_size(file_images)
+    most = file_images - validation
+    if (settings.train_images or 0) > most:
+        raise UserError(
+            f"{settings.source.name} has {most:,} images to train on, "
+            f"but --train-images asks for {settings.train_images:,}",
+            "Give fewer, or leave it out to train on all",
+        )
     return {
         "max_params": settings.limits.max_params,
         "max_macs": settings.limits.max_macs,
@@ -104,7 +116,7 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
         "dataset": {
             "name": settings.source.name,
             "fingerprint": settings.source.fingerprint,
-            "train_images": min(settings.train_images or file_images, file_images - validation),
+            "train_images": settings.train_images or most,
             "validation_images": validation,
         },
         "space": describe_space(settings.limits.max_params),
@@ -134,6 +146,7 @@ def open_for_search(
     """
     from search.engine.locks import study_lock
     from search.engine.storage import create_study
+    from search.reachable import first_candidate
 
     now = describe(settings, sampler=sampler, pruner=pruner)
     with study_lock(storage):
@@ -142,11 +155,11 @@ def open_for_search(
         if then is None and not study.get_trials(deepcopy=False):
             study.set_user_attr("settings", now)
             study.enqueue_trial(
-                simplest_start(settings.limits.max_params),
+                first_candidate(settings.limits),
                 user_attrs={"label": "simplest candidate"},
             )
             return study
-    differing = differences(then or {}, now)
+    differing = differences(mapping(then), now)
     if differing and not continue_anyway:
         print_differences(differing)
         raise UserError(
@@ -155,7 +168,7 @@ def open_for_search(
         )
     if differing:
         study.set_user_attr("settings", now)
-        record = study.user_attrs.get("continued_with_other_settings", [])
+        record = CHANGES.of(study)
         changes = [f"{name}: {in_words(a)} → {in_words(b)}" for name, a, b in differing]
         study.set_user_attr("continued_with_other_settings", [*record, changes])
     return study

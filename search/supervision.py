@@ -6,8 +6,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from optuna.trial import TrialState
+
+from search.engine import attributes
 from search.engine.claims import (
     FAILURES_IN_A_ROW,
     count_finished,
@@ -50,7 +54,7 @@ def supervise(
     Args:
         study: Exists.
         job: What the workers do.
-        workers: How many.
+        workers: How many at most; no more are started than trials are left that nobody runs.
         console: Shows the progress.
         start: Starts so many workers: on this machine, or elsewhere.
         on_look: Told the study's trials again and again while they run.
@@ -86,6 +90,10 @@ def _supervise(
             highlight=False,
         )
         return 0
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
+    workers = max(1, min(workers, job.trials - count_finished(trials) - running))
+    ended = frozenset(trial.number for trial in trials if trial.state.is_finished())
+    job = replace(job, ended_before=ended)
     signals: list[int] = []
     for number in STOP_SIGNALS:
         signal.signal(number, lambda received, _frame: signals.append(received))
@@ -128,12 +136,12 @@ def _supervise(
 
 def _failing(study: optuna.Study, job: Job) -> int:
     """1, with the last one's traceback printed, if the run ended over failed trials, else 0."""
-    failures = trailing_failures(study.get_trials(deepcopy=False), job.started)
+    failures = trailing_failures(study.get_trials(deepcopy=False), job.ended_before)
     if len(failures) < FAILURES_IN_A_ROW:
         return 0
-    reason = failures[0].user_attrs.get("reason", "unknown")
+    reason = attributes.REASON.of(failures[0]) or "unknown"
     print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
-    print(failures[0].user_attrs.get("traceback", ""), file=sys.stderr)
+    print(attributes.TRACEBACK.of(failures[0]) or "", file=sys.stderr)
     return 1
 
 

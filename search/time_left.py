@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.attributes import EPOCHS, MACS, SECONDS
+
 
 def seconds_left(
     trials: Sequence[FrozenTrial], total: int, *, epochs: int, workers: int
@@ -29,22 +31,27 @@ def seconds_left(
         workers: How many run side by side.
     """
     finished = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    running = [t for t in trials if t.state == TrialState.RUNNING and "macs" in t.user_attrs]
+    trained = [
+        (macs, EPOCHS.of(trial) or 0, SECONDS.of(trial))
+        for trial in finished
+        if (macs := MACS.of(trial))
+    ]
     points = [
-        (float(t.user_attrs["macs"]), float(t.user_attrs["seconds"]) / t.user_attrs["epochs"])
-        for t in finished
-        if t.user_attrs.get("epochs") and {"seconds", "macs"} <= t.user_attrs.keys()
+        (float(macs), taken / count)
+        for macs, count, taken in trained
+        if count and taken is not None
     ]
     if not points:
         return None
     base, per_mac = _line(points)
-
-    def cost(trial: FrozenTrial, count: int) -> float:
-        return count * (base + per_mac * float(trial.user_attrs["macs"]))
-
-    begun = [cost(t, t.user_attrs.get("epochs", 0)) for t in finished if "macs" in t.user_attrs]
-    begun += [cost(t, epochs) for t in running]
-    in_training = sum(cost(t, epochs - max(t.intermediate_values, default=0)) for t in running)
+    running = [
+        (base + per_mac * macs, max(trial.intermediate_values, default=0))
+        for trial in trials
+        if trial.state == TrialState.RUNNING and (macs := MACS.of(trial))
+    ]
+    begun = [count * (base + per_mac * macs) for macs, count, _ in trained]
+    begun += [epochs * cost for cost, _ in running]
+    in_training = sum((epochs - done) * cost for cost, done in running)
     missing = max(total - len(finished) - len(running), 0)
     return (in_training + missing * statistics.fmean(begun)) / workers
 

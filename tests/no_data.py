@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ def job_without_data(storage: str, make_objective: Any, **settings: Any) -> Job:
         "seed": 0,
         "epochs": 1,
         "validation_images": 10_000,
-        "started": datetime.now(),
         "source": NO_DATA,
     }
     return Job(storage=storage, make_objective=make_objective, **{**usual, **settings})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -64,11 +65,12 @@ def keep(storage: str, trial: FrozenTrial) -> None:
 
 
 def look(study: optuna.Study, storage: str) -> None:
-    DashboardView(study, storage, max_params=20_000).refresh(study.get_trials(deepcopy=False))
+    view = DashboardView(study, storage, max_params=20_000, before=())
+    view.refresh(study.get_trials(deepcopy=False))
 
 
 def notes(study: optuna.Study) -> list[str]:
-    return [get_note(_note_owner(study, trial)) for trial in study.trials]
+    return [get_note(_note_owner(study, trial, study._storage)) for trial in study.trials]
 
 
 def files(study: optuna.Study) -> list[str]:
@@ -78,7 +80,9 @@ def files(study: optuna.Study) -> list[str]:
 def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
     study: optuna.Study, storage: str
 ) -> None:
-    save_note(_note_owner(study, study.trials[0]), note(SMALL))  # as the worker left it
+    save_note(
+        _note_owner(study, study.trials[0], study._storage), note(SMALL)
+    )  # as the worker left it
     before = study.trials
     look(study, storage)
     ends = [
@@ -93,8 +97,32 @@ def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
     assert notes(study)[0].count("complete") == 1
 
 
+def test_the_work_grows_with_what_is_new_not_with_what_is_there(
+    study: optuna.Study, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = study.get_trials(deepcopy=False)
+    view = DashboardView(study, storage, max_params=20_000, before=before)
+    new = [failed(reason=f"new {number}", candidate=SMALL.to_json()) for number in range(20)]
+    study.add_trials(new)
+    trials = study.get_trials(deepcopy=False)
+    readings = []
+    read_all = study._storage.get_study_system_attrs
+
+    def counted(study_id: int) -> dict[str, Any]:
+        readings.append(study_id)
+        return read_all(study_id)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(study._storage, "get_study_system_attrs", counted)
+        view._note(trials)
+        view._note(trials)
+    assert len(readings) == 1, "all notes are read once, not for each trial"
+    assert notes(study)[: len(before)] == [""] * len(before)
+    assert all(found.startswith("**new ") for found in notes(study)[len(before) :])
+
+
 def test_what_a_person_wrote_into_a_note_stays(study: optuna.Study, storage: str) -> None:
-    save_note(_note_owner(study, study.trials[1]), "look at this one")
+    save_note(_note_owner(study, study.trials[1], study._storage), "look at this one")
     look(study, storage)
     assert notes(study)[1] == "look at this one"
 
@@ -128,7 +156,7 @@ def test_figures_stay_small_however_many_trials_there_are() -> None:
 
 
 def test_a_study_that_was_deleted_meanwhile_ends_nothing(study: optuna.Study, storage: str) -> None:
-    view = DashboardView(study, storage, max_params=20_000)
+    view = DashboardView(study, storage, max_params=20_000, before=())
     trials = study.get_trials(deepcopy=False)
     optuna.delete_study(study_name="cnn-search", storage=study._storage)
     view.refresh(trials)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from objective import Limits, check_limits
 from search import handed_in
 from search.engine.errors import UserError
 from search.engine.recipe import Recipe
 from search.engine.storage import open_study
 from search.references import REFERENCES
-from space import Candidate, Conv, Pool
+from space import DEEPEST, WIDEST, Candidate, Conv, Head, Pool, count_macs
 from tests.faults.processes import kill_group, start, wait_for
 from tests.test_run import load, run
 
@@ -56,6 +59,23 @@ def test_a_file_is_read_and_references_come_with_their_names(file: Path) -> None
         (json.dumps({"layers": [{"op": "pool"}] * 9}), "the feature map vanishes"),
         ("[" * 100_000, "holds no candidate"),
         ("\x00", "holds no candidate"),
+        ('{"layers": [{"op": "pool"}, {"op": "pool", "op": "pool"}]}', "'op' is there twice"),
+        ('{"layers": [], "recipe": {"learning_rate": NaN}}', "NaN is not a number of JSON"),
+        ('{"layers": [], "recipe": {"learning_rate": -Infinity}}', "-Infinity is not a number"),
+        ('{"layers": [], "recipe": {"learning_rate": 1e999}}', "learning_rate must lie in"),
+        (f'{{"layers": [], "recipe": {{"learning_rate": 1{"0" * 290}}}}}', "must lie in"),
+        (f'{{"layers": [], "recipe": {{"learning_rate": 1{"0" * 400}}}}}', "401 digits"),
+        (f'{{"layers": [], "recipe": {{"batch_size": 1{"0" * 9000}}}}}', "9,001 digits"),
+        (f'{{"layers": [], "recipe": {{"milestones": [1{"0" * 200}]}}}}', "milestones must lie in"),
+        (f'{{"layers": [{{"op": "conv", "width": 1{"0" * 30}}}]}}', "must lie in 1..4096"),
+        (f'{{"layers": [{{"op": "conv", "width": 1{"0" * 400}}}]}}', "too long"),
+        ('{"layers": [{"op": "conv", "width": -1}]}', "must lie in 1..4096"),
+        (f'{{"layers": [], "head": {{"kernel": {"9" * 200}}}}}', "but got 999"),
+        (f'{{"layers": [], "head": {{"kind": "{"x" * 9000}"}}}}', "but got 'xxx"),
+        (f'{{"{"x" * 9000}": 1, "layers": []}}', "has no field 'xxx"),
+        (json.dumps({"layers": [{"op": "dropout", "rate": 0.1}] * 3_000}), "at most 256 layers"),
+        ('{"layers": ["' + "\n" * 500_001 + '"]}', "holds no candidate"),
+        (" " * 1_000_001 + "{}", "longer than 1,000,000 bytes"),
     ],
 )
 def test_a_file_without_a_candidate_is_refused_in_one_line(
@@ -67,6 +87,40 @@ def test_a_file_without_a_candidate_is_refused_in_one_line(
         handed_in.read_all([path], references=True)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 400 + len(str(path))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device", "bytes", "missing", "long name"])
+def test_what_is_no_file_of_text_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = {"device": Path("/dev/zero"), "long name": tmp_path / ("x" * 300)}.get(
+        kind, tmp_path / "odd"
+    )
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "bytes":
+        path.write_bytes(b'{"layers": ["\xff"]}')
+    with pytest.raises(UserError):
+        handed_in.read(path)
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(TINY.to_json(), encoding="utf-8-sig")
+    assert handed_in.read(tmp_path / "a.json").candidate == TINY
+
+
+def test_the_largest_candidate_is_over_a_limit_and_no_more_than_that() -> None:
+    """Its counts are exact, and far over a limit is a number that a database holds."""
+    largest = Candidate(
+        layers=(Conv(width=WIDEST, kernel=28, padding=27),) * DEEPEST,
+        head=Head(kind="flatten-linear"),
+    )
+    trial = optuna.create_study().ask()
+    with pytest.raises(optuna.TrialPruned):
+        check_limits(trial, largest, Limits(max_params=1, max_macs=1))
+    assert trial.user_attrs["macs"] == count_macs(largest) > 2**63
+    assert sum(trial.user_attrs["reason"].count(f"{n:,}") for n in (count_macs(largest),)) == 1
 
 
 def test_a_missing_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:

@@ -81,12 +81,12 @@ def test_only_what_has_ended_well_is_not_run_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
 def test_its_report_is_made_again_from_the_study(folder: Path, tmp_path: Path) -> None:
-    """Nothing in a kept report was edited by hand; to renew one: search/report.py --out."""
+    """Nothing in a kept report was edited by hand; to renew one: search/report.py --reports."""
     study = shutil.copy(folder / "study.db", tmp_path / "study.db")
     done = subprocess.run(
         [
             *(sys.executable, str(ROOT / "search/report.py")),
-            *("--storage", str(study), "--out", str(tmp_path / "again")),
+            *("--storage", str(study), "--reports", str(tmp_path / "again")),
         ],
         capture_output=True,
         text=True,

@@ -65,7 +65,7 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_writes_four_files_and_prints_the_best_five(study_file: Path, tmp_path: Path) -> None:
-    done = report("--storage", study_file, "--out", tmp_path / "new" / "out")
+    done = report("--storage", study_file, "--reports", tmp_path / "new" / "out")
 
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tmp_path / "new" / "out").iterdir()) == FILES
@@ -91,7 +91,7 @@ def test_a_report_replaces_the_one_before_and_leaves_nothing_else(
 
 
 def test_top_limits_the_rows_of_the_page_alone(study_file: Path, tmp_path: Path) -> None:
-    report("--storage", study_file, "--out", tmp_path, "--top", 2)
+    report("--storage", study_file, "--reports", tmp_path, "--top", 2)
     page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")
     entries = json.loads((tmp_path / "leaderboard.json").read_text(encoding="utf-8"))["entries"]
 
@@ -105,7 +105,7 @@ def test_the_study_is_not_changed(study_file: Path, tmp_path: Path) -> None:
             return list(database.iterdump())
 
     before = rows()
-    report("--storage", study_file, "--out", tmp_path)
+    report("--storage", study_file, "--reports", tmp_path)
 
     assert rows() == before
 
@@ -125,7 +125,7 @@ def test_help_is_quick_and_loads_no_library() -> None:
 
 
 def test_without_a_study_nothing_is_made(tmp_path: Path) -> None:
-    line = refused(report("--storage", tmp_path / "study.db", "--out", tmp_path / "out"))
+    line = refused(report("--storage", tmp_path / "study.db", "--reports", tmp_path / "out"))
 
     assert "python search/run.py" in line
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +133,7 @@ def test_without_a_study_nothing_is_made(tmp_path: Path) -> None:
 
 def test_an_empty_file_stays_empty(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
-    refused(report("--storage", tmp_path / "study.db", "--out", tmp_path / "out"))
+    refused(report("--storage", tmp_path / "study.db", "--reports", tmp_path / "out"))
 
     assert (tmp_path / "study.db").stat().st_size == 0
 
@@ -147,7 +147,7 @@ def test_a_file_that_is_no_study_is_refused_and_not_changed(kind: str, tmp_path:
         with sqlite3.connect(path) as database:
             database.execute("CREATE TABLE accounts (name TEXT)")
     before = hashlib.sha256(path.read_bytes()).digest()
-    line = refused(report("--storage", path, "--out", tmp_path / "out"))
+    line = refused(report("--storage", path, "--reports", tmp_path / "out"))
 
     assert str(path) in line
     assert hashlib.sha256(path.read_bytes()).digest() == before
@@ -159,27 +159,27 @@ def test_of_several_studies_one_must_be_named(tmp_path: Path) -> None:
     for name in ("first", "second"):
         sqlite_study(path, [complete()], name=name)
 
-    line = refused(report("--storage", path, "--out", tmp_path / "out"))
+    line = refused(report("--storage", path, "--reports", tmp_path / "out"))
     assert "first, second" in line
     assert "--study" in line
-    done = report("--storage", path, "--study", "second", "--out", tmp_path / "out")
+    done = report("--storage", path, "--study", "second", "--reports", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "# Leaderboard of second" in (tmp_path / "out/leaderboard.md").read_text()
 
 
 def test_a_place_that_cannot_be_written_is_named(study_file: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    line = refused(report("--storage", study_file, "--out", tmp_path / "file"))
+    line = refused(report("--storage", study_file, "--reports", tmp_path / "file"))
 
     assert str(tmp_path / "file") in line
-    assert "--out" in line
+    assert "--reports" in line
 
 
 @pytest.mark.parametrize(
     "arguments", [("--top", "0"), ("--top", "many"), ("--storage", "nonsense://u:secret@host/x")]
 )
 def test_bad_arguments_are_one_line(arguments: tuple[str, str], tmp_path: Path) -> None:
-    line = refused(report(*arguments, "--out", tmp_path))
+    line = refused(report(*arguments, "--reports", tmp_path))
 
     assert "secret" not in line
 
@@ -200,7 +200,7 @@ def test_a_running_search_is_reported_and_not_disturbed(tmp_path: Path) -> None:
         assert writer.stdout.readline() == "ready\n"
         finished = []
         for number in range(3):
-            done = report("--storage", path, "--out", tmp_path / str(number))
+            done = report("--storage", path, "--reports", tmp_path / str(number))
             assert done.returncode == 0, done.stderr
             data = json.loads((tmp_path / str(number) / "leaderboard.json").read_text())
             finished.append(data["counts"]["complete"])

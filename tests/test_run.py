@@ -184,8 +184,8 @@ def test_other_settings_are_named_and_refused_until_told(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--trials", "0"], "a whole number from 1 on is needed, but got '0'"),
-        (["--epochs", "0"], "a whole number from 1 on is needed"),
+        (["--trials", "0"], "a whole number from 1 to 1,000,000 is needed, but got '0'"),
+        (["--epochs", "0"], "a whole number from 1 to 100,000 is needed"),
         (["--max-params", "abc"], "--max-params: a whole number"),
         (["--sampler", "grid"], "invalid choice: 'grid'"),
         (["--data", "/no/such/directory"], "/no/such/directory"),
@@ -195,7 +195,8 @@ def test_other_settings_are_named_and_refused_until_told(
         (["--reports", __file__], "nothing can be written to"),
         (["--device", "cuda:7"], "the device cuda:7 is not there"),
         (["--device", "tpu"], "'tpu' is not a device"),
-        (["--workers", "none"], "a whole number from 1 on is needed"),
+        (["--workers", "none"], "a whole number from 1 to 4,096 or auto is needed"),
+        (["--workers", "257", "--trials", "300"], "one machine runs at most 256 workers"),
     ],
 )
 def test_bad_input_is_one_line_and_creates_nothing(

@@ -115,7 +115,7 @@ def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
         ('{"layers": [{"op": "conv"}]}', "width"),
         ('{"layers": [{"op": "conv", "width": "8"}]}', "conv.width must be int"),
         ('{"layers": [{"op": "conv", "width": true}]}', "conv.width must be int"),
-        ('{"layers": [{"op": "conv", "width": 0}]}', "at least 1"),
+        ('{"layers": [{"op": "conv", "width": 0}]}', "must lie in 1..4096"),
         ('{"layers": [{"op": "conv", "width": 8, "stride": 2}]}', "no field 'stride'"),
         ('{"layers": [{"op": "conv", "width": 6, "rotated": true}]}', "a multiple of 4, but got 6"),
         ('{"layers": [], "recipe": {"optimizer": "lion"}}', "sgd, adam, adamw"),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import enum
 import itertools
 from collections.abc import Collection
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from search.engine import attributes
 from search.engine.companions import FINALIST, HANDED_IN
 from search.engine.owners import is_here, process_number, runs_here
 
@@ -37,7 +37,12 @@ class Decision(enum.Enum):
 
 
 def claim(
-    study: optuna.Study, total: int, owner: str, since: datetime, *, queue_only: bool = False
+    study: optuna.Study,
+    total: int,
+    owner: str,
+    ended_before: Collection[int],
+    *,
+    queue_only: bool = False,
 ) -> tuple[Decision, Trial | None]:
     """Start the next trial if the study needs one more.
 
@@ -45,13 +50,14 @@ def claim(
         study: With the sampler that shall draw.
         total: Finished trials that the study shall hold in the end.
         owner: Recorded in the trial, for ``release_dead``.
-        since: The run's start; only later failures can end it.
+        ended_before: Numbers of the trials that had ended when the run began: only later failures
+            can end it.
         queue_only: Start queued trials alone; the sampler draws none.
     """
     trials = study.get_trials(deepcopy=False)
     if count_finished(trials) >= total:
         return Decision.ENOUGH, None
-    if len(trailing_failures(trials, since)) >= FAILURES_IN_A_ROW:
+    if len(trailing_failures(trials, ended_before)) >= FAILURES_IN_A_ROW:
         return Decision.FAILING, None
     running = sum(trial.state == TrialState.RUNNING for trial in trials)
     if count_finished(trials) + running >= total:
@@ -68,27 +74,24 @@ def count_finished(trials: list[FrozenTrial]) -> int:
     return sum(trial.state in FINISHED for trial in trials)
 
 
-def trailing_failures(trials: list[FrozenTrial], since: datetime) -> list[FrozenTrial]:
-    """Trials that failed after a moment with none finishing after them, the last one first.
+def trailing_failures(
+    trials: list[FrozenTrial], ended_before: Collection[int]
+) -> list[FrozenTrial]:
+    """Trials that failed in a run with none of a higher number finishing, the last one first.
 
-    Interrupted and killed trials do not count: their candidates are tried again.
+    Interrupted and killed trials do not count: their candidates are tried again. They go by their
+    numbers: clocks can be set.
     """
-    ended = [t for t in trials if t.datetime_complete is not None and t.datetime_complete > since]
-    ended.sort(key=lambda trial: trial.datetime_complete or since, reverse=True)
-    failed = itertools.takewhile(lambda trial: trial.state == TrialState.FAIL, ended)
-    return [trial for trial in failed if "retried" not in trial.user_attrs]
+    ended = (t for t in trials if t.state.is_finished() and t.number not in ended_before)
+    latest = sorted(ended, key=lambda trial: trial.number, reverse=True)
+    failed = itertools.takewhile(lambda trial: trial.state == TrialState.FAIL, latest)
+    return [trial for trial in failed if not attributes.RETRIED.of(trial)]
 
 
 def first_number(trial: FrozenTrial | Trial) -> int:
-    """The number of a trial's first attempt; its seed and its checkpoint go by that one.
-
-    Attributes of a running trial can be edited in the dashboard: what is no number is ignored.
-    """
-    return _whole(trial.user_attrs.get("retry_of"), trial.number)
-
-
-def _whole(value: object, otherwise: int = 0) -> int:
-    return value if isinstance(value, int) and value >= 0 else otherwise
+    """The number of a trial's first attempt; its seed and its checkpoint go by that one."""
+    first = attributes.RETRY_OF.of(trial)
+    return trial.number if first is None or first > trial.number else first
 
 
 def epochs_done(trials: list[FrozenTrial]) -> int:
@@ -115,9 +118,9 @@ def close(
     """
     storage = study._storage
     trial = storage.get_trial(trial_id)
-    before = _whole(trial.user_attrs.get("reached_before"))
+    before = attributes.REACHED_BEFORE.of(trial) or 0
     reached = max(trial.intermediate_values, default=0)
-    cuts = int(alone) + (0 if reached > before else _whole(trial.user_attrs.get("cuts")))
+    cuts = int(alone) + (0 if reached > before else attributes.CUTS.of(trial) or 0)
     if alone and cuts >= CUTS:
         retry = False
         reason = f"failed: its worker died {cuts} times without finishing another epoch"
@@ -133,10 +136,11 @@ def close(
 
 def _queue_again(study: optuna.Study, trial: FrozenTrial, counts: dict[str, int]) -> None:
     trials = study.get_trials(deepcopy=False)
-    if any(other.user_attrs.get("retries") == trial.number for other in trials):
+    if any(attributes.RETRIES.of(other) == trial.number for other in trials[trial.number :]):
         return
     kept = {key: trial.user_attrs[key] for key in KEPT if key in trial.user_attrs}
-    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    queued = attributes.mapping(trial.system_attrs.get("fixed_params"))
+    params = {**queued, **trial.params}
     study.enqueue_trial(
         params,
         user_attrs={**kept, **counts, "retry_of": first_number(trial), "retries": trial.number},
@@ -163,7 +167,7 @@ def release_dead(
     """
     released = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        owner = trial.user_attrs.get("worker")
+        owner = attributes.WORKER.of(trial)
         here = is_here(owner)
         died_alone = owner in alone or (here and process_number(owner) in alone)
         if died_alone or owner in gone or (here and not runs_here(owner)):
@@ -179,5 +183,5 @@ def release_dead(
 def release_owned(study: optuna.Study, owner: str) -> None:
     """Fail and queue again what an owner started without keeping the study's lock to the end."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get("worker") == owner:
+        if attributes.WORKER.of(trial) == owner:
             close(study, trial._trial_id, reason="the database server went away", retry=True)

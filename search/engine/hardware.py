@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from search.engine.errors import UserError
 
@@ -24,10 +25,9 @@ def resolve_device(name: str) -> str:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return "cuda" if count else "cpu"
-    kind, _, index = name.partition(":")
-    if kind != "cuda" or (index and not index.isdecimal()):
+    if not re.fullmatch("cuda(:[0-9]{1,9})?", name):
         raise UserError(f"{name!r} is not a device", "Use --device auto, cpu, cuda or cuda:N")
-    if int(index or 0) >= count:
+    if int(name.partition(":")[2] or 0) >= count:
         raise UserError(
             f"the device {name} is not there: PyTorch sees {count} CUDA devices", "Use --device cpu"
         )

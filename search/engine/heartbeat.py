@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.attributes import WORKER
 from search.engine.owners import is_here
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Silence:
         now = self._watched
         seen: dict[int, tuple[object, float]] = {}
         for trial in trials:
-            if trial.state == TrialState.RUNNING and not is_here(trial.user_attrs.get("worker")):
+            if trial.state == TrialState.RUNNING and not is_here(WORKER.of(trial)):
                 signs = (
                     trial.system_attrs.get(BEAT),
                     len(trial.params),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import socket
 from functools import cache
 from pathlib import Path
+
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux
+TOLERANCE = 2.0  # seconds that a start may differ where it is computed from the wall clock
 
 
 @cache
@@ -29,13 +33,39 @@ def machine_name() -> str:
 
 
 def owner_name() -> str:
-    """This process's name in the trials that it runs: machine, process and its start time.
+    """This process's name in the trials that it runs: machine, process and its start.
 
-    The start time tells it from a later process of the same number.
+    The start tells it from a later process of the same number.
     """
+    return f"{machine_name()}:{os.getpid()}:{_start(os.getpid())}"
+
+
+def _start(process: int) -> str | None:
+    """When a process started, in a form to compare; None if it does not run.
+
+    On Linux in clock ticks since the boot, with the boot's name: what psutil gives there is
+    computed from the wall clock, and another one after each of its steps.
+    """
+    if BOOT.exists():
+        try:
+            fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        dead = fields[0] in (b"Z", b"X")  # field 3 of proc(5), and 22 is the start
+        return None if dead else f"{int(fields[19])}@{BOOT.read_text()[:8]}"
+    return _start_by_psutil(process)
+
+
+def _start_by_psutil(process: int) -> str | None:
+    """As seconds since 1970: elsewhere, and of owners that an earlier version wrote."""
     import psutil
 
-    return f"{machine_name()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    try:
+        found = psutil.Process(process)
+        dead = found.status() == psutil.STATUS_ZOMBIE
+        return None if dead else f"{found.create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return None
 
 
 def is_here(owner: object) -> bool:
@@ -52,20 +82,16 @@ def is_here(owner: object) -> bool:
 def process_number(owner: object) -> int:
     """The number of an owner's process, or -1 of what is no owner."""
     parts = owner.rsplit(":", 2) if isinstance(owner, str) else []
-    return int(parts[1]) if len(parts) == 3 and parts[1].isdecimal() else -1
+    return int(parts[1]) if len(parts) == 3 and re.fullmatch("[0-9]{1,9}", parts[1]) else -1
 
 
 def runs_here(owner: object) -> bool:
     """Whether an owner is a process of this machine that still runs; a suspended one does."""
-    import psutil
-
-    if not isinstance(owner, str) or not is_here(owner):
+    process = process_number(owner)
+    if not isinstance(owner, str) or not is_here(owner) or process < 0:
         return False
-    try:
-        _, process, started = owner.rsplit(":", 2)
-        found = psutil.Process(int(process))
-        return abs(found.create_time() - float(started)) < 1.0 and (
-            found.status() != psutil.STATUS_ZOMBIE
-        )
-    except (psutil.NoSuchProcess, ValueError):
-        return False
+    started = owner.rsplit(":", 1)[1]
+    if not re.fullmatch(r"[0-9]{1,12}\.[0-9]{1,9}", started):
+        return started == _start(process)
+    found = _start_by_psutil(process)
+    return found is not None and abs(float(found) - float(started)) < TOLERANCE

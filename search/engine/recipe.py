@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
+MOST_EPOCHS = 100_000
 SCHEDULES = ("onecycle", "cosine", "step", "constant")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
     if not (isinstance(value, (int, float)) and low <= value <= high):
-        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], but got {value}")
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], but got {reprlib.repr(value)}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -89,9 +91,9 @@ class Recipe:
         _within("label_smoothing", self.label_smoothing, 0.0, 0.9)
         _within("average_decay", self.average_decay, 0.0, 0.99999)
         if self.epochs is not None:
-            _within("epochs", self.epochs, 1, 100_000)
-        if any(milestone < 1 for milestone in self.milestones):
-            raise ValueError(f"milestones are epochs from 1 on, but got {self.milestones}")
+            _within("epochs", self.epochs, 1, MOST_EPOCHS)
+        for milestone in self.milestones:
+            _within("milestones", milestone, 1, MOST_EPOCHS)
         if self.nesterov and self.optimizer == "sgd" and self.momentum == 0.0:
             raise ValueError("nesterov needs a momentum above 0, but got 0.0")
 

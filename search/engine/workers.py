@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from search.engine import locks
@@ -47,9 +46,9 @@ class Job:
     seed: int
     epochs: int
     validation_images: int  # that a reported accuracy is counted on
-    started: datetime  # of the run: older failures do not end it
     source: DataSource
     make_objective: Callable[[int, DataSource], Objective]  # from a worker's index
+    ended_before: frozenset[int] = frozenset()  # trials: their failures do not end the run
     queue_only: bool = False  # start what is queued; the sampler draws nothing
 
 
@@ -122,7 +121,7 @@ def _claim(study: optuna.Study, job: Job, owner: str) -> tuple[Decision, optuna.
             release_owned(study, owner)
         again = True
         with reading_once(study):
-            return claim(study, job.trials, owner, job.started, queue_only=job.queue_only)
+            return claim(study, job.trials, owner, job.ended_before, queue_only=job.queue_only)
 
     return locks.under_lock(job.storage, next_trial)
 

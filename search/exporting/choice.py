@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from search.engine.attributes import REASON
 from search.engine.errors import UserError
 
 if TYPE_CHECKING:
@@ -46,5 +47,5 @@ def refuse_incomplete(study: optuna.Study, number: int) -> None:
     """
     trial = study.get_trials(deepcopy=False)[number]
     if trial.state.name != "COMPLETE":
-        reason = trial.user_attrs.get("reason", trial.state.name.lower())
+        reason = REASON.of(trial) or trial.state.name.lower()
         raise UserError(f"trial {number} is not complete ({reason})", "Name a complete one")

@@ -19,13 +19,13 @@ def kept_network(
 ) -> nn.Module | None:
     """The trial's network with the weights that it ended with, or None where they are not kept."""
     import space
+    from search.engine.claims import first_number
     from search.engine.weights import load_weights, weights_file, weights_folder
 
     folder = weights_folder(storage)
     if folder is None:
         return None
-    attributes = study.get_trials(deepcopy=False)[trial.number].user_attrs
-    number = attributes.get("retry_of", trial.number)
+    number = first_number(study.get_trials(deepcopy=False)[trial.number])
     weights = load_weights(
         weights_file(folder, study.study_name, number, trial.candidate, trial.seed)
     )

@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.reporting.records import TrialRecord, number, positive, text
+from search.engine.attributes import number, positive, text
+from search.reporting.records import TrialRecord
 
 HEADS = {
     "gap-linear": "global average pooling, fully connected",

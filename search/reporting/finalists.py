@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.attributes import integer, number, positive, text
 from search.reporting.intervals import Interval
-from search.reporting.records import REFERENCE, integer, number, positive, reference_label, text
+from search.reporting.records import REFERENCE, reference_label
 
 SIGNIFICANT = 0.05  # a p-value below it tells two finalists apart
 

@@ -12,8 +12,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.engine.attributes import positive
 from search.reporting.dimensions import Dimension
-from search.reporting.records import Limits, Outcome, TrialRecord, positive
+from search.reporting.records import Limits, Outcome, TrialRecord
 
 ENOUGH_COMPLETE = 20
 BEST = 5  # "the best" of the checks below

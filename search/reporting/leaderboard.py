@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from optuna.study import Study, StudyDirection, get_all_study_names, load_study
 from optuna.trial import FrozenTrial
 
+from search.engine.attributes import integer, text
 from search.engine.companions import OPENINGS, candidates_of, finalists_of, shortlist_of
 from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
@@ -27,11 +28,9 @@ from search.reporting.records import (
     Limits,
     Outcome,
     TrialRecord,
-    integer,
     latest_attempts,
     read_limits,
     read_trials,
-    text,
 )
 from search.reporting.shortlist import Shortlisted, read_shortlist
 

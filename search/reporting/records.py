@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.attributes import integer, number, positive, text
 from search.engine.companions import HANDED_IN
 from search.references import REFERENCES
 
@@ -136,35 +136,6 @@ def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     """Of trials of one candidate under one label the last: earlier ones were cut or failed."""
     last = {(trial.label, trial.candidate): trial for trial in trials}
     return tuple(sorted(last.values(), key=lambda trial: trial.number))
-
-
-def number(value: object) -> float | None:
-    """A finite number, or None for anything else (a bool included)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
-
-
-def integer(value: object) -> int | None:
-    """A whole number, or None for anything else."""
-    finite = number(value)
-    return None if finite is None or finite != int(finite) else int(finite)
-
-
-def positive(value: object) -> int | None:
-    """A whole number of at least 1, or None."""
-    whole = integer(value)
-    return None if whole is None or whole < 1 else whole
-
-
-def text(value: object) -> str:
-    """A string on one line without control characters; the empty string for anything else.
-
-    A terminal obeys escape sequences, and a study may come from anywhere.
-    """
-    if not isinstance(value, str):
-        return ""
-    return "".join(letter for letter in " ".join(value.split()) if letter.isprintable())
 
 
 def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.engine.attributes import integer, number, positive, text
 from search.reporting.finalists import Finalists
-from search.reporting.records import integer, number, positive, text
 
 HEADING = "How the finalists were chosen"
 

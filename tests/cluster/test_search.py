@@ -170,7 +170,7 @@ def test_report_finalists_reproduce_and_export_work_on_it(searched: Searched) ->
     )
     assert "/2 seeds" in finals.stdout
     assert len(open_study(searched.url, "cnn-search finalists").trials) == 2
-    searched.call("report.py", "--out", reports)
+    searched.call("report.py", "--reports", reports)
     board = json.loads((searched.folder / "reports" / "leaderboard.json").read_text())
     assert board
     trials = open_study(searched.url, "cnn-search").trials

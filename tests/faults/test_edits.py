@@ -137,7 +137,7 @@ def test_reports_written_all_the_while_do_no_harm(command: list[str], tmp_path: 
         done = subprocess.run(
             [
                 *(sys.executable, str(ROOT / "search/report.py"), "--storage", str(database)),
-                *("--out", str(tmp_path / "looked")),
+                *("--reports", str(tmp_path / "looked")),
             ],
             capture_output=True,
             text=True,

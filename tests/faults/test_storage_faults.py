@@ -153,7 +153,7 @@ def test_a_read_only_study_cannot_be_searched_on(command: list[str], read_only: 
 def test_a_read_only_study_is_reported(read_only: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, str(ROOT / "search/report.py"), "--out", str(tmp_path / "out")),
+            *(sys.executable, str(ROOT / "search/report.py"), "--reports", str(tmp_path / "out")),
             *("--storage", str(read_only / "study.db")),
         ],
         capture_output=True,
