@@ -10,8 +10,14 @@ the study's artifacts; they are kept beside the study, in study.db.artifacts.
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
+import argparse
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
@@ -19,6 +25,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.cli import HelpFormatter, Parser, positive, run_command
 from search.engine.errors import UserError
+from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
 
 
@@ -47,11 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study
 
     study = open_study(options.storage)
-    print(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends", flush=True)
+    say(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends")
     folder = artifacts_folder(options.storage)
     store = None
     if folder is not None:
-        print(f"its artifacts are kept in {folder}", flush=True)
+        say(f"its artifacts are kept in {folder}")
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
     try:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from search.engine.output import say
+
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
-    from rich.console import Console
 
     from objective import Settings
     from search.retraining import Entry
@@ -152,7 +153,7 @@ def check(settings: Settings) -> None:
     require_test(settings.source)
 
 
-def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
+def stamp(finals: optuna.Study, settings: Settings) -> None:
     """Open the test images, and record that and when; a second look at a study says so.
 
     Going on with what was interrupted is none: the trainings are those chosen before the first.
@@ -169,12 +170,9 @@ def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
     before = list(finals.user_attrs.get(OPENINGS, []))
     if before and any(opening.get("trainings") != chosen for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
-        console.print(
+        say(
             f"the test images were opened {times} before for this study, last "
-            f"{before[-1]['when']}: what is chosen now has seen them",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{before[-1]['when']}: what is chosen now has seen them"
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}
