@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from search.engine.commands import command_line
 from search.engine.errors import UserError
+from search.engine.interrupts import end_if_interrupted
 from search.engine.output import complain, protect
 from search.engine.text import one_line
 
@@ -108,7 +109,7 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     What cannot be printed is dropped; Ctrl-C ends the command without a word.
     """
     protect()
-    sys.unraisablehook = _end_if_interrupted
+    sys.unraisablehook = end_if_interrupted
     try:
         code = main()
     except UserError as error:
@@ -119,12 +120,3 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     finally:  # nothing is left to be cleaned up
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
-
-
-def _end_if_interrupted(error: sys.UnraisableHookArgs) -> None:
-    """Ctrl-C where Python can raise nothing, as in a callback of an import, would be lost."""
-    if error.exc_type is not KeyboardInterrupt:
-        sys.__unraisablehook__(error)
-        return
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGINT)

@@ -14,7 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from search.engine.recipe import adjusted_of
 from search.engine.storage import is_storage_error, sqlite_file
+from search.engine.text import counted
 from search.study_settings import TARGET
 
 if TYPE_CHECKING:
@@ -158,7 +160,10 @@ def how_it_ended(trial: FrozenTrial) -> str:
         best = attributes.get("best_accuracy")
         luckier = f" (best {100 * best:.2f} % at epoch {attributes['best_epoch']})" if best else ""
         epochs = attributes.get("epochs")
-        return f"complete: {100 * trial.values[0]:.2f} % after {epochs} epochs{luckier}"
+        ended = f"complete: {100 * trial.values[0]:.2f} %"
+        if epochs:
+            ended += f" after {counted(epochs, 'epoch')}"
+        return "; ".join((ended + luckier, *adjusted_of(attributes)))
     reason = str(attributes.get("reason", state))
     return f"{state}, {reason}" if state == "pruned" else reason
 

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
     from search.exporting.network import kept_network, trained_network
-    from search.reproduce import read_candidate, recorded, settings_of
+    from search.reproduce import read_candidate, recorded, say_adjusted, settings_of
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy
@@ -107,6 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
     candidate = read_candidate(trial)
     settings = settings_of(trial, study, locate(options.data))
     say(f"trial {number} of {study.study_name}: {candidate.one_line()}")
+    say_adjusted(candidate, settings)
     network = kept_network(study, trial, candidate, options.storage)
     retrained = network is None
     if network is None:

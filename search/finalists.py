@@ -318,6 +318,8 @@ def announce(
             f"≥ {100 * TARGET:.1f} %: {one.reaching}/{counted(len(one.runs), 'seed')}  "
             f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
         )
+        if one.adjusted:
+            say(f"      {', '.join(one.adjusted)}")
         versus = one.against_next
         if versus is not None and versus.p is not None:
             words = "better than" if versus.distinguishable else "not distinguishable from"

@@ -19,6 +19,7 @@ import space
 from search.engine.companions import HANDED_IN, candidates_of
 from search.engine.errors import UserError
 from search.engine.output import say
+from search.engine.recipe import adjusted_of
 from search.references import REFERENCES
 
 if TYPE_CHECKING:
@@ -155,5 +156,6 @@ def result(trial: FrozenTrial) -> str:
     """How a trial ended, in a few words."""
     attributes = trial.user_attrs
     if trial.state == TrialState.COMPLETE:
-        return f"{100 * trial.values[0]:.2f} % with {attributes['parameters']:,} parameters"
+        ended = f"{100 * trial.values[0]:.2f} % with {attributes['parameters']:,} parameters"
+        return ", ".join((ended, *adjusted_of(attributes)))
     return str(attributes.get("reason", trial.state.name.lower()))

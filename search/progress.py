@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from search.engine.owners import is_here
+from search.engine.recipe import adjusted_of
 from search.engine.text import clean, counted
 from search.terminal import Terminal
 from search.time_left import seconds_left
@@ -186,6 +187,7 @@ def outcome(trial: FrozenTrial) -> str:
         parts.append(f"{attributes['parameters']:,} parameters")
     if "seconds" in attributes:
         parts.append(f"{attributes['seconds']:.0f} s")
+    parts += adjusted_of(attributes)
     parts.append(str(attributes.get("architecture", "")))
     return " · ".join(part for part in parts if part)
 

@@ -154,6 +154,13 @@ def read_candidate(trial: Recorded) -> Candidate:
         ) from None
 
 
+def say_adjusted(candidate: Candidate, settings: Settings) -> None:
+    """Print what is trained otherwise than the candidate's recipe asks, if anything is."""
+    images = settings.train_images or candidate.recipe.batch_size
+    for sentence in candidate.recipe.adjusted(epochs=settings.epochs, images=images):
+        say(f"trained otherwise than its recipe asks: {sentence}")
+
+
 def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None]) -> Fit:
     """Train the trial's candidate again, from the same seed.
 
@@ -181,7 +188,7 @@ def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None
         candidate.recipe,
         train,
         validation,
-        epochs=min(settings.epochs, candidate.recipe.epochs or settings.epochs),
+        epochs=candidate.recipe.epochs_within(settings.epochs),
         seed=trial.seed,
         arithmetic=settings.arithmetic,
         on_epoch=on_epoch,
@@ -217,6 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     trial = recorded(study, options.trial)
     settings = settings_of(trial, study, locate(options.data))
     resolve_device(settings.device)
+    say_adjusted(read_candidate(trial), settings)
     curve = repeated_curve(trial, settings)
     differing = [epoch for epoch, value in trial.curve.items() if curve.get(epoch) != value]
     if not differing:

@@ -133,11 +133,12 @@ def open_for_search(
     Raises:
         UserError: If they differ and ``continue_anyway`` was not given.
     """
+    from search.engine.interrupts import uninterrupted
     from search.engine.locks import study_lock
     from search.engine.storage import create_study
 
     now = describe(settings, sampler=sampler, pruner=pruner)
-    with study_lock(storage):
+    with study_lock(storage), uninterrupted():
         study = create_study(storage, name)
         then = study.user_attrs.get("settings")
         if then is None and not study.get_trials(deepcopy=False):
