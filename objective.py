@@ -24,6 +24,7 @@ from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
 from search.engine.frugal import together
+from search.engine.recipe import ADJUSTED
 from search.engine.seeds import mix_seed
 from search.engine.weights import save_weights, weights_file
 
@@ -108,9 +109,10 @@ class Objective:
                 "versions": versions(),
             }.items():
                 trial.set_user_attr(name, value)
+            note_adjusted(trial, candidate, epochs=settings.epochs, images=len(train))
             save_note(trial, note(candidate))
         watch = _Watch(trial)
-        epochs = min(settings.epochs, candidate.recipe.epochs or settings.epochs)
+        epochs = candidate.recipe.epochs_within(settings.epochs)
         checkpoint = self._checkpoint(trial, number, candidate, seed, epochs)
         try:
             fit = training.fit(
@@ -244,6 +246,15 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits
 def _excess(count: int, limit: int) -> float:
     """How far over a limit a count is, as a share of it; far over it is all the same."""
     return min(count, limit * 10**9) / limit - 1
+
+
+def note_adjusted(
+    trial: optuna.Trial, candidate: space.Candidate, *, epochs: int, images: int
+) -> None:
+    """Record what is trained otherwise than the candidate's recipe asks, if anything is."""
+    sentences = candidate.recipe.adjusted(epochs=epochs, images=images)
+    if sentences:
+        trial.set_user_attr(ADJUSTED, sentences)
 
 
 def note(candidate: space.Candidate) -> str:

@@ -29,7 +29,6 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import optuna
-from rich.console import Console
 
 from benchmarks.filled_study import LIMITS, SPACE, fill, finished_trial
 from objective import _Watch, check_limits, draw
@@ -41,6 +40,7 @@ from search.engine.sampling import make_sampler
 from search.engine.storage import connect, create_study, open_study
 from search.engine.training import Epoch
 from search.supervision import supervise
+from search.terminal import Terminal
 from tests.no_data import job_without_data
 
 SIZES = (100, 1_000, 5_000)
@@ -196,7 +196,7 @@ def busy_share(storage: str, *, count: int, before: int, each: int, seconds: flo
             trials=before + each * count,
             make_objective=partial(StandIn, seconds=seconds, log=Path(folder), count=count),
         )
-        code = supervise(study, job, count, Console(quiet=True))
+        code = supervise(study, job, count, Terminal(quiet=True))
         assert code == 0
         slept: list[list[list[float]]] = [
             [json.loads(line) for line in file.read_text().splitlines()]

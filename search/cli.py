@@ -6,12 +6,17 @@ import argparse
 import os
 import re
 import reprlib
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from search.engine.commands import command_line
 from search.engine.errors import UserError
+from search.engine.interrupts import end_if_interrupted
+from search.engine.output import complain, protect
+from search.engine.text import one_line
 
 USAGE_ERROR = 2
 LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
@@ -26,7 +31,13 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and end with exit code 2."""
-        self.exit(USAGE_ERROR, f"error: {message}. See python search/{self.prog} --help.\n")
+        more = f"Run {command_line(self.prog)} --help for more."
+        self.exit(USAGE_ERROR, one_line(f"error: {message}. {more}") + "\n")
+
+
+def changed(given: argparse.Namespace, defaults: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given otherwise than by default, for ``command_line``."""
+    return {name: value for name, value in vars(given).items() if value != getattr(defaults, name)}
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -108,15 +119,19 @@ def check_directory(directory: Path, option: str) -> None:
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """Run a command and end the process with its exit code; a user's error is one line."""
+    """Run a command and end the process with its exit code; a user's error is one line.
+
+    What cannot be printed is dropped; Ctrl-C ends the command without a word.
+    """
+    protect()
+    sys.unraisablehook = end_if_interrupted
     try:
         code = main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         code = USAGE_ERROR
     except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:  # the reader of our output, head for instance, has gone
-        sys.stderr.close()
-        code = 1
+        code = 128 + signal.SIGINT
+    finally:  # nothing is left to be cleaned up
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)

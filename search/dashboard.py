@@ -10,9 +10,15 @@ the study's artifacts; they are kept beside the study, in study.db.artifacts.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
 import argparse
 import socket
-import sys
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
@@ -20,6 +26,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.cli import HelpFormatter, Parser, run_command, whole
 from search.engine.errors import UserError
+from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
 
 
@@ -59,11 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
             f"{options.host}:{options.port} cannot be used: {problem}",
             "Choose another --host or --port",
         ) from None
-    print(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends", flush=True)
+    say(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends")
     folder = artifacts_folder(options.storage)
     store = None
     if folder is not None:
-        print(f"its artifacts are kept in {folder}", flush=True)
+        say(f"its artifacts are kept in {folder}")
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
     optuna_dashboard.run_server(

@@ -16,7 +16,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from search.engine import attributes
+from search.engine.recipe import adjusted_of
 from search.engine.storage import is_storage_error, sqlite_file
+from search.engine.text import counted
 from search.study_settings import TARGET
 
 if TYPE_CHECKING:
@@ -161,7 +163,10 @@ def how_it_ended(trial: FrozenTrial) -> str:
         best, at = attributes.BEST_ACCURACY.of(trial), attributes.BEST_EPOCH.of(trial)
         luckier = f" (best {100 * best:.2f} % at epoch {at})" if best and at else ""
         epochs = attributes.EPOCHS.of(trial) or len(trial.intermediate_values)
-        return f"complete: {100 * trial.values[0]:.2f} % after {epochs} epochs{luckier}"
+        ended = f"complete: {100 * trial.values[0]:.2f} %"
+        if epochs:
+            ended += f" after {counted(epochs, 'epoch')}"
+        return "; ".join((ended + luckier, *adjusted_of(trial.user_attrs)))
     reason = attributes.REASON.of(trial) or state
     return f"{state}, {reason}" if state == "pruned" else reason
 

@@ -10,11 +10,17 @@ with every figure; each form is loaded from its file and measured on the validat
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
 import argparse
 import dataclasses
 import os
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +38,7 @@ from search.cli import (
     run_command,
 )
 from search.engine.errors import UserError
+from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -83,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
     from search.exporting.network import kept_network, trained_network
-    from search.reproduce import read_candidate, recorded, settings_of
+    from search.reproduce import read_candidate, recorded, say_adjusted, settings_of
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy
@@ -99,11 +106,12 @@ def main(arguments: list[str] | None = None) -> int:
     check_directory(output, "--output")
     candidate = read_candidate(trial)
     settings = settings_of(trial, study, locate(options.data))
-    print(f"trial {number} of {study.study_name}: {candidate.one_line()}", flush=True)
+    say(f"trial {number} of {study.study_name}: {candidate.one_line()}")
+    say_adjusted(candidate, settings)
     network = kept_network(study, trial, candidate, options.storage)
     retrained = network is None
     if network is None:
-        print("its weights were not kept: training it again from its seed", flush=True)
+        say("its weights were not kept: training it again from its seed")
         network = trained_network(trial, settings)
     origin = origin_of(study, trial, candidate, settings, retrained=retrained)
     return write(network, candidate, settings, origin, trial, output)
@@ -188,8 +196,9 @@ def write(
         figures = card.figures_json(origin, measured, sizes)
         (folder / "figures.json").write_text(figures, encoding="utf-8")
         publish(folder, output)
-    print(card.printed(measured, sizes))
-    print(f"wrote {output}")
+    for line in card.printed(measured, sizes).splitlines():
+        say(line)
+    say(f"wrote {output}")
     return 0 if measured.acceptable else 1
 
 

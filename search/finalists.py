@@ -12,8 +12,14 @@ opens the test images; when it did, and how often for a study, is recorded and s
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
+import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,16 +41,18 @@ from search.cli import (
 )
 from search.engine import attributes
 from search.engine.errors import UserError
+from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
+from search.engine.text import counted
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
-    from rich.console import Console
 
     from objective import Settings
     from search.engine.dataset import DataSource
     from search.retraining import Retraining
+    from search.terminal import Terminal
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -115,25 +123,25 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
 
     import optuna
-    from rich.console import Console
 
     from search.engine.companions import finalists_of
     from search.engine.storage import check_storage, open_study
     from search.finals import check, distinct, queue, stamp, trainings
+    from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    console = Console()
+    console = Terminal()
     check_storage(options.storage)
     check_directory(options.reports, "--reports")
     study = open_study(options.storage, options.study)
     settings = settings_of(study, options)
-    console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
+    say(settings.source.description)
     trials = study.get_trials(deepcopy=False)
     ranked = distinct(trials, max(options.top, options.shortlist))
     if not ranked:
         raise UserError(
             f"the study {study.study_name!r} has no complete trial within its limits",
-            "Search first: python search/run.py",
+            "Search on first, with the options that it was begun with",
         )
     check(settings)
     if len(ranked) > options.top and options.shortlist:
@@ -149,9 +157,9 @@ def main(arguments: list[str] | None = None) -> int:
     if missing:
         from search.final_objective import FinalObjective
 
-        stamp(finals, settings, console)
+        stamp(finals, settings)
         code = train(finals, settings, options, console, FinalObjective)
-    announce(study, finals, settings, options.reports, console)
+    announce(study, finals, settings, options.reports)
     return code
 
 
@@ -160,7 +168,7 @@ def choose(
     ranked: list[tuple[int, FrozenTrial]],
     settings: Settings,
     options: argparse.Namespace,
-    console: Console,
+    console: Terminal,
 ) -> tuple[int, list[tuple[int, FrozenTrial]]]:
     """Train the shortlist again on the search's images; says what that gave.
 
@@ -179,11 +187,11 @@ def choose(
     from search.reporting.shortlist import read_shortlist, says
     from search.retraining import ShortlistObjective
 
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     entries = trainings(ranked, settings, options.shortlist_seeds, kind="shortlist")
     again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
     if missing:
-        say(f"shortlist: the search's best {len(ranked)}, {options.shortlist_seeds} seeds each")
+        seeds = counted(options.shortlist_seeds, "seed")
+        say(f"shortlist: the search's best {len(ranked)}, {seeds} each")
         code = train(again, settings, options, console, ShortlistObjective)
         if code:
             say("the finalists are not chosen yet; the same command goes on from here")
@@ -252,7 +260,7 @@ def train(
     study: optuna.Study,
     settings: Settings,
     options: argparse.Namespace,
-    console: Console,
+    console: Terminal,
     objective: type[Retraining],
 ) -> int:
     """Run the trainings that are queued in a study; returns the exit code."""
@@ -298,7 +306,6 @@ def announce(
     finals: optuna.Study,
     settings: Settings,
     reports: Path,
-    console: Console,
 ) -> None:
     """Print the finalists' table and verdict, and write the report."""
     from search.engine.companions import OPENINGS
@@ -306,29 +313,32 @@ def announce(
     from search.reporting.finalists import read_finalists
     from search.study_settings import TARGET
 
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     found = read_finalists(
         finals.get_trials(deepcopy=False), finals.user_attrs.get(OPENINGS), target=TARGET
     )
     if found is None:
         say("no finalist is complete")
         return
-    say("")
+    say()
     for one in found.entries:
-        reach = 100 * (one.interval.high - one.interval.low) / 2 if one.interval else float("nan")
+        reach = (one.interval.high - one.interval.low) / 2 if one.interval else None
+        spread = "" if reach is None else f" ± {100 * reach:.3f}"
         say(
-            f"{one.place:2}. {100 * one.mean:.3f} % ± {reach:.3f}  "
+            f"{one.place:2}. {100 * one.mean:.3f} %{spread}  "
             f"least {100 * one.minimum:.2f} %  "
-            f"≥ {100 * TARGET:.1f} %: {one.reaching}/{len(one.runs)} seeds  "
+            f"≥ {100 * TARGET:.1f} %: {one.reaching}/{counted(len(one.runs), 'seed')}  "
             f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
         )
+        if one.adjusted:
+            say(f"      {', '.join(one.adjusted)}")
         versus = one.against_next
         if versus is not None and versus.p is not None:
             words = "better than" if versus.distinguishable else "not distinguishable from"
             points = f"{100 * versus.difference:+.3f} points, p = {versus.p:.3f}"
             say(f"      {words} the next ({points})")
     write_reports(study, reports)
-    say(f"\nReport: {reports / 'leaderboard.html'}")
+    say()
+    say(f"Report: {reports / 'leaderboard.html'}")
 
 
 if __name__ == "__main__":

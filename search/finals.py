@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from search.engine import attributes
+from search.engine.output import say
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
-    from rich.console import Console
 
     from objective import Settings
     from search.retraining import Entry
@@ -155,7 +155,7 @@ def check(settings: Settings) -> None:
     require_test(settings.source)
 
 
-def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
+def stamp(finals: optuna.Study, settings: Settings) -> None:
     """Open the test images, and record that and when; a second look at a study says so.
 
     Going on with what was interrupted is none: the trainings are those chosen before the first.
@@ -172,12 +172,9 @@ def stamp(finals: optuna.Study, settings: Settings, console: Console) -> None:
     before = [attributes.mapping(opening) for opening in attributes.OPENINGS.of(finals)]
     if any(opening.get("trainings") != chosen for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
-        console.print(
+        say(
             f"the test images were opened {times} before for this study, last "
-            f"{attributes.text(before[-1].get('when'))}: what is chosen now has seen them",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+            f"{attributes.text(before[-1].get('when'))}: what is chosen now has seen them"
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +19,12 @@ import space
 from search.engine import attributes
 from search.engine.companions import HANDED_IN, candidates_of
 from search.engine.errors import UserError
+from search.engine.output import say
+from search.engine.recipe import adjusted_of
 from search.references import REFERENCES
 
 if TYPE_CHECKING:
     import optuna
-    from rich.console import Console
 
     from search.engine.workers import Job
 
@@ -141,21 +141,20 @@ def announce(
     beside: optuna.Study,
     handed_in: Sequence[HandedIn],
     reports: Path,
-    console: Console,
     code: int,
 ) -> int:
     """Print what became of each candidate and write the leaderboard; returns the exit code."""
     from search.report import write_reports
 
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     trials = beside.get_trials(deepcopy=False)
-    say("")
+    say()
     for item in handed_in:
         own = [trial for trial in trials if item.is_trial(trial)]
         say(f"  {item.shown}: {result(own[-1]) if own else 'its trial was edited meanwhile'}")
         code = code or int(not own or own[-1].state == TrialState.FAIL)
     write_reports(study, reports)
-    say(f"\nLeaderboard: {reports / 'leaderboard.html'}")
+    say()
+    say(f"Leaderboard: {reports / 'leaderboard.html'}")
     return code
 
 
@@ -163,5 +162,6 @@ def result(trial: FrozenTrial) -> str:
     """How a trial ended, in a few words."""
     if trial.state == TrialState.COMPLETE:
         parameters = attributes.PARAMETERS.of(trial) or 0
-        return f"{100 * trial.values[0]:.2f} % with {parameters:,} parameters"
+        ended = f"{100 * trial.values[0]:.2f} % with {parameters:,} parameters"
+        return ", ".join((ended, *adjusted_of(trial.user_attrs)))
     return attributes.REASON.of(trial) or trial.state.name.lower()

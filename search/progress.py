@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -15,6 +15,9 @@ from rich.text import Text
 
 from search.engine import attributes
 from search.engine.owners import is_here
+from search.engine.recipe import adjusted_of
+from search.engine.text import clean, counted
+from search.terminal import Terminal
 from search.time_left import seconds_left
 
 if TYPE_CHECKING:
@@ -101,7 +104,7 @@ class Progress:
         workers: How many run side by side.
     """
 
-    def __init__(self, console: Console, *, epochs: int, workers: int) -> None:
+    def __init__(self, console: Terminal, *, epochs: int, workers: int) -> None:
         self._console = console
         self._epochs = epochs
         self._workers = workers
@@ -110,7 +113,7 @@ class Progress:
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Progress:
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.start()
         return self
 
@@ -120,14 +123,14 @@ class Progress:
     def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
         """Show the study as it is now."""
         now = snapshot(trials, total)
-        if self._console.is_terminal:
+        if self._console.is_interactive:
             self._live.update(self._view(now, self._left(trials, total)), refresh=True)
         else:
             self._log(trials, now)
 
     def say(self, line: str) -> None:
         """Print a line above the live view, or among the log lines."""
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(clean(line), soft_wrap=True)
 
     def _log(self, trials: Sequence[FrozenTrial], now: Snapshot) -> None:
         ended = {trial.number for trial in trials if trial.state.is_finished()}
@@ -149,7 +152,7 @@ class Progress:
         )
         head = Table.grid(padding=(0, 1))
         head.add_row(
-            Text(f"{now.finished}/{now.total} trials", style="bold"),
+            Text(f"{now.finished}/{counted(now.total, 'trial')}", style="bold"),
             ProgressBar(total=now.total, completed=now.finished, width=30),
             Text(f"{duration(time.monotonic() - self._started)}{left}"),
         )
@@ -186,6 +189,7 @@ def outcome(trial: FrozenTrial) -> str:
         parts.append(f"{parameters:,} parameters")
     if seconds is not None:
         parts.append(f"{seconds:.0f} s")
+    parts += adjusted_of(trial.user_attrs)
     parts.append(attributes.ARCHITECTURE.of(trial))
     return " · ".join(part for part in parts if part)
 

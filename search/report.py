@@ -10,9 +10,15 @@ read and not changed.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
 import argparse
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +29,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.cli import HelpFormatter, Parser, run_command, trial_count
 from search.engine.errors import UserError
+from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -81,10 +88,11 @@ def main(arguments: list[str] | None = None) -> int:
     study = open_study(options.storage, options.study, read_only=True)
     with readable_errors(options.storage):
         report = write_reports(study, options.reports, top=options.top)
-    print(table(report.summary))
-    print()
+    for line in table(report.summary).splitlines():
+        say(line)
+    say()
     for path in report.paths:
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return 0
 
 

@@ -10,9 +10,15 @@ device with the same versions.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
 import argparse
 import contextlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +31,9 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 from search.cli import HelpFormatter, Parser, natural, run_command
 from search.engine import attributes
 from search.engine.errors import UserError
+from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
+from search.engine.text import counted
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -152,6 +160,13 @@ def read_candidate(trial: Recorded) -> Candidate:
         ) from None
 
 
+def say_adjusted(candidate: Candidate, settings: Settings) -> None:
+    """Print what is trained otherwise than the candidate's recipe asks, if anything is."""
+    images = settings.train_images or candidate.recipe.batch_size
+    for sentence in candidate.recipe.adjusted(epochs=settings.epochs, images=images):
+        say(f"trained otherwise than its recipe asks: {sentence}")
+
+
 def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None]) -> Fit:
     """Train the trial's candidate again, from the same seed.
 
@@ -179,7 +194,7 @@ def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None
         candidate.recipe,
         train,
         validation,
-        epochs=min(settings.epochs, candidate.recipe.epochs or settings.epochs),
+        epochs=candidate.recipe.epochs_within(settings.epochs),
         seed=trial.seed,
         arithmetic=settings.arithmetic,
         on_epoch=on_epoch,
@@ -192,7 +207,7 @@ def repeated_curve(trial: Recorded, settings: Settings) -> dict[int, float]:
 
     def on_epoch(epoch: Epoch) -> None:
         curve[epoch.number] = epoch.accuracy
-        print(f"epoch {epoch.number}: {epoch.accuracy:.4f}", flush=True)
+        say(f"epoch {epoch.number}: {epoch.accuracy:.4f}")
         if epoch.number == max(trial.curve):
             raise _Done
 
@@ -215,21 +230,23 @@ def main(arguments: list[str] | None = None) -> int:
     trial = recorded(study, options.trial)
     settings = settings_of(trial, study, locate(options.data))
     resolve_device(settings.device)
+    say_adjusted(read_candidate(trial), settings)
     curve = repeated_curve(trial, settings)
     differing = [epoch for epoch, value in trial.curve.items() if curve.get(epoch) != value]
     if not differing:
-        print(f"PASS: trial {trial.number}, {len(curve)} epochs, {curve[max(curve)]:.4f}")
+        say(f"PASS: trial {trial.number}, {counted(len(curve), 'epoch')}, {curve[max(curve)]:.4f}")
         return 0
     first = differing[0]
-    print(
+    say(
         f"FAIL: trial {trial.number}, epoch {first}: "
-        f"recorded {trial.curve[first]:.4f}, repeated {curve.get(first, float('nan')):.4f}"
+        f"recorded {trial.curve[first]:.4f}, repeated "
+        + (f"{curve[first]:.4f}" if first in curve else "nothing")
     )
     now = {**versions(), "commit": commit(ROOT)}
     then = {**trial.versions, "commit": trial.commit}
     for name in sorted(now):
         if then.get(name) != now[name]:
-            print(f"  {name}: {then.get(name)} then, {now[name]} now")
+            say(f"  {name}: {then.get(name, 'unknown')} then, {now[name]} now")
     return 1
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import optuna
 
 import space
-from objective import Settings, device_name, load_images, note, versions
+from objective import Settings, device_name, load_images, note, note_adjusted, versions
 from search.engine.claims import first_number
 from search.engine.companions import FINALIST
 
@@ -73,9 +73,10 @@ class Retraining(ABC):
         candidate = space.Candidate.from_json(entry.candidate)
         settings, started = self.settings, time.perf_counter()
         training, held_out = self._images
-        epochs = min(settings.epochs, candidate.recipe.epochs or settings.epochs)
+        epochs = candidate.recipe.epochs_within(settings.epochs)
         device = device_name(settings)
         self._describe(trial, entry, candidate, device)
+        note_adjusted(trial, candidate, epochs=settings.epochs, images=len(training))
         save_note(trial, note(candidate))
 
         def on_epoch(epoch: Epoch) -> None:

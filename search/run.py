@@ -13,8 +13,14 @@ Watch it meanwhile with: optuna-dashboard sqlite:///study.db
 
 from __future__ import annotations
 
-import argparse
 import sys
+
+if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, without a traceback
+    sys.excepthook = lambda kind, *of: (
+        None if kind is KeyboardInterrupt else sys.__excepthook__(kind, *of)
+    )
+
+import argparse
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +36,7 @@ from search.cli import (
     Parser,
     add_device,
     add_workers,
+    changed,
     check_directory,
     natural,
     positive,
@@ -37,17 +44,20 @@ from search.cli import (
     trial_count,
     whole,
 )
+from search.engine.commands import command_line
+from search.engine.output import say
 from search.engine.recipe import MOST_EPOCHS
 from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
+from search.engine.text import counted
 
 if TYPE_CHECKING:
     import optuna
-    from rich.console import Console
 
     from objective import Objective, Settings
     from search.engine.dataset import DataSource
     from search.engine.workers import Job
     from search.placement import Placement
+    from search.terminal import Terminal
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -160,18 +170,17 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
 
     import optuna
-    from rich.console import Console
 
     from search.engine.storage import check_storage
     from search.handed_in import announce, queue, read_all
     from search.placement import place
+    from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    console = Console()
+    console = Terminal()
     handed_in = read_all(options.candidate, references=options.references)
     check_storage(options.storage)
     check_directory(options.reports, "--reports")
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     placement = place(options, ROOT, say)
     settings = _settings(options, placement)
     say(settings.source.description)
@@ -208,14 +217,14 @@ def main(arguments: list[str] | None = None) -> int:
         if count:
             placement.warm_up()
         code = watched(beside, job, placement, console, settings)
-        return announce(study, beside, handed_in, options.reports, console, code)
+        return announce(study, beside, handed_in, options.reports, code)
     placement.warm_up()
     code = watched(study, job, placement, console, settings)
-    return finish(study, options, console, code)
+    return finish(study, options, code)
 
 
 def watched(
-    study: optuna.Study, job: Job, placement: Placement, console: Console, settings: Settings
+    study: optuna.Study, job: Job, placement: Placement, console: Terminal, settings: Settings
 ) -> int:
     """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
     from search.dashboard_view import DashboardView
@@ -276,25 +285,29 @@ def sweep_checkpoints(study: optuna.Study, settings: Settings) -> None:
         sweep(settings.checkpoints, study.study_name, {first_number(trial) for trial in living})
 
 
-def finish(study: optuna.Study, options: argparse.Namespace, console: Console, code: int) -> int:
+def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     """Print the best five and what to run next, and write the leaderboard."""
     from search.progress import outcome, snapshot
     from search.report import write_reports
 
     now = snapshot(study.get_trials(deepcopy=False), options.trials)
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    say()
     say(
-        f"\n{now.finished} of {now.total} trials: {now.complete} complete, {now.pruned} pruned, "
+        f"{now.finished} of {counted(now.total, 'trial')}: {now.complete} complete, "
+        f"{now.pruned} pruned, "
         f"{now.over_budget} over budget, {now.failed} failed"
     )
     for trial in now.ranked[:5]:
         say(f"  {outcome(trial)}")
     write_reports(study, options.reports)
-    say(f"\nLeaderboard: {options.reports / 'leaderboard.html'}")
+    say()
+    say(f"Leaderboard: {options.reports / 'leaderboard.html'}")
     if now.finished < now.total:
         say("Go on:       the same command again")
     else:
-        say(f"Search on:   python search/run.py --trials {2 * now.total}")
+        more = changed(options, parse([]))
+        more |= {"trials": 2 * max(now.total, now.finished), "continue_anyway": None}
+        say(f"Search on:   {command_line('run.py', **more)}")
     return code
 
 

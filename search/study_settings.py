@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -144,12 +145,13 @@ def open_for_search(
     Raises:
         UserError: If they differ and ``continue_anyway`` was not given.
     """
+    from search.engine.interrupts import uninterrupted
     from search.engine.locks import study_lock
     from search.engine.storage import create_study
     from search.reachable import first_candidate
 
     now = describe(settings, sampler=sampler, pruner=pruner)
-    with study_lock(storage):
+    with study_lock(storage), uninterrupted():
         study = create_study(storage, name)
         then = study.user_attrs.get("settings")
         if then is None and not study.get_trials(deepcopy=False):
@@ -190,14 +192,14 @@ def differences(
 
 def print_differences(differing: list[tuple[str, Any, Any]]) -> None:
     """A small table on the error stream."""
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
+
+    from search.terminal import Terminal
 
     table = Table("setting", "the study's", "now", box=None, padding=(0, 2, 0, 0))
     for name, before, after in differing:
-        table.add_row(Text(name), Text(in_words(before)), Text(in_words(after)))
-    Console(stderr=True, soft_wrap=True).print(table)
+        table.add_row(name, in_words(before), in_words(after))
+    Terminal(sys.stderr).print(table, soft_wrap=True)
 
 
 def in_words(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,17 +20,19 @@ from search.engine.claims import (
 from search.engine.heartbeat import Silence
 from search.engine.local_workers import LocalWorkers
 from search.engine.locks import be_patient, try_under_lock, under_lock
+from search.engine.output import complain, say
 from search.engine.pool import WorkerError
+from search.engine.text import counted
 from search.engine.vanishing import Vanishing
 from search.progress import Progress
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
-    from rich.console import Console
 
     from search.engine.pool import Workers
     from search.engine.workers import Job
+    from search.terminal import Terminal
 
 STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
     getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
@@ -44,7 +45,7 @@ def supervise(
     study: optuna.Study,
     job: Job,
     workers: int,
-    console: Console,
+    console: Terminal,
     *,
     start: Callable[[Job, int], Workers] = LocalWorkers,
     on_look: Callable[[list[FrozenTrial]], None] = lambda trials: None,
@@ -74,29 +75,28 @@ def _supervise(
     study: optuna.Study,
     job: Job,
     workers: int,
-    console: Console,
+    console: Terminal,
     here: Vanishing,
     start: Callable[[Job, int], Workers],
     on_look: Callable[[list[FrozenTrial]], None],
 ) -> int:
     released = under_lock(job.storage, lambda: release_dead(study))
     if released:
-        console.print(f"{len(released)} cut trials of an earlier run are queued again")
+        say(f"queued again, cut in an earlier run: {counted(len(released), 'trial')}")
     trials = study.get_trials(deepcopy=False)
     if count_finished(trials) >= job.trials:
-        console.print(
-            f"the study already holds {count_finished(trials)} finished trials, "
-            f"{job.trials} were asked for: nothing to do",
-            highlight=False,
-        )
+        held = counted(count_finished(trials), "finished trial")
+        say(f"the study already holds {held} of the {job.trials:,} asked for: nothing to do")
         return 0
     running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
     workers = max(1, min(workers, job.trials - count_finished(trials) - running))
     ended = frozenset(trial.number for trial in trials if trial.state.is_finished())
     job = replace(job, ended_before=ended)
     signals: list[int] = []
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     for number in STOP_SIGNALS:
-        signal.signal(number, lambda received, _frame: signals.append(received))
+        if number == signal.SIGINT or before[number] != signal.SIG_IGN:  # which nohup asks for
+            signal.signal(number, lambda received, _frame: signals.append(received))
     pool = start(job, workers)
     elsewhere = _Elsewhere(study, job)
     failed = False
@@ -114,7 +114,7 @@ def _supervise(
                     progress.say(line)
                 cut = elsewhere.tend(trials)
                 if cut:
-                    progress.say(f"{cut} cut trials were found and are queued again")
+                    progress.say(f"queued again, cut elsewhere: {counted(cut, 'trial')}")
             if signals:
                 progress.say("stopping: every worker ends its trial; once more to stop at once")
                 pool.stop()
@@ -123,11 +123,13 @@ def _supervise(
                     time.sleep(0.1)
             progress.update(study.get_trials(deepcopy=False), job.trials)
     except WorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         failed = True
     finally:
         pool.kill()
         pool.join(5.0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     under_lock(job.storage, lambda: release_dead(study, gone=pool.gone))
     if signals:
         return 128 + signals[0]
@@ -140,8 +142,10 @@ def _failing(study: optuna.Study, job: Job) -> int:
     if len(failures) < FAILURES_IN_A_ROW:
         return 0
     reason = attributes.REASON.of(failures[0]) or "unknown"
-    print(f"error: {len(failures)} trials failed in a row, the last: {reason}", file=sys.stderr)
-    print(attributes.TRACEBACK.of(failures[0]) or "", file=sys.stderr)
+    failed = counted(len(failures), "trial")
+    complain(f"error: {failed} failed in a row, the last: {reason}")
+    for line in (attributes.TRACEBACK.of(failures[0]) or "").splitlines():
+        complain(line)
     return 1
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
-from rich.console import Console
 
 from objective import Settings
 from search.engine.companions import FINALIST, OPENINGS
@@ -123,16 +121,17 @@ def test_a_shortlist_chooses_the_finalists_before_the_test_images_are_opened(
     assert "How the finalists were chosen" in (tmp_path / "reports" / "leaderboard.md").read_text()
 
 
-def test_only_trainings_chosen_later_have_seen_the_test_images(with_test: Path) -> None:
+def test_only_trainings_chosen_later_have_seen_the_test_images(
+    with_test: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = Settings(source=locate(with_test))
     finals = optuna.create_study()
     said = []
     for seed in (1, 1, 2):  # the second time the first training, cut, is there once more
         entry = Entry(kind="finalist", label="trial 0", candidate="{}", seed=seed)
         finals.enqueue_trial({}, user_attrs={FINALIST: entry.to_attribute()})
-        output = io.StringIO()
-        stamp(finals, settings, Console(file=output))
-        said.append("has seen them" in output.getvalue())
+        stamp(finals, settings)
+        said.append("has seen them" in capsys.readouterr().out)
     assert said == [False, False, True]
 
 

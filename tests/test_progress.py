@@ -6,10 +6,10 @@ import io
 
 import optuna
 from optuna.trial import TrialState
-from rich.console import Console
 
 from search.engine.owners import machine_name
 from search.progress import Progress, duration, outcome, percent, snapshot, worker_name
+from search.terminal import Terminal
 
 
 def study() -> optuna.Study:
@@ -46,7 +46,7 @@ def test_the_counts_and_the_ranking() -> None:
 
 def test_the_live_view_shows_everything() -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=110)
+    console = Terminal(out, force_terminal=True, width=110)
     with Progress(console, epochs=20, workers=1) as progress:
         progress.update(study().trials, 10)
         shown = out.getvalue()
@@ -69,7 +69,7 @@ def test_the_live_view_shows_everything() -> None:
 
 def test_log_lines_are_one_a_trial_without_control_codes() -> None:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=False, width=40)
+    console = Terminal(out, force_terminal=False, width=40)
     made = study()
     with Progress(console, epochs=20, workers=1) as progress:
         progress.update(made.trials, 10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from search.engine.text import one_line
+
 
 class UserError(Exception):
     """Something that a user can mend: printed as one line, exit code 2, no traceback.
@@ -17,9 +19,8 @@ class UserError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Both parts on one line, whatever line breaks a library put into them."""
-        text = f"{self.message.rstrip('. ')}. {self.hint.rstrip('. ')}."
-        return " ".join(text.split())
+        """Both parts on one line."""
+        return one_line(f"{self.message.rstrip('. ')}. {self.hint.rstrip('. ')}.")
 
 
 class TrainingError(Exception):

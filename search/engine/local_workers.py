@@ -15,7 +15,8 @@ from search.engine import locks
 from search.engine import storage as storages
 from search.engine.allocator import keep_freed_memory
 from search.engine.claims import release_dead
-from search.engine.pool import DEATHS_IN_A_ROW, Deaths, WorkerError
+from search.engine.output import protect
+from search.engine.pool import DEATHS_IN_A_ROW, Deaths, WorkerError, replaced
 from search.engine.workers import STORAGE_FAILED, work
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class LocalWorkers:
         locks.try_under_lock(self._job.storage, lambda: release_dead(study, alone=pids))
         for index in dead:
             self._processes[index] = self._start(index)
-        return [f"{len(dead)} workers died and were replaced; their trials are queued"]
+        return [replaced(len(dead))]
 
     def stop(self) -> None:
         """Ask every worker to end its trial now."""
@@ -128,6 +129,7 @@ def _how(exit_code: int | None) -> str:
 
 def _main(job: Job, index: int, parent: int) -> None:
     """A worker process from start to end; its exit code tells the parent what to do."""
+    protect()
     import torch
 
     stop = False

@@ -31,6 +31,14 @@ def shown(url: str) -> str:
     return parts.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
+def has_password(url: str) -> bool:
+    """Whether a URL holds a password; the path of a file holds none."""
+    parts = parsed(url)
+    return parts is not None and (
+        parts.password is not None or any(name in parts.query for name in SETTINGS)
+    )
+
+
 def without_secrets(text: str, url: str) -> str:
     """A driver's text without the URL's passwords, however it may quote them."""
     parts = parsed(url)

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol
 
 from search.engine.claims import epochs_done
+from search.engine.text import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -61,6 +62,11 @@ class Workers(Protocol):
         ...
 
 
+def replaced(count: int) -> str:
+    """The line on workers that died while their machine lives."""
+    return f"{counted(count, 'worker')} died, now replaced; what was trained there is queued again"
+
+
 class Deaths:
     """Counts deaths with no epoch of any trial finished in between.
 
@@ -90,6 +96,6 @@ class Deaths:
         self._epochs_done = done
         if self._count >= self._most:
             raise WorkerError(
-                f"workers died {self._count} times with no epoch finished in between, "
+                f"workers died {counted(self._count, 'time')} with no epoch finished in between, "
                 f"the last{how}. Mend that and give the same command again."
             )

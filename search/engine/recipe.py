@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import math
 import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from search.engine.text import counted, one_line
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 MOST_EPOCHS = 100_000
 SCHEDULES = ("onecycle", "cosine", "step", "constant")
+ADJUSTED = "adjusted"  # trial attribute: what was trained otherwise than the recipe asks, in words
+
+
+def adjusted_of(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a trial's attributes record of how its training differed from its recipe."""
+    recorded = attributes.get(ADJUSTED)
+    known = recorded if isinstance(recorded, list) else []
+    return tuple(one_line(sentence) for sentence in known if isinstance(sentence, str))
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
@@ -96,6 +108,32 @@ class Recipe:
             _within("milestones", milestone, 1, MOST_EPOCHS)
         if self.nesterov and self.optimizer == "sgd" and self.momentum == 0.0:
             raise ValueError("nesterov needs a momentum above 0, but got 0.0")
+
+    def epochs_within(self, most: int) -> int:
+        """The epochs that are trained where so many are the most."""
+        return min(self.epochs or most, most)
+
+    def batch_within(self, images: int) -> int:
+        """The images of a batch where so many are trained on."""
+        return min(self.batch_size, images)
+
+    def adjusted(self, *, epochs: int, images: int) -> list[str]:
+        """What is trained otherwise than this asks, in words: for whoever reads the figures.
+
+        Args:
+            epochs: The most that are allowed.
+            images: So many are trained on.
+        """
+        found = []
+        trained, batch = self.epochs_within(epochs), self.batch_within(images)
+        if trained < (self.epochs or 0):
+            found.append(f"{counted(trained, 'epoch')} instead of its recipe's {self.epochs:,}")
+        if batch < self.batch_size:
+            found.append(f"batches of all {batch:,} images instead of {self.batch_size:,}")
+        late = [milestone for milestone in self.milestones if milestone >= trained]
+        if self.schedule == "step" and late:
+            found.append(f"ended before its recipe's milestone at epoch {late[0]:,}")
+        return found
 
     def rate(self, step: int, total_steps: int, steps_per_epoch: int) -> float:
         """The learning rate at a step.

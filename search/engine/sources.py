@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,17 +18,13 @@ from search.engine import cache, idx, mnist
 from search.engine.dataset import DataSource
 from search.engine.errors import UserError
 from search.engine.fetch import fetch_mnist
+from search.engine.output import complain
 
 FEWEST_IMAGES = 60  # ten of them validate: less is a mistake, not a data set
 TRAINING_SHA256 = {name: mnist.SHA256[name] for name in ("train_images", "train_labels")}
 
 
-def to_stderr(line: str) -> None:
-    """Print a line where it does not mix with a command's results."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def locate(data: Path | None = None, *, say: Callable[[str], None] = to_stderr) -> DataSource:
+def locate(data: Path | None = None, *, say: Callable[[str], None] = complain) -> DataSource:
     """Find and verify the training data (from a full cache: 60 ms on a 2023 core).
 
     Args:

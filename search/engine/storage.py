@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from search.engine import passwords
+from search.engine.commands import command_line
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
 from search.engine.sqlite import BUSY_TIMEOUT, check_file, connect_file, log_ahead
@@ -216,13 +217,13 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
 
     path = sqlite_file(storage)
     if path is not None and (not path.exists() or path.stat().st_size == 0):
-        raise UserError(f"there is no study at {path} yet", "Run python search/run.py first")
+        raise UserError(f"there is no study at {path} yet", _search_first(storage, name))
     opened = connect(storage, read_only=read_only)
     with readable_errors(storage):
         names = optuna.get_all_study_names(opened)
     shown = without_password(storage)
     if not names:
-        raise UserError(f"{shown} holds no study yet", "Run python search/run.py first")
+        raise UserError(f"{shown} holds no study yet", _search_first(storage, name))
     if name is None:
         searches = [found for found in names if not is_companion(found, names)]
         name = searches[0] if len(searches) == 1 else DEFAULT_STUDY
@@ -231,6 +232,16 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
             f"{shown} has no study {name!r}", f"Name one with --study: {', '.join(sorted(names))}"
         )
     return optuna.load_study(study_name=name, storage=opened)
+
+
+def options_of(storage: str, study: str | None = None) -> dict[str, str]:
+    """The options that name a storage and a study to a command; defaults are left out."""
+    named = {} if storage == DEFAULT_STORAGE else {"storage": storage}
+    return named | ({} if study in (None, DEFAULT_STUDY) else {"study": str(study)})
+
+
+def _search_first(storage: str, study: str | None = None) -> str:
+    return f"Run {command_line('run.py', **options_of(storage, study))} first"
 
 
 def create_study(storage: str, name: str) -> optuna.Study:

@@ -12,12 +12,13 @@ import numpy as np
 from search.engine import cache, idx, mnist
 from search.engine.dataset import DataSource, Split
 from search.engine.errors import UserError
-from search.engine.sources import refuse_damage, restore_mnist, to_stderr
+from search.engine.output import complain
+from search.engine.sources import refuse_damage, restore_mnist
 
 TEST_SHA256 = {name: mnist.SHA256[name] for name in ("test_images", "test_labels")}
 
 
-def load_test(source: DataSource, *, say: Callable[[str], None] = to_stderr) -> Split:
+def load_test(source: DataSource, *, say: Callable[[str], None] = complain) -> Split:
     """The test images that belong to `source`, verified. Call it before the training, not after.
 
     Args:

@@ -197,7 +197,7 @@ class Trainer:
         self._training = training
         self._moments = moments(training.pixels) if upright else None
         self._device = training.pixels.device
-        self._batch = min(recipe.batch_size, len(training))
+        self._batch = recipe.batch_within(len(training))
         self._steps = len(training) // self._batch
         self._total_steps = self._steps * epochs
         self._model = model

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.engine.output import say
+
 if TYPE_CHECKING:
     import optuna
     from torch import nn
@@ -43,7 +45,7 @@ def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
 
     resolve_device(settings.device)
 
-    def say(epoch: Epoch) -> None:
-        print(f"epoch {epoch.number}: {epoch.accuracy:.4f}", flush=True)
+    def on_epoch(epoch: Epoch) -> None:
+        say(f"epoch {epoch.number}: {epoch.accuracy:.4f}")
 
-    return repeat(trial, settings, say).model.cpu()
+    return repeat(trial, settings, on_epoch).model.cpu()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.attributes import integer, number, positive, text
+from search.engine.recipe import adjusted_of
 from search.reporting.intervals import Interval
 from search.reporting.records import REFERENCE, reference_label
 
@@ -62,6 +63,7 @@ class Finalist:
     interval: Interval | None  # 95 %, Student's t over seeds; None of a single seed
     minimum: float
     reaching: int  # runs at or above the target
+    adjusted: tuple[str, ...] = ()  # what was trained otherwise than its recipe asks, in words
     against_next: Comparison | None = None  # None for the last
 
     @property
@@ -202,6 +204,7 @@ def _finalist(group: Sequence[FrozenTrial], target: float) -> Finalist:
         interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
         minimum=min(values),
         reaching=sum(value >= target for value in values),
+        adjusted=adjusted_of(attributes),
     )
 
 

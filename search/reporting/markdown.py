@@ -28,6 +28,7 @@ def to_markdown(summary: Summary, *, top: int) -> str:
         _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
         *_ranking(summary, top),
         *_references(summary.references, summary),
+        escape(words.adjusted_trials(summary, top)),
         "## Health checks",
         _table(
             ("", "check", "found", "rule"),
@@ -147,6 +148,7 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
         for entry in finalists.entries
     ]
     yield _table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
+    yield escape(words.adjusted_sentence((lead.named(e), e.adjusted) for e in finalists.entries))
 
 
 def _claims(systems: Sequence[Remeasured]) -> Iterable[str]:

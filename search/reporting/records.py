@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.attributes import integer, number, positive, text
 from search.engine.companions import HANDED_IN
+from search.engine.recipe import adjusted_of
 from search.references import REFERENCES
 
 REFERENCE = "reference:"  # what the label of a reference system's trial begins with
@@ -67,6 +68,7 @@ class TrialRecord:
     device: str
     candidate: str | None  # the candidate's JSON, unread
     params: Mapping[str, object] = field(default_factory=dict)
+    adjusted: tuple[str, ...] = ()  # what was trained otherwise than its recipe asks, in words
     handed_in: bool = False  # of the study beside the search's, which counts its own trials
 
     @property
@@ -179,6 +181,7 @@ def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:
         device=text(attrs.get("device")),
         candidate=candidate if isinstance(candidate, str) else None,
         params=dict(trial.params),
+        adjusted=adjusted_of(attrs),
         handed_in=handed_in,
     )
 

@@ -36,6 +36,7 @@ COLUMNS = (
     "validation_loss",
     "training_seconds",
     "label",
+    "adjusted",
     "architecture",
 )
 FINALIST_COLUMNS = (
@@ -120,6 +121,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "validation_loss": trial.validation_loss,
         "training_seconds": None if trial.seconds is None else round(trial.seconds, 2),
         "label": trial.label,
+        "adjusted": "; ".join(trial.adjusted),
         "architecture": trial.architecture,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from search.reporting.intervals import Interval
 from search.reporting.leaderboard import Summary
@@ -182,6 +182,18 @@ def assumed_sentence(summary: Summary) -> str:
     if not assumed:
         return ""
     return f"The study does not record its limits; assumed: {', '.join(assumed)}."
+
+
+def adjusted_sentence(trained: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """What was trained otherwise than its recipe asks, by name, or the empty string."""
+    found = [f"{name}: {', '.join(adjusted)}" for name, adjusted in trained if adjusted]
+    return f"Trained otherwise than the recipe asks: {'; '.join(found)}." if found else ""
+
+
+def adjusted_trials(summary: Summary, top: int) -> str:
+    """As ``adjusted_sentence``, of the best trials and of the systems to compare with."""
+    shown = [entry.trial for entry in summary.entries[:top]] + list(summary.references)
+    return adjusted_sentence({f"trial {t.name}": t.adjusted for t in shown}.items())
 
 
 def _nothing_yet(summary: Summary) -> str:

@@ -90,7 +90,7 @@ def test_a_node_that_dies_in_mid_trial_costs_no_trial(
     print(out)  # pytest -rP shows it
     assert code == 0, err
     assert err == ""
-    assert "was lost with 1 workers" in out or "1 workers died" in out
+    assert "was lost with 1 worker;" in out or "1 worker died" in out
     found = look.trials()
     assert sum(trial.state in FINISHED for trial in found) == 4
     assert all(trial.state.is_finished() for trial in found)
@@ -154,6 +154,6 @@ def test_a_worker_that_dies_alone_is_replaced(shared: list[str], database: str) 
     psutil.Process(process_of(look.training()[0])).kill()
     code, out, err = finish(process)
     assert code == 0, err
-    assert "1 workers died and were replaced" in out
+    assert "1 worker died, now replaced" in out
     assert sum(trial.state in FINISHED for trial in look.trials()) == 2
     check_retried(look.trials())

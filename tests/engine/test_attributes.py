@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 
 from objective import Limits, check_limits, draw
 from search import finals, handed_in, reproduce
@@ -26,6 +25,7 @@ from search.engine.owners import owner_name
 from search.progress import Progress, outcome, snapshot
 from search.reporting.leaderboard import summarize
 from search.reporting.render import render
+from search.terminal import Terminal
 from search.time_left import seconds_left
 
 KNOWN = [value for value in vars(attributes).values() if isinstance(value, Attribute)]
@@ -92,7 +92,7 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
         assert first_number(trial) <= trial.number
     left = seconds_left(trials, 10, epochs=3, workers=2)
     assert left is None or 0 <= left < float("inf")
-    with Progress(Console(file=io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
+    with Progress(Terminal(file=io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
         shown.update(trials, 10)
     epochs_done(trials)
     Silence().look(trials)

@@ -21,7 +21,8 @@ from search.engine import storage as storages
 from search.engine.claims import release_dead
 from search.engine.cluster.actor import SearchWorker
 from search.engine.dataset import load_arrays
-from search.engine.pool import DEATHS_IN_A_ROW, Deaths, WorkerError
+from search.engine.pool import DEATHS_IN_A_ROW, Deaths, WorkerError, replaced
+from search.engine.text import counted
 from search.engine.workers import STORAGE_FAILED
 
 if TYPE_CHECKING:
@@ -184,12 +185,12 @@ class RayWorkers:
                 self._slots[index] = self._start(index)
         names = Counter(machines[slot.node]["NodeManagerHostname"] for slot in lost)
         lines = [
-            f"the machine {name} was lost with {count} workers; their trials are queued, "
-            "and others take their place where there is room"
+            f"the machine {name} was lost with {counted(count, 'worker')}; what was trained there "
+            "is queued again, and others take its place where there is room"
             for name, count in names.items()
         ]
         if alone:
-            lines.append(f"{len(alone)} workers died and were replaced; their trials are queued")
+            lines.append(replaced(len(alone)))
         return lines
 
     def _tell_waiting(self) -> list[str]:
@@ -198,7 +199,7 @@ class RayWorkers:
             return []
         self._waiting = waiting
         return (
-            [f"{waiting} of {len(self._slots)} workers start or wait for a free CPU"]
+            [f"workers that start or wait for a free CPU: {waiting} of {len(self._slots)}"]
             if waiting
             else []
         )
