@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from search.engine.errors import UserError
+from search.engine.location import sqlite_file
+from search.engine.passwords import masked
 
 USAGE_ERROR = 2
 
@@ -19,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and end with exit code 2."""
-        self.exit(USAGE_ERROR, f"error: {message}. See python search/{self.prog} --help.\n")
+        self.exit(USAGE_ERROR, f"error: {masked(message)}. See python search/{self.prog} --help.\n")
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -29,6 +31,22 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         text = action.help or ""
         hidden = any(action.default is value for value in (None, False, argparse.SUPPRESS))
         return text if hidden or "default" in text else f"{text} (default: %(default)s)"
+
+
+def path_name(text: str) -> Path:
+    """An argument type: a path; the empty one, of a shell's unset variable, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is needed, but got ''")
+    return Path(text)
+
+
+def storage_name(text: str) -> str:
+    """An argument type: the path of an SQLite file, or the URL of a database server."""
+    try:
+        sqlite_file(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
 
 
 def positive(text: str) -> int:
@@ -87,8 +105,11 @@ def check_directory(directory: Path, option: str) -> None:
     Raises:
         UserError: If it is a file or not writable.
     """
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        existing = next(at for at in (directory, *directory.absolute().parents) if at.exists())
+    except OSError:  # a name that is too long, for instance
+        existing = directory
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"nothing can be written to {directory}", f"Name a directory with {option}")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from search.cli import HelpFormatter, Parser, positive, run_command
+from search.cli import HelpFormatter, Parser, positive, run_command, storage_name
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
 
@@ -27,6 +27,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="dashboard.py", description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
@@ -44,16 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
     from optuna.artifacts import FileSystemArtifactStore
 
     from search.dashboard_view import artifacts_folder
-    from search.engine.storage import open_study
+    from search.engine.storage import is_ours, open_study
 
     study = open_study(options.storage)
     print(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends", flush=True)
     folder = artifacts_folder(options.storage)
     store = None
-    if folder is not None:
-        print(f"its artifacts are kept in {folder}", flush=True)
-        folder.mkdir(exist_ok=True)
-        store = FileSystemArtifactStore(folder)
+    if folder is not None and is_ours(study):
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:  # of a study that can only be read, for instance
+            print(f"without artifacts: {folder}: {error.strerror}", file=sys.stderr, flush=True)
+        else:
+            print(f"its artifacts are kept in {folder}", flush=True)
+            store = FileSystemArtifactStore(folder)
     try:
         optuna_dashboard.run_server(
             study._storage, host=options.host, port=options.port, artifact_store=store

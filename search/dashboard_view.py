@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from search.engine.storage import is_storage_error, sqlite_file
+from search.engine.beside import ARTIFACTS, folder_beside
+from search.engine.storage import is_storage_error
 from search.study_settings import TARGET
 
 if TYPE_CHECKING:
@@ -28,8 +30,7 @@ ARTIFACT = "artifacts:"  # what Optuna's keys of a study's artifacts begin with
 
 def artifacts_folder(storage: str) -> Path | None:
     """Where a study's artifacts are kept: beside the SQLite file; None with a database server."""
-    path = sqlite_file(storage)
-    return path.with_name(path.name + ".artifacts") if path else None
+    return folder_beside(storage, ARTIFACTS)
 
 
 class DashboardView:
@@ -112,7 +113,8 @@ class DashboardView:
         self._upload(best, name, folder)
         for key, meta in ours.items():
             self._study._storage.set_study_system_attr(self._study._study_id, key, "null")
-            (folder / meta["artifact_id"]).unlink(missing_ok=True)
+            if _is_artifact(meta["artifact_id"]):
+                (folder / meta["artifact_id"]).unlink(missing_ok=True)
 
     def _upload(self, best: FrozenTrial, name: str, folder: Path) -> None:
         from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -161,6 +163,14 @@ def how_it_ended(trial: FrozenTrial) -> str:
         return f"complete: {100 * trial.values[0]:.2f} % after {epochs} epochs{luckier}"
     reason = str(attributes.get("reason", state))
     return f"{state}, {reason}" if state == "pruned" else reason
+
+
+def _is_artifact(name: str) -> bool:
+    """Whether a file's name is one that Optuna gives: a study may come from anywhere."""
+    try:
+        return name == str(uuid.UUID(name))
+    except ValueError:
+        return False
 
 
 def _note_owner(study: optuna.Study, trial: FrozenTrial) -> Any:

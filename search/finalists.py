@@ -31,8 +31,10 @@ from search.cli import (
     add_workers,
     check_directory,
     natural,
+    path_name,
     positive,
     run_command,
+    storage_name,
 )
 from search.engine.errors import UserError
 from search.engine.storage import DEFAULT_STORAGE
@@ -83,12 +85,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_device(parser)
     add(
         "--data",
-        type=Path,
+        type=path_name,
         metavar="DIR",
         help="directory of the data set that the study used; default: MNIST",
     )
     add(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
@@ -96,7 +99,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
     add(
         "--reports",
-        type=Path,
+        type=path_name,
         default=ROOT / "reports",
         metavar="DIR",
         help="where the report goes; default: reports/ in the project's root",
@@ -111,15 +114,18 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
     from rich.console import Console
 
-    from search.engine.companions import finalists_of
-    from search.engine.storage import check_storage, open_study
+    from search.engine.companions import finalists_of, shortlist_of
+    from search.engine.storage import open_study, refuse_foreign
     from search.finals import check, distinct, queue, stamp, trainings
+    from search.reporting.files import check_report
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
-    check_storage(options.storage)
     check_directory(options.reports, "--reports")
+    check_report(options.reports)
     study = open_study(options.storage, options.study)
+    beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
+    refuse_foreign(options.storage, study.study_name, *beside)
     settings = settings_of(study, options)
     console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
     trials = study.get_trials(deepcopy=False)
@@ -205,16 +211,15 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     """
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
+    from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.hardware import resolve_device, use_bfloat16
     from search.engine.sources import locate
-    from search.engine.storage import checkpoint_folder
     from search.study_settings import commit
 
     recorded = study.user_attrs.get("settings")
-    if not isinstance(recorded, dict) or "dataset" not in recorded:
+    if recorded is None:
         raise UserError(
-            f"the study {study.study_name!r} is not one of this program",
-            "Name a study that search/run.py made",
+            f"the study {study.study_name!r} holds nothing yet", "Run python search/run.py first"
         )
     source = locate(options.data)
     if source.fingerprint != recorded["dataset"].get("fingerprint"):
@@ -231,7 +236,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         seed=recorded["seed"],
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
-        checkpoints=checkpoint_folder(options.storage),
+        checkpoints=folder_beside(options.storage, CHECKPOINTS),
         commit=commit(ROOT),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -29,6 +30,11 @@ def shown(url: str) -> str:
         return "the given URL"
     hidden = {name: "***" for name in SETTINGS if name in parts.query}
     return parts.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def masked(text: str) -> str:
+    """A text without what may be passwords in it: all from a colon to an @."""
+    return re.sub(r":(?!//)[^@\s]*@", ":***@", text)
 
 
 def without_secrets(text: str, url: str) -> str:
