@@ -15,7 +15,9 @@ from typing import Any, NoReturn
 from search.engine.commands import command_line
 from search.engine.errors import UserError
 from search.engine.interrupts import end_if_interrupted
+from search.engine.location import sqlite_file
 from search.engine.output import complain, protect
+from search.engine.passwords import masked
 from search.engine.text import one_line
 
 USAGE_ERROR = 2
@@ -32,7 +34,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the error and end with exit code 2."""
         more = f"Run {command_line(self.prog)} --help for more."
-        self.exit(USAGE_ERROR, one_line(f"error: {message}. {more}") + "\n")
+        self.exit(USAGE_ERROR, one_line(f"error: {masked(message)}. {more}") + "\n")
 
 
 def changed(given: argparse.Namespace, defaults: argparse.Namespace) -> dict[str, Any]:
@@ -47,6 +49,22 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         text = action.help or ""
         hidden = any(action.default is value for value in (None, False, argparse.SUPPRESS))
         return text if hidden or "default" in text else f"{text} (default: %(default)s)"
+
+
+def path_name(text: str) -> Path:
+    """An argument type: a path; the empty one, of a shell's unset variable, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is needed, but got ''")
+    return Path(text)
+
+
+def storage_name(text: str) -> str:
+    """An argument type: the path of an SQLite file, or the URL of a database server."""
+    try:
+        sqlite_file(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
 
 
 def whole(low: int, high: int, *, or_auto: bool = False) -> Callable[[str], int | None]:
@@ -113,8 +131,11 @@ def check_directory(directory: Path, option: str) -> None:
     Raises:
         UserError: If it is a file or not writable.
     """
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+    try:
+        existing = next(at for at in (directory, *directory.absolute().parents) if at.exists())
+    except OSError:  # a name that is too long, for instance
+        existing = directory
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
         raise UserError(f"nothing can be written to {directory}", f"Name a directory with {option}")
 
 

@@ -24,9 +24,9 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from search.cli import HelpFormatter, Parser, run_command, whole
+from search.cli import HelpFormatter, Parser, run_command, storage_name, whole
 from search.engine.errors import UserError
-from search.engine.output import say
+from search.engine.output import complain, say
 from search.engine.storage import DEFAULT_STORAGE
 
 
@@ -35,6 +35,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="dashboard.py", description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     from optuna.artifacts import FileSystemArtifactStore
 
     from search.dashboard_view import artifacts_folder
-    from search.engine.storage import open_study
+    from search.engine.storage import is_ours, open_study
 
     study = open_study(options.storage)
     try:  # before anything is said or made
@@ -69,10 +70,14 @@ def main(arguments: list[str] | None = None) -> int:
     say(f"http://{options.host}:{options.port}/ shows the study; Ctrl-C ends")
     folder = artifacts_folder(options.storage)
     store = None
-    if folder is not None:
-        say(f"its artifacts are kept in {folder}")
-        folder.mkdir(exist_ok=True)
-        store = FileSystemArtifactStore(folder)
+    if folder is not None and is_ours(study):
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:  # of a study that can only be read, for instance
+            complain(f"without artifacts: {folder}: {error.strerror}")
+        else:
+            say(f"its artifacts are kept in {folder}")
+            store = FileSystemArtifactStore(folder)
     optuna_dashboard.run_server(
         study._storage, host=options.host, port=options.port, artifact_store=store
     )

@@ -10,14 +10,16 @@ import contextlib
 import json
 import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from search.engine import attributes
+from search.engine.beside import ARTIFACTS, folder_beside
 from search.engine.recipe import adjusted_of
-from search.engine.storage import is_storage_error, sqlite_file
+from search.engine.storage import is_storage_error
 from search.engine.text import counted
 from search.study_settings import TARGET
 
@@ -32,8 +34,7 @@ ARTIFACT = "artifacts:"  # what Optuna's keys of a study's artifacts begin with
 
 def artifacts_folder(storage: str) -> Path | None:
     """Where a study's artifacts are kept: beside the SQLite file; None with a database server."""
-    path = sqlite_file(storage)
-    return path.with_name(path.name + ".artifacts") if path else None
+    return folder_beside(storage, ARTIFACTS)
 
 
 class DashboardView:
@@ -122,7 +123,8 @@ class DashboardView:
         self._upload(best, name, folder)
         for key, meta in ours.items():
             self._study._storage.set_study_system_attr(self._study._study_id, key, "null")
-            (folder / meta["artifact_id"]).unlink(missing_ok=True)
+            if _is_artifact(meta["artifact_id"]):
+                (folder / meta["artifact_id"]).unlink(missing_ok=True)
 
     def _upload(self, best: FrozenTrial, name: str, folder: Path) -> None:
         from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -169,6 +171,14 @@ def how_it_ended(trial: FrozenTrial) -> str:
         return "; ".join((ended + luckier, *adjusted_of(trial.user_attrs)))
     reason = attributes.REASON.of(trial) or state
     return f"{state}, {reason}" if state == "pruned" else reason
+
+
+def _is_artifact(name: str) -> bool:
+    """Whether a file's name is one that Optuna gives: a study may come from anywhere."""
+    try:
+        return name == str(uuid.UUID(name))
+    except ValueError:
+        return False
 
 
 class _ReadOnce:

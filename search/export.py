@@ -19,8 +19,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
 
 import argparse
 import dataclasses
-import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +32,10 @@ from search.cli import (
     Parser,
     check_directory,
     natural,
+    path_name,
     positive,
     run_command,
+    storage_name,
 )
 from search.engine.errors import UserError
 from search.engine.output import say
@@ -64,6 +64,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
@@ -71,11 +72,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--study", metavar="NAME", help="name within the storage; default: the search's")
     add(
         "--output",
-        type=Path,
+        type=path_name,
         metavar="DIR",
-        help="where to write; default: exports/STUDY-N in the project's root",
+        help="a new directory, or that of an earlier export, whose files are replaced and others "
+        "kept; default: exports/STUDY-N in the project's root",
     )
-    add("--data", type=Path, metavar="DIR", help="directory of the data set; default: MNIST")
+    add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
     return parser.parse_args(arguments)
 
 
@@ -89,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.sources import locate
     from search.engine.storage import open_study
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
+    from search.exporting.folder import check_folder
     from search.exporting.network import kept_network, trained_network
     from search.reproduce import read_candidate, recorded, say_adjusted, settings_of
 
@@ -96,6 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy
     if options.output is not None:
         check_directory(options.output, "--output")
+        check_folder(options.output)
     study = open_study(options.storage, options.study, read_only=True)
     number = options.trial
     if number is None:
@@ -104,6 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     refuse_incomplete(study, number)
     output = options.output or ROOT / "exports" / directory_name(study.study_name, number)
     check_directory(output, "--output")
+    check_folder(output)
     candidate = read_candidate(trial)
     settings = settings_of(trial, study, locate(options.data))
     say(f"trial {number} of {study.study_name}: {candidate.one_line()}")
@@ -166,6 +171,7 @@ def write(
     """
     from search.engine.dataset import load_training
     from search.exporting import card, checks, onnx_files, standalone
+    from search.exporting.folder import FIGURES
 
     training, validation = load_training(settings.source)
     with tempfile.TemporaryDirectory(prefix="export-") as name:
@@ -194,7 +200,7 @@ def write(
         text = card.model_card(origin, measured, sizes)
         (folder / "README.md").write_text(text, encoding="utf-8")
         figures = card.figures_json(origin, measured, sizes)
-        (folder / "figures.json").write_text(figures, encoding="utf-8")
+        (folder / FIGURES).write_text(figures, encoding="utf-8")
         publish(folder, output)
     for line in card.printed(measured, sizes).splitlines():
         say(line)
@@ -203,20 +209,17 @@ def write(
 
 
 def publish(folder: Path, output: Path) -> None:
-    """Copy finished files into a directory, each in one step; other files there are left alone.
+    """Copy finished files into a directory, all of them or none.
 
     Raises:
-        UserError: If they cannot be written.
+        UserError: If they cannot be written, or would replace files of others.
     """
+    from search.exporting.folder import FILES, check_folder
+    from search.publishing import put
+
+    check_folder(output)
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        for file in sorted(path for path in folder.iterdir() if path.is_file()):
-            temporary = output / f".{file.name}.{os.getpid()}.tmp"
-            try:
-                shutil.copyfile(file, temporary)
-                temporary.replace(output / file.name)
-            finally:
-                temporary.unlink(missing_ok=True)
+        put(output, {name: (folder / name).read_bytes() for name in FILES})
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise UserError(

@@ -35,8 +35,10 @@ from search.cli import (
     add_device,
     add_workers,
     check_directory,
+    path_name,
     run_command,
     seed_count,
+    storage_name,
     whole,
 )
 from search.engine import attributes
@@ -97,12 +99,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_device(parser)
     add(
         "--data",
-        type=Path,
+        type=path_name,
         metavar="DIR",
         help="directory of the data set that the study used; default: MNIST",
     )
     add(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
@@ -110,7 +113,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
     add(
         "--reports",
-        type=Path,
+        type=path_name,
         default=ROOT / "reports",
         metavar="DIR",
         help="where the report goes; default: reports/ in the project's root",
@@ -124,16 +127,19 @@ def main(arguments: list[str] | None = None) -> int:
 
     import optuna
 
-    from search.engine.companions import finalists_of
-    from search.engine.storage import check_storage, open_study
+    from search.engine.companions import finalists_of, shortlist_of
+    from search.engine.storage import open_study, refuse_foreign
     from search.finals import check, distinct, queue, stamp, trainings
+    from search.reporting.files import check_report
     from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
-    check_storage(options.storage)
     check_directory(options.reports, "--reports")
+    check_report(options.reports)
     study = open_study(options.storage, options.study)
+    beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
+    refuse_foreign(options.storage, study.study_name, *beside)
     settings = settings_of(study, options)
     say(settings.source.description)
     trials = study.get_trials(deepcopy=False)
@@ -219,9 +225,9 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     """
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
+    from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.hardware import resolve_device, use_bfloat16
     from search.engine.sources import locate
-    from search.engine.storage import checkpoint_folder
     from search.study_settings import commit
 
     recorded = attributes.SETTINGS.of(study)
@@ -231,8 +237,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     )
     if not dataset or not max_params or not epochs or seed is None:
         raise UserError(
-            f"the study {study.study_name!r} is not one of this program",
-            "Name a study that search/run.py made",
+            f"the study {study.study_name!r} holds nothing yet", "Run python search/run.py first"
         )
     source = locate(options.data)
     if source.fingerprint != dataset.get("fingerprint"):
@@ -251,7 +256,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         seed=seed,
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
-        checkpoints=checkpoint_folder(options.storage),
+        checkpoints=folder_beside(options.storage, CHECKPOINTS),
         commit=commit(ROOT),
     )
 

@@ -18,7 +18,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +26,15 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, run_command, trial_count
+from search.cli import (
+    HelpFormatter,
+    Parser,
+    check_directory,
+    path_name,
+    run_command,
+    storage_name,
+    trial_count,
+)
 from search.engine.errors import UserError
 from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
@@ -55,6 +62,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="URL|FILE",
         help="where the study is; default: study.db in the project's root",
@@ -62,7 +70,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--study", metavar="NAME", help="which study, where the storage holds several")
     add(
         "--reports",
-        type=Path,
+        type=path_name,
         default=ROOT / "reports",
         metavar="DIR",
         help="where to write; default: reports/ in the project's root",
@@ -83,8 +91,11 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
 
     from search.engine.storage import open_study, readable_errors
+    from search.reporting.files import check_report
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    check_directory(options.reports, "--reports")
+    check_report(options.reports)
     study = open_study(options.storage, options.study, read_only=True)
     with readable_errors(options.storage):
         report = write_reports(study, options.reports, top=options.top)
@@ -108,17 +119,19 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
         top: How many rows the page and the Markdown show; CSV and JSON hold all.
 
     Raises:
-        UserError: If the directory cannot be made or written to.
+        UserError: If the directory cannot be made or written to, or holds a file of such a name
+            that is no report's.
     """
+    from search.publishing import put
+    from search.reporting.files import check_report
     from search.reporting.leaderboard import summarize
     from search.reporting.render import FINALISTS, render
 
+    check_report(out_dir)
     summary = summarize(study)
     texts = render(summary, top=top)
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            _write(out_dir / name, text)
+        put(out_dir, {name: text.encode() for name, text in texts.items()})
         for name in set(FINALISTS) - set(texts):
             (out_dir / name).unlink(missing_ok=True)  # of an earlier study
     except OSError as error:
@@ -128,15 +141,6 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
             "Name a directory with --reports",
         ) from None
     return Report(summary=summary, paths=tuple(out_dir / name for name in texts))
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def table(summary: Summary) -> str:

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, natural, run_command
+from search.cli import HelpFormatter, Parser, natural, path_name, run_command, storage_name
 from search.engine import attributes
 from search.engine.errors import UserError
 from search.engine.output import say
@@ -52,12 +52,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("trial", type=natural, metavar="TRIAL", help="number of the trial")
     add(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
     )
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
-    add("--data", type=Path, metavar="DIR", help="directory of the data set; default: MNIST")
+    add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
     return parser.parse_args(arguments)
 
 

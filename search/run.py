@@ -39,8 +39,10 @@ from search.cli import (
     changed,
     check_directory,
     natural,
+    path_name,
     positive,
     run_command,
+    storage_name,
     trial_count,
     whole,
 )
@@ -89,7 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     # What, instead of searching
     add(
         "--candidate",
-        type=Path,
+        type=path_name,
         nargs="+",
         default=[],
         metavar="FILE",
@@ -132,7 +134,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     # Data
     add(
         "--data",
-        type=Path,
+        type=path_name,
         metavar="DIR",
         help="directory of MNIST or of any data set in its IDX format; default: fetch MNIST",
     )
@@ -145,6 +147,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     # Study
     add(
         "--storage",
+        type=storage_name,
         default=DEFAULT_STORAGE,
         metavar="FILE|URL",
         help="SQLite file or database URL; default: study.db in the project's root",
@@ -157,7 +160,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--reports",
-        type=Path,
+        type=path_name,
         default=ROOT / "reports",
         metavar="DIR",
         help="where the leaderboard goes; default: reports/ in the project's root",
@@ -171,16 +174,19 @@ def main(arguments: list[str] | None = None) -> int:
 
     import optuna
 
-    from search.engine.storage import check_storage
+    from search.engine.companions import candidates_of
+    from search.engine.storage import refuse_foreign
     from search.handed_in import announce, queue, read_all
     from search.placement import place
+    from search.reporting.files import check_report
     from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
     handed_in = read_all(options.candidate, references=options.references)
-    check_storage(options.storage)
+    refuse_foreign(options.storage, options.study, candidates_of(options.study))
     check_directory(options.reports, "--reports")
+    check_report(options.reports)
     placement = place(options, ROOT, say)
     settings = _settings(options, placement)
     say(settings.source.description)
@@ -243,8 +249,8 @@ def watched(
 
 def _settings(options: argparse.Namespace, placement: Placement) -> Settings:
     from objective import Limits, Settings
+    from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.sources import locate
-    from search.engine.storage import checkpoint_folder
     from search.engine.weights import weights_folder
     from search.study_settings import commit
 
@@ -257,7 +263,7 @@ def _settings(options: argparse.Namespace, placement: Placement) -> Settings:
         train_images=options.train_images,
         device=placement.device,
         arithmetic=placement.arithmetic,
-        checkpoints=checkpoint_folder(options.storage),
+        checkpoints=folder_beside(options.storage, CHECKPOINTS),
         weights=weights_folder(options.storage),
         commit=commit(ROOT),
     )

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from search.engine.errors import UserError
 from search.report import write_reports
+from search.reporting.files import BEGINNINGS, check_report
 from tests.reporting.studies import complete, realistic, sqlite_study, study_of
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +84,7 @@ def test_it_writes_four_files_and_prints_the_best_five(study_file: Path, tmp_pat
 def test_a_report_replaces_the_one_before_and_leaves_nothing_else(
     study_file: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "leaderboard.md").write_text("of yesterday")
+    (tmp_path / "leaderboard.md").write_text("# Leaderboard of yesterday")
     study = optuna.load_study(study_name=None, storage=f"sqlite:///{study_file}")
     write_reports(study, tmp_path, top=3)
 
@@ -211,19 +213,42 @@ def test_a_running_search_is_reported_and_not_disturbed(tmp_path: Path) -> None:
     assert float(out) < 5.0  # seconds that the slowest trial's seven writes took
 
 
-def test_a_failed_report_leaves_the_old_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_report_that_does_not_fit_leaves_the_old_one_whole(tmp_path: Path) -> None:
+    """As on a full disk: the limit on a file's size ends writing in the largest file."""
     study = study_of([complete()])
-    write_reports(study, tmp_path)
+    paths = write_reports(study, tmp_path).paths
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    broken = Path(tmp_path / "leaderboard.md")
-    broken.unlink()
-    broken.mkdir()  # the second file's place is taken: writing stops there
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(map(len, before.values())) // 2, limits[1]))
+    try:
+        for folder in (tmp_path, tmp_path / "new"):
+            with pytest.raises(UserError, match="cannot be written"):
+                write_reports(study, folder, top=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    with pytest.raises(UserError, match="cannot be written"):
-        write_reports(study, tmp_path)
+    assert {path.name for path in paths} == set(before)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == FILES
-    assert (tmp_path / "leaderboard.json").read_bytes() == before["leaderboard.json"]
+
+@pytest.mark.parametrize("name", sorted(BEGINNINGS))
+def test_a_file_that_is_no_reports_is_neither_replaced_nor_deleted(
+    name: str, tmp_path: Path
+) -> None:
+    theirs = tmp_path / name
+    theirs.write_text("a user's own")
+    with pytest.raises(UserError, match=f"{name} is not of an earlier report"):
+        write_reports(study_of([complete()]), tmp_path)
+    theirs.rename(tmp_path / "elsewhere")
+    theirs.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=f"{name} is not of an earlier report"):
+        write_reports(study_of([complete()]), tmp_path)
+
+    assert (tmp_path / "elsewhere").read_text() == "a user's own"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("folder", ["reference", "under-2500", "under-5000"])
+def test_the_kept_reports_are_known_as_such(folder: str) -> None:
+    assert {path.name for path in (ROOT / "reports" / folder).iterdir()} >= BEGINNINGS.keys()
+    check_report(ROOT / "reports" / folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import torch
 
+HALF_WRITTEN = r"(?:\.[a-z0-9_]{8})?"  # what tempfile.mkstemp adds to a name
 DIGEST = hashlib.sha256().digest_size  # bytes before the state
 
 
@@ -28,10 +30,12 @@ def sweep(folder: Path, study: str, living: set[int]) -> None:
         study: Its name; the files of others are left.
         living: Numbers of the trials that may still go on.
     """
-    for file in folder.glob(checkpoint_path(folder, study, 0).name.replace("-0.pt", "-*.pt*")):
-        number = file.name.split("-")[1].split(".")[0]
-        if number.isdecimal() and int(number) not in living:
-            Checkpoint(path=checkpoint_path(folder, study, int(number)), identity="").remove()
+    first = checkpoint_path(folder, study, 0).name.removesuffix("0.pt")
+    named = re.compile(rf"{first}(\d+)\.pt{HALF_WRITTEN}")
+    for file in list(folder.glob(f"{first}*")):
+        match = named.fullmatch(file.name)
+        if match and int(match[1]) not in living:
+            Checkpoint(path=checkpoint_path(folder, study, int(match[1])), identity="").remove()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +92,18 @@ class Checkpoint:
         state = found.get("state")
         return state if isinstance(state, dict) else None
 
+    def remove_half_written(self) -> None:
+        """Delete what a save left whose process was killed; a user's own files are left alone."""
+        named = re.compile(re.escape(self.path.name) + HALF_WRITTEN)
+        for file in list(self.path.parent.glob(f"{self.path.name}.*")):
+            if named.fullmatch(file.name) and not file.is_dir():
+                file.unlink(missing_ok=True)
+
     def remove(self) -> None:
         """Delete the file and what an interrupted save left; the directory too when empty."""
-        for leftover in self.path.parent.glob(f"{self.path.name}*"):
-            leftover.unlink(missing_ok=True)
+        self.remove_half_written()
         try:
+            self.path.unlink(missing_ok=True)
             self.path.parent.rmdir()
         except OSError:  # other trials' files, or it was never made
             return

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from search.engine.storage import sqlite_file
+from search.engine.beside import LOCK, beside
+from search.engine.location import sqlite_file
 
 Result = TypeVar("Result")
 
@@ -80,7 +81,7 @@ def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
         with server_lock(storage, timeout) as held:
             yield held
         return
-    lock = FileLock(f"{path}.lock")
+    lock = FileLock(beside(path, LOCK))
     try:
         lock.acquire(timeout=timeout)
     except Timeout:

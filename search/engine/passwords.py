@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
@@ -37,6 +38,11 @@ def has_password(url: str) -> bool:
     return parts is not None and (
         parts.password is not None or any(name in parts.query for name in SETTINGS)
     )
+
+
+def masked(text: str) -> str:
+    """A text without what may be passwords in it: all from a colon to an @."""
+    return re.sub(r":(?!//)[^@\s]*@", ":***@", text)
 
 
 def without_secrets(text: str, url: str) -> str:

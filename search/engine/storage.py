@@ -6,16 +6,15 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, TypeVar
 
 from search.engine import passwords
 from search.engine.commands import command_line
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
-from search.engine.sqlite import BUSY_TIMEOUT, check_file, connect_file, log_ahead
+from search.engine.location import sqlite_file, without_password
+from search.engine.sqlite import Access, check_file, open_file, table_names
 
 if TYPE_CHECKING:
     import optuna
@@ -24,29 +23,9 @@ Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
-
-
-def storage_url(storage: str) -> str:
-    """A storage URL from a URL or from the path of an SQLite file."""
-    return storage if "://" in storage else f"sqlite:///{Path(storage).expanduser().absolute()}"
-
-
-def sqlite_file(storage: str) -> Path | None:
-    """The file behind a storage, or None where it is a database server."""
-    url = storage_url(storage)
-    prefix = "sqlite:///"
-    return Path(unquote(url[len(prefix) :].split("?")[0])) if url.startswith(prefix) else None
-
-
-def checkpoint_folder(storage: str) -> Path | None:
-    """Where cut trials of a study leave their state: beside the SQLite file."""
-    path = sqlite_file(storage)
-    return path.with_name(path.name + ".checkpoints") if path else None
-
-
-def without_password(storage: str) -> str:
-    """A storage as it may be printed."""
-    return storage if sqlite_file(storage) is not None else passwords.shown(storage)
+# What opening a storage says whose tables another process is just making.
+HALF_MADE = ("already exists", "unique", "no such table", "readonly database")
+RECORDED = {"max_params", "epochs", "seed", "dataset", "space"}  # some of a study's settings
 
 
 def check_storage(storage: str, *, read_only: bool = False) -> None:
@@ -121,7 +100,7 @@ def is_storage_error(error: BaseException) -> bool:
 def _cause(error: BaseException, storage: str) -> str:
     """The driver's own first line: SQLAlchemy's wrapping shows SQL, Optuna's may show a URL."""
     text = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
-    return passwords.without_secrets(text, storage_url(storage)).splitlines()[0]
+    return passwords.without_secrets(text, storage).splitlines()[0]
 
 
 def probe(study: optuna.Study, storage: str) -> None:
@@ -134,25 +113,27 @@ def probe(study: optuna.Study, storage: str) -> None:
         study.set_user_attr("last_probe", time.time())
 
 
-def connect(
-    storage: str, *, read_only: bool = False, patient: bool = False
-) -> optuna.storages.RDBStorage:
-    """Open a storage, creating its tables where there are none.
+def connect(storage: str, *, patient: bool = False) -> optuna.storages.RDBStorage:
+    """Open a storage of ours for writing, creating its tables where there are none.
 
     Args:
         storage: A URL or the path of an SQLite file.
-        read_only: Of a file that is there: leave its journal mode as it is, and let it be one
-            that cannot be written.
         patient: Wait for a database server that does not answer, as a worker does in mid-run;
             what it then raises is the driver's.
 
     Raises:
         UserError: If it cannot be opened.
     """
-    if sqlite_file(storage) is None:
+    return _connect(storage, Access.OWN, patient=patient)
+
+
+def _connect(storage: str, access: Access, *, patient: bool = False) -> optuna.storages.RDBStorage:
+    path = sqlite_file(storage)
+    if path is None:
         return _connect_server(storage, patient=patient)
-    check_storage(storage, read_only=read_only)
-    return _connect_sqlite(storage, read_only=read_only)
+    check_storage(storage, read_only=access is not Access.OWN)
+    with readable_errors(storage):
+        return _open_tables(lambda: open_file(path, access))
 
 
 def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorage:
@@ -170,22 +151,6 @@ def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorag
     return patience.keep(opening, storage)
 
 
-def _connect_sqlite(storage: str, *, read_only: bool) -> optuna.storages.RDBStorage:
-    import optuna
-
-    path = sqlite_file(storage)
-    assert path is not None
-    arguments: dict[str, Any] = {"connect_args": {"timeout": BUSY_TIMEOUT}}
-    if read_only:
-        arguments = {"creator": partial(connect_file, path)}
-    with readable_errors(storage):
-        url = storage_url(storage)
-        opened = _open_tables(lambda: optuna.storages.RDBStorage(url, engine_kwargs=arguments))
-        if not read_only:
-            log_ahead(opened.engine)
-    return opened
-
-
 def _open_tables(opening: Callable[[], Storage]) -> Storage:
     """Optuna's storage; tried again when another process creates the same tables just now."""
     from sqlalchemy.exc import DatabaseError
@@ -195,20 +160,20 @@ def _open_tables(opening: Callable[[], Storage]) -> Storage:
             return opening()
         except DatabaseError as error:
             text = str(error).lower()
-            if "already exists" not in text and "unique" not in text:
+            if not any(sign in text for sign in HALF_MADE):
                 raise
             time.sleep(0.2)
     return opening()
 
 
 def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> optuna.Study:
-    """Open a study that exists, without a sampler; nothing is created.
+    """Open a study that exists, without a sampler; nothing is created or converted.
 
     Args:
         storage: A URL or the path of an SQLite file.
         name: None takes the only study there is (those that stand beside another are not
             counted), or the default one of several.
-        read_only: Only look at it; a file need not be writable then.
+        read_only: Only look at it, also at one of another program; a file need not be writable.
 
     Raises:
         UserError: If there is no such study or the storage cannot be opened.
@@ -216,9 +181,11 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
     import optuna
 
     path = sqlite_file(storage)
-    if path is not None and (not path.exists() or path.stat().st_size == 0):
-        raise UserError(f"there is no study at {path} yet", _search_first(storage, name))
-    opened = connect(storage, read_only=read_only)
+    if path is not None:
+        check_storage(storage, read_only=True)
+        if not path.exists() or path.stat().st_size == 0:
+            raise UserError(f"there is no study at {path} yet", _search_first(storage, name))
+    opened = _connect(storage, Access.LOOK)
     with readable_errors(storage):
         names = optuna.get_all_study_names(opened)
     shown = without_password(storage)
@@ -231,7 +198,76 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
         raise UserError(
             f"{shown} has no study {name!r}", f"Name one with --study: {', '.join(sorted(names))}"
         )
-    return optuna.load_study(study_name=name, storage=opened)
+    study = optuna.load_study(study_name=name, storage=opened)
+    if path is None or (read_only and not is_ours(study)):
+        return study
+    opened.engine.dispose()
+    return optuna.load_study(study_name=name, storage=_connect(storage, Access.USE))
+
+
+def is_ours(study: optuna.Study) -> bool:
+    """Whether this tool made a study: it says what it was begun with (``study_settings``)."""
+    settings = study.user_attrs.get("settings")
+    return (
+        isinstance(settings, dict)
+        and settings.keys() >= RECORDED
+        and isinstance(settings["dataset"], dict)
+        and [direction.name for direction in study.directions] == ["MAXIMIZE"]
+    )
+
+
+def _is_blank(study: optuna.Study) -> bool:
+    """Whether a study was only just made, and so may become ours."""
+    directions = [direction.name for direction in study.directions]
+    return not study.user_attrs and not study.trials and directions == ["MAXIMIZE"]
+
+
+def refuse_foreign(storage: str, *names: str) -> None:
+    """Refuse to search in what belongs to another program, before anything is written.
+
+    Args:
+        storage: A URL or the path of an SQLite file, which need not exist.
+        names: Of the studies that are to be written to.
+
+    Raises:
+        UserError: If one of these is a study of another program, or a file holds no others; or as
+            ``check_storage``.
+    """
+    import optuna
+
+    check_storage(storage)
+    path = sqlite_file(storage)
+    if path is not None and (not path.exists() or path.stat().st_size == 0):
+        return
+    if path is not None and not table_names(path):  # made, and without its tables as yet
+        return
+    with _look(storage) as opened:
+        there = optuna.get_all_study_names(opened)
+
+        def may_be_used(name: str) -> bool:
+            study = optuna.load_study(study_name=name, storage=opened)
+            return is_ours(study) or _is_blank(study)
+
+        for name in names:
+            if name in there and not may_be_used(name):
+                raise UserError(
+                    f"the study {name!r} in {without_password(storage)} is not one of this tool",
+                    "Name another file with --storage, or another study with --study",
+                )
+        if path is not None and there and not any(map(may_be_used, there)):
+            raise UserError(
+                f"{path} holds studies of another program alone", "Name another file with --storage"
+            )
+
+
+@contextmanager
+def _look(storage: str) -> Iterator[optuna.storages.RDBStorage]:
+    opened = _connect(storage, Access.LOOK)
+    try:
+        with readable_errors(storage):
+            yield opened
+    finally:
+        opened.engine.dispose()
 
 
 def options_of(storage: str, study: str | None = None) -> dict[str, str]:
@@ -248,19 +284,16 @@ def create_study(storage: str, name: str) -> optuna.Study:
     """Open the study of a name, or create it; for the parent process alone.
 
     Raises:
-        UserError: If the storage cannot be opened or the study maximises nothing.
+        UserError: If the storage cannot be opened or the study is one of another program.
     """
     import optuna
 
+    refuse_foreign(storage, name)
     opened = connect(storage)
     with readable_errors(storage):
         study = optuna.create_study(
             study_name=name, storage=opened, direction="maximize", load_if_exists=True
         )
-        if len(study.directions) != 1 or study.direction.name != "MAXIMIZE":
-            raise UserError(
-                f"the study {name!r} is not one of this tool", "Choose another name with --study"
-            )
         if study.metric_names != [METRIC]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

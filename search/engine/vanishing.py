@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from search.engine.errors import UserError
-from search.engine.storage import is_storage_error, readable_errors, sqlite_file
+from search.engine.location import sqlite_file
+from search.engine.storage import is_storage_error, readable_errors
 
 if TYPE_CHECKING:
     import optuna

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.engine.storage import sqlite_file
+from search.engine.beside import WEIGHTS, folder_beside
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 def weights_folder(storage: str) -> Path | None:
     """Where a study's networks are kept: beside the SQLite file; None with a database server."""
-    path = sqlite_file(storage)
-    return path.with_name(path.name + ".weights") if path else None
+    return folder_beside(storage, WEIGHTS)
 
 
 def weights_file(folder: Path, study: str, number: int, candidate: str, seed: int) -> Checkpoint:
@@ -48,8 +47,7 @@ def save_weights(file: Checkpoint, weights: dict[str, Tensor]) -> bool:
         for name, tensor in weights.items()
     }
     saved = file.save({"weights": kept})
-    for leftover in file.path.parent.glob(f"{file.path.name}.*"):  # of a process that was killed
-        leftover.unlink(missing_ok=True)
+    file.remove_half_written()
     return saved
 
 

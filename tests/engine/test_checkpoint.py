@@ -140,8 +140,11 @@ def test_only_what_trials_that_have_ended_left_is_swept(tmp_path: Path) -> None:
         checkpoint = Checkpoint(path=checkpoint_path(tmp_path, study, number), identity="")
         assert checkpoint.save({"epoch": 1})
         assert checkpoint.path.parent == tmp_path
-    checkpoint_path(tmp_path, "a", 3).with_suffix(".pt.half").touch()
+    checkpoint_path(tmp_path, "a", 3).with_suffix(".pt.abcd_123").touch()  # half written
+    users = {checkpoint_path(tmp_path, "a", 1).with_suffix(".pt.backup"), tmp_path / "notes.txt"}
+    for file in users:
+        file.write_text("a user's own")
     sweep(tmp_path, "a", living={12})
     left = {checkpoint_path(tmp_path, "a", 12), checkpoint_path(tmp_path, "../b", 1)}
-    assert set(tmp_path.iterdir()) == left
+    assert set(tmp_path.iterdir()) == left | users
     sweep(tmp_path / "none", "a", living=set())

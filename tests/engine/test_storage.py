@@ -39,7 +39,9 @@ def test_a_reader_does_not_block_a_writer(tmp_path: Path) -> None:
 
 def test_creating_is_idempotent_and_names_the_metric(tmp_path: Path) -> None:
     path = str(tmp_path / "a.db")
-    storage.create_study(path, "s").enqueue_trial({})
+    made = storage.create_study(path, "s")
+    made.set_user_attr("settings", dict.fromkeys(storage.RECORDED, {}))
+    made.enqueue_trial({})
     study = storage.create_study(path, "s")
     assert len(study.trials) == 1
     assert study.metric_names == ["validation accuracy"]

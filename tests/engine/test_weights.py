@@ -22,7 +22,7 @@ def test_a_network_whose_tensors_are_views_comes_back_small_and_equal(tmp_path: 
     assert isinstance(tensors_of(network), FlatTensors)
     file = weights_file(tmp_path / "w", "study", 3, "{}", 7)
     file.path.parent.mkdir()
-    file.path.with_name(f"{file.path.name}.cut").touch()
+    file.path.with_name(f"{file.path.name}.ab_12345").touch()
     file.path.with_name("study-30.pt").touch()
     assert save_weights(file, network.state_dict())
     found = load_weights(file)

@@ -10,7 +10,7 @@ import os
 import socket
 
 from search.engine.errors import UserError
-from search.engine.storage import sqlite_file, storage_url, without_password
+from search.engine.location import sqlite_file, without_password
 
 LOCAL = "local"  # in place of an address: start Ray on this machine
 AUTO = "auto"  # the cluster that this machine belongs to
@@ -51,7 +51,7 @@ def check_reachable(storage: str, machines: set[str], here: str) -> None:
         return
     from sqlalchemy.engine import make_url
 
-    if (make_url(storage_url(storage)).host or "") in THIS_MACHINE:
+    if (make_url(storage).host or "") in THIS_MACHINE:
         raise UserError(
             f"{without_password(storage)} is another server on every machine of the cluster",
             "Name the database server by an address that all machines can reach",

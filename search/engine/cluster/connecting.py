@@ -24,7 +24,7 @@ from search.engine.cluster.addresses import (
 from search.engine.cluster.ray_workers import RayWorkers
 from search.engine.errors import UserError
 from search.engine.hardware import WORKERS_PER_GPU, default_workers, use_bfloat16
-from search.engine.storage import without_password
+from search.engine.location import without_password
 from search.engine.workers import Job
 
 LOCAL_OBJECTS = 200_000_000  # bytes of memory for objects: MNIST's training file has 47 MB

@@ -1,0 +1,50 @@
+"""The directory that a network is exported to: a new one, or that of an earlier export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from search.engine.errors import UserError
+
+FIGURES = "figures.json"  # by which an earlier export is known
+FILES = (
+    *(FIGURES, "README.md", "candidate.json", "model.py", "weights.safetensors"),
+    *("model.onnx", "model_int8.onnx"),
+)
+
+
+def check_folder(output: Path) -> None:
+    """Refuse a directory that holds files, unless an earlier export wrote it.
+
+    An earlier export's files may then be replaced; others beside them are kept.
+
+    Args:
+        output: Need not be there.
+
+    Raises:
+        UserError: If so.
+    """
+    hint = "Name a new one with --output"
+    try:
+        there = {path.name: path for path in output.iterdir()} if output.exists() else {}
+        unusual = [path for path in there.values() if path.is_symlink() or not path.is_file()]
+        # What a killed export had not yet put into its place, as search.publishing names it.
+        staged = {name for name in there if name.startswith(".") and name.endswith(".tmp")}
+        if there.keys() - staged and not _is_export(output / FIGURES):
+            raise UserError(f"the directory {output} holds files that no export wrote", hint)
+    except OSError as error:
+        raise UserError(f"{output} cannot be used: {error.strerror}", hint) from None
+    for path in unusual:
+        if path.name in FILES:
+            raise UserError(f"{path} is no plain file and would be replaced", hint)
+
+
+def _is_export(figures: Path) -> bool:
+    if figures.is_symlink() or not figures.is_file():
+        return False
+    try:
+        found = json.loads(figures.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.keys() == {"origin", "validation", "sizes"}
