@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +48,19 @@ def natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"a whole number from 0 on is needed, but got {text!r}")
     return int(text)
+
+
+def percentage(text: str) -> float:
+    """An argument type: a percentage, as a share in [0, 1]; 0.994 is meant as 99.4 and refused."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not (value.is_finite() and 1 < value <= 100):
+        raise argparse.ArgumentTypeError(
+            f"a percentage above 1 and up to 100 is needed, as 99.4, but got {text!r}"
+        )
+    return float(value / 100)
 
 
 def worker_count(text: str) -> int | None:

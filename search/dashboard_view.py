@@ -14,8 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from search.engine.plural import counted
 from search.engine.storage import is_storage_error, sqlite_file
-from search.study_settings import TARGET
 
 if TYPE_CHECKING:
     import optuna
@@ -39,12 +39,16 @@ class DashboardView:
         study: Watched.
         storage: It is in.
         max_params: Its limit.
+        target: Accuracy in [0, 1] that was asked for; None for none.
     """
 
-    def __init__(self, study: optuna.Study, storage: str, *, max_params: int) -> None:
+    def __init__(
+        self, study: optuna.Study, storage: str, *, max_params: int, target: float | None
+    ) -> None:
         self._study = study
         self._storage = storage
         self._max_params = max_params
+        self._target = target
         self._looked = time.monotonic()
         self._noted: set[int] = set()
 
@@ -90,7 +94,7 @@ class DashboardView:
         from search.dashboard_figures import budget_use, pareto
         from search.engine.notes import save_figure
 
-        front = pareto(trials, max_params=self._max_params, target=TARGET)
+        front = pareto(trials, max_params=self._max_params, target=self._target)
         save_figure(self._study, front, "pareto")
         used = budget_use(trials, max_params=self._max_params)
         save_figure(self._study, used, "budget")
@@ -139,7 +143,8 @@ class DashboardView:
         with tempfile.TemporaryDirectory() as temporary:
             picture = Path(temporary) / f"{name}.learning-curve.svg"
             curve = sorted(best.intermediate_values.items())
-            picture.write_text(learning_curve(curve, title=title, target=TARGET), encoding="utf-8")
+            drawn = learning_curve(curve, title=title, target=self._target)
+            picture.write_text(drawn, encoding="utf-8")
             files = [picture]
             if weights is not None:
                 files.append(Path(temporary) / f"{name}.safetensors")
@@ -157,8 +162,8 @@ def how_it_ended(trial: FrozenTrial) -> str:
     if state == "complete":
         best = attributes.get("best_accuracy")
         luckier = f" (best {100 * best:.2f} % at epoch {attributes['best_epoch']})" if best else ""
-        epochs = attributes.get("epochs")
-        return f"complete: {100 * trial.values[0]:.2f} % after {epochs} epochs{luckier}"
+        epochs = counted(attributes.get("epochs", 0), "epoch")
+        return f"complete: {100 * trial.values[0]:.2f} % after {epochs}{luckier}"
     reason = str(attributes.get("reason", state))
     return f"{state}, {reason}" if state == "pruned" else reason
 

@@ -35,6 +35,7 @@ from search.cli import (
     run_command,
 )
 from search.engine.errors import UserError
+from search.engine.plural import counted
 from search.engine.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--references",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="also the public reference systems within the study's limits",
+        help="also the public reference systems within the study's limits, or not; default: on "
+        "MNIST, which they are for",
     )
     add(
         "--reference-seeds",
@@ -114,6 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.companions import finalists_of
     from search.engine.storage import check_storage, open_study
     from search.finals import check, distinct, queue, stamp, trainings
+    from search.handed_in import check_references
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
@@ -121,6 +123,9 @@ def main(arguments: list[str] | None = None) -> int:
     check_directory(options.reports, "--reports")
     study = open_study(options.storage, options.study)
     settings = settings_of(study, options)
+    references = settings.problem.is_mnist if options.references is None else options.references
+    if references:
+        check_references(settings.problem)
     console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
     trials = study.get_trials(deepcopy=False)
     ranked = distinct(trials, max(options.top, options.shortlist))
@@ -134,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
         code, ranked = choose(study, ranked, settings, options, console)
         if code:
             return code
-    reference_seeds = (options.reference_seeds or options.seeds) if options.references else 0
+    reference_seeds = (options.reference_seeds or options.seeds) if references else 0
     entries = trainings(
         ranked[: options.top], settings, options.seeds, reference_seeds=reference_seeds
     )
@@ -177,7 +182,8 @@ def choose(
     entries = trainings(ranked, settings, options.shortlist_seeds, kind="shortlist")
     again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
     if missing:
-        say(f"shortlist: the search's best {len(ranked)}, {options.shortlist_seeds} seeds each")
+        seeds = counted(options.shortlist_seeds, "seed")
+        say(f"shortlist: the search's best {len(ranked)}, {seeds} each")
         code = train(again, settings, options, missing, console, ShortlistObjective)
         if code:
             say("the finalists are not chosen yet; the same command goes on from here")
@@ -206,6 +212,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
     from search.engine.hardware import resolve_device, use_bfloat16
+    from search.engine.problem import recorded_problem
     from search.engine.sources import locate
     from search.engine.storage import checkpoint_folder
     from search.study_settings import commit
@@ -229,6 +236,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         epochs=recorded["epochs"],
         train_images=recorded["dataset"].get("train_images"),
         seed=recorded["seed"],
+        target=recorded_problem(recorded).target,
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
         checkpoints=checkpoint_folder(options.storage),
@@ -292,23 +300,30 @@ def announce(
     """Print the finalists' table and verdict, and write the report."""
     from search.engine.companions import OPENINGS
     from search.report import write_reports
+    from search.reporting.constraints import at_least
     from search.reporting.finalists import read_finalists
-    from search.study_settings import TARGET
 
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     found = read_finalists(
-        finals.get_trials(deepcopy=False), finals.user_attrs.get(OPENINGS), target=TARGET
+        finals.get_trials(deepcopy=False),
+        finals.user_attrs.get(OPENINGS),
+        target=settings.problem.target,
     )
     if found is None:
         say("no finalist is complete")
         return
     say("")
     for one in found.entries:
-        reach = 100 * (one.interval.high - one.interval.low) / 2 if one.interval else float("nan")
+        spread = "one seed"
+        if one.interval:
+            spread = f"± {100 * (one.interval.high - one.interval.low) / 2:.3f}"
+        reaching = ""
+        if found.target is not None:
+            seeds = counted(len(one.runs), "seed")
+            reaching = f"{at_least(found.target)}: {one.reaching} of {seeds}  "
         say(
-            f"{one.place:2}. {100 * one.mean:.3f} % ± {reach:.3f}  "
-            f"least {100 * one.minimum:.2f} %  "
-            f"≥ {100 * TARGET:.1f} %: {one.reaching}/{len(one.runs)} seeds  "
+            f"{one.place:2}. {100 * one.mean:.3f} % {spread}  "
+            f"least {100 * one.minimum:.2f} %  {reaching}"
             f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
         )
         versus = one.against_next

@@ -61,16 +61,17 @@ def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenT
 
     Of trials with one architecture (layers and head alike) the best stands for all.
     """
+    import space
     from search.progress import snapshot
-    from space import Candidate
 
     found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
     for rank, trial in enumerate(snapshot(trials, 0).ranked, start=1):
         text = trial.user_attrs.get("candidate")
         if not isinstance(text, str) or trial.user_attrs.get("over_budget"):
             continue
-        candidate = Candidate.from_json(text)
-        found.setdefault((candidate.layout(), candidate.head), (rank, trial))
+        rows = space.layer_table(space.Candidate.from_json(text))
+        architecture = tuple((row.name, row.output_shape, row.parameters, row.macs) for row in rows)
+        found.setdefault(architecture, (rank, trial))
         if len(found) == top:
             break
     return list(found.values())

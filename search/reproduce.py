@@ -24,6 +24,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.cli import HelpFormatter, Parser, natural, run_command
 from search.engine.errors import UserError
+from search.engine.plural import counted
 from search.engine.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ def main(arguments: list[str] | None = None) -> int:
     curve = repeated_curve(trial, settings)
     differing = [epoch for epoch, value in trial.curve.items() if curve.get(epoch) != value]
     if not differing:
-        print(f"PASS: trial {trial.number}, {len(curve)} epochs, {curve[max(curve)]:.4f}")
+        epochs = counted(len(curve), "epoch")
+        print(f"PASS: trial {trial.number}, {epochs}, {curve[max(curve)]:.4f}")
         return 0
     first = differing[0]
     print(

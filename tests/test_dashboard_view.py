@@ -64,7 +64,9 @@ def keep(storage: str, trial: FrozenTrial) -> None:
 
 
 def look(study: optuna.Study, storage: str) -> None:
-    DashboardView(study, storage, max_params=20_000).refresh(study.get_trials(deepcopy=False))
+    DashboardView(study, storage, max_params=20_000, target=0.994).refresh(
+        study.get_trials(deepcopy=False)
+    )
 
 
 def notes(study: optuna.Study) -> list[str]:
@@ -128,7 +130,7 @@ def test_figures_stay_small_however_many_trials_there_are() -> None:
 
 
 def test_a_study_that_was_deleted_meanwhile_ends_nothing(study: optuna.Study, storage: str) -> None:
-    view = DashboardView(study, storage, max_params=20_000)
+    view = DashboardView(study, storage, max_params=20_000, target=0.994)
     trials = study.get_trials(deepcopy=False)
     optuna.delete_study(study_name="cnn-search", storage=study._storage)
     view.refresh(trials)
