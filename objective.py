@@ -6,6 +6,7 @@ cannot be reached from here.
 
 from __future__ import annotations
 
+import inspect
 import platform
 import time
 from collections.abc import Callable
@@ -24,11 +25,15 @@ from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, load_training
 from search.engine.errors import InterruptedTraining
 from search.engine.frugal import together
+from search.engine.problem import Problem, problem_of
 from search.engine.recipe import ADJUSTED
 from search.engine.seeds import mix_seed
+from search.engine.text import counted
 from search.engine.weights import save_weights, weights_file
 
 if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
     from search.engine.checkpoint import Checkpoint
     from search.engine.images import Images
     from search.engine.training import Epoch, Fit
@@ -50,12 +55,18 @@ class Settings:
     limits: Limits = Limits()
     epochs: int = 20
     seed: int = 0
+    target: float | None = None  # accuracy that was asked for, in [0, 1]; None = the images' own
     train_images: int | None = None  # only the first so many; None = all
     device: str = "cpu"
     arithmetic: Arithmetic = Arithmetic()
     commit: str = "unknown"  # of this program
     checkpoints: Path | None = None  # where cut trials leave their state; None = nowhere
     weights: Path | None = None  # where complete trials leave their network; None = nowhere
+
+    @property
+    def problem(self) -> Problem:
+        """What the images are, and the accuracy that is wanted."""
+        return problem_of(self.source, target=self.target)
 
 
 class Objective:
@@ -80,7 +91,7 @@ class Objective:
             optuna.exceptions.UpdateFinishedTrialError: If someone else has ended the trial.
         """
         with together(trial):
-            candidate = draw(trial, self.settings.limits)
+            candidate = draw(trial, self.settings.limits, self.settings.problem)
             check_limits(trial, candidate, self.settings.limits)
         fit = self._train(trial, candidate, should_stop)
         return fit.epochs[-1].accuracy
@@ -200,12 +211,24 @@ def load_images(settings: Settings) -> tuple[Images, Images]:
     )
 
 
-def draw(trial: optuna.Trial, limits: Limits) -> space.Candidate:
+def draw(trial: optuna.Trial, limits: Limits, problem: Problem) -> space.Candidate:
     """The candidate that was handed in as this trial, or else one that the trial suggests."""
     handed_in = trial.user_attrs.get(HANDED_IN)
     if handed_in is not None:
         return space.Candidate.from_json(handed_in)
-    return space.suggest(trial, max_params=limits.max_params, max_macs=limits.max_macs)
+    return suggest(trial, limits, problem)
+
+
+def suggest(trial: BaseTrial, limits: Limits, problem: Problem) -> space.Candidate:
+    """A candidate of the space, which is told what its ``suggest`` asks for by name."""
+    known = {
+        "max_params": limits.max_params,
+        "max_macs": limits.max_macs,
+        "classes": problem.classes,
+        "handwriting": problem.handwriting,
+    }
+    asked = inspect.signature(space.suggest).parameters
+    return space.suggest(trial, **{name: known[name] for name in known if name in asked})  # type: ignore[arg-type]
 
 
 def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits) -> None:
@@ -222,7 +245,7 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits
     excess = _excess(parameters, limits.max_params)
     reasons = []
     if excess > 0:
-        reasons.append(f"{parameters:,} parameters > {limits.max_params:,}")
+        reasons.append(f"{counted(parameters, 'parameter')} > {limits.max_params:,}")
     if limits.max_macs is not None:
         excess_macs = _excess(macs, limits.max_macs)
         trial.set_constraint("multiply-accumulates over the limit", excess_macs)

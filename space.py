@@ -1,9 +1,10 @@
 """WHAT is searched: the candidate, how a trial suggests it, how it is counted and built.
 
 Edit this file to search something else; the engine needs no change for it. It needs these names:
-``suggest``, which is given the limits by name, ``count_parameters``, ``count_macs``,
-``peak_activation_bytes``, ``layer_table``, ``build`` and a ``Candidate`` with ``to_json``,
-``from_json``, ``one_line`` and ``recipe``.
+``suggest``, which is given by name what it asks for of ``max_params``, ``max_macs``, ``classes``
+and ``handwriting``, ``count_parameters``, ``count_macs``, ``peak_activation_bytes``,
+``layer_table``, ``build`` and a ``Candidate`` with ``to_json``, ``from_json``, ``one_line`` and
+``recipe``.
 Everything but ``build`` is arithmetic on Python integers: a candidate over the limit costs two
 milliseconds, and torch is not even imported for it.
 """
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 INPUT_SHAPE = (1, 28, 28)  # channels, height, width
-CLASSES = 10
+CLASSES = 10  # where nothing else is said: MNIST's
 HEADS = ("gap-linear", "conv-gap", "flatten-linear", "depthwise-linear")
 DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
 VIEWS = 3  # of an image, where a candidate has them
@@ -89,10 +90,10 @@ class Dropout:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The classifier: from the last feature map to ten logits.
+    """The classifier: from the last feature map to a logit for each class.
 
     ``gap-linear`` averages each channel over the map, then a fully connected layer. ``conv-gap``
-    is a convolution to ten channels, then the average: with ``kernel`` 1 the same function of
+    is a convolution to so many channels, then the average: with ``kernel`` 1 the same function of
     its weights at a higher cost. ``flatten-linear`` keeps the positions. ``depthwise-linear`` adds
     up each channel with learned weights of the positions, instead of equal ones (a global depthwise
     convolution; Chen et al. 2018, "MobileFaceNets", section 3), then a fully connected layer.
@@ -101,8 +102,11 @@ class Head:
     kind: str = "gap-linear"
     kernel: int = 1  # conv-gap only
     bias: bool = True
+    classes: int = CLASSES  # logits; named in the JSON where they are not ten
 
     def __post_init__(self) -> None:
+        if not 2 <= self.classes <= 1_000:
+            raise ValueError(f"a head's classes must lie in 2..1000, but got {self.classes}")
         if self.kind not in HEADS:
             raise ValueError(
                 f"a head must be one of {', '.join(HEADS)}, but got {reprlib.repr(self.kind)}"
@@ -163,7 +167,10 @@ class Candidate:
     def to_json(self) -> str:
         """The whole candidate as one line of JSON; ``from_json`` gives an equal one back."""
         layers = [{"op": _OPS[type(layer)], **dataclasses.asdict(layer)} for layer in self.layers]
-        rest = {"head": dataclasses.asdict(self.head), "recipe": dataclasses.asdict(self.recipe)}
+        head = dataclasses.asdict(self.head)
+        if self.head.classes == CLASSES:  # kept weights are known by the JSON of their candidate
+            del head["classes"]
+        rest = {"head": head, "recipe": dataclasses.asdict(self.recipe)}
         return json.dumps({"layers": layers, **rest})
 
     @classmethod
@@ -327,7 +334,8 @@ def _free_row(name: str, shape: Shape, out: Shape) -> LayerRow:
 
 def _head_row(head: Head, shape: Shape) -> LayerRow:
     channels, height, width = shape
-    positions, inputs, output_values = 1, channels, CLASSES
+    classes = head.classes
+    positions, inputs, output_values = 1, channels, classes
     name = "global average pooling, linear"
     own = 0  # parameters before the linear layer
     if head.kind == "flatten-linear":
@@ -342,13 +350,13 @@ def _head_row(head: Head, shape: Shape) -> LayerRow:
             )
         inputs = channels * head.kernel**2
         positions = (height - head.kernel + 1) * (width - head.kernel + 1)
-        output_values = CLASSES * positions
+        output_values = classes * positions
         name = f"conv {head.kernel}×{head.kernel}, global average pooling"
     return LayerRow(
         name=name,
-        output_shape=(CLASSES,),
-        parameters=own + CLASSES * (inputs + int(head.bias)),
-        macs=own + CLASSES * inputs * positions,
+        output_shape=(classes,),
+        parameters=own + classes * (inputs + int(head.bias)),
+        macs=own + classes * inputs * positions,
         input_values=_size(shape),
         output_values=output_values,
     )
@@ -377,7 +385,7 @@ def _name(layer: Conv | Pool | Deskew | Views) -> str:
 
 
 def build(candidate: Candidate) -> nn.Module:
-    """The trainable network: ``[N, 1, 28, 28]`` float images to ``[N, 10]`` logits.
+    """The trainable network: ``[N, 1, 28, 28]`` float images to ``[N, classes]`` logits.
 
     Where pooling directly follows ReLU the two change places: the function and its gradient stay
     the same to the last bit, and ReLU has a quarter of the work.
@@ -427,7 +435,7 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
     yield from waiting
     head = candidate.head
     if head.kind == "conv-gap":
-        yield nn.Conv2d(channels, CLASSES, head.kernel, bias=head.bias)
+        yield nn.Conv2d(channels, head.classes, head.kernel, bias=head.bias)
     shapes = [INPUT_SHAPE, *(row.output_shape for row in layer_table(candidate))]
     values = math.prod(shapes[-2])
     if head.kind == "depthwise-linear":
@@ -440,13 +448,18 @@ def _modules(candidate: Candidate) -> Iterator[nn.Module]:
     yield nn.Flatten()
     if head.kind != "conv-gap":
         inputs = values if head.kind == "flatten-linear" else channels
-        yield nn.Linear(inputs, CLASSES, bias=head.bias)
+        yield nn.Linear(inputs, head.classes, bias=head.bias)
     if Views() in layers:
         yield views.MeanOfViews()
 
 
 def suggest(
-    trial: BaseTrial, *, max_params: int = 20_000, max_macs: int | None = None
+    trial: BaseTrial,
+    *,
+    max_params: int = 20_000,
+    max_macs: int | None = None,
+    classes: int = CLASSES,
+    handwriting: bool = True,
 ) -> Candidate:
     """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
 
@@ -467,11 +480,13 @@ def suggest(
     Args:
         trial: Draws the parameters.
         max_params: The limit of the search. Up to 10,000 it is capacity that is short: all of it
-            may be used, there is hardly any dropout and no 1x1 convolution, the image is deskewed
-            and may be seen in three views, filters may be in four rotations, and the classifier
-            weighs the positions of the last map. Above, the size is drawn, and batch size and
-            weight decay are larger.
+            may be used, there is hardly any dropout and no 1x1 convolution, handwriting is
+            deskewed, the image may be seen in three views, filters may be in four rotations, and
+            the classifier weighs the positions of the last map. Above, the size is drawn, and
+            batch size and weight decay are larger.
         max_macs: The limit of multiply-accumulates of one image; None = no limit.
+        classes: That the images have.
+        handwriting: Whether their slant says nothing of their class.
     """
     large = max_params > 10_000  # what overfits gains by larger batches and more decay
     depths = (
@@ -485,15 +500,16 @@ def suggest(
         second=trial.suggest_float("width_2_to_1", narrow, wide, log=True),
         third=trial.suggest_float("width_3_to_1", narrow, wide, log=True),
     )
-    squeeze, rotated, head = None, False, Head()
+    squeeze, rotated, head = None, False, Head(classes=classes)
     before: tuple[Layer, ...] = ()
     if large:
         to_1 = trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True)
         squeeze = to_1 if trial.suggest_int("squeeze", 0, 1) else None
     else:
-        before = (Deskew(), *(Views(),) * trial.suggest_int("views", 0, 1))
+        before = (Deskew(),) * handwriting
+        before += (Views(),) * trial.suggest_int("views", 0, 1)
         rotated = trial.suggest_int("rotated", 0, 1) == 1
-        head = Head(kind="depthwise-linear")
+        head = Head(kind="depthwise-linear", classes=classes)
     size = trial.suggest_float("size", 0.4, 1.0) if large else 1.0
     most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
     dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))

@@ -15,6 +15,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objective import Limits, check_limits, draw
+from search.engine.problem import MNIST_PROBLEM
 from search.engine.storage import connect
 
 SPACE = Limits()  # what candidates are drawn for
@@ -29,7 +30,7 @@ def _candidates() -> list[FrozenTrial]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(DRAWN):
         trial = study.ask()
-        check_limits(trial, draw(trial, SPACE), LIMITS)
+        check_limits(trial, draw(trial, SPACE, MNIST_PROBLEM), LIMITS)
     return study.get_trials(deepcopy=False)
 
 

@@ -36,6 +36,7 @@ from search.cli import natural, positive
 from search.engine import workers
 from search.engine.dataset import DataSource
 from search.engine.frugal import together
+from search.engine.problem import MNIST_PROBLEM
 from search.engine.sampling import make_sampler
 from search.engine.storage import connect, create_study, open_study
 from search.engine.training import Epoch
@@ -122,7 +123,7 @@ def suggestion(size: int) -> float:
     """Milliseconds in which TPE draws a candidate in a study of so many trials, without storage."""
     study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", 0))
     study.add_trials([finished_trial(number) for number in range(size)])
-    return milliseconds(lambda: draw(study.ask(), SPACE), 3)
+    return milliseconds(lambda: draw(study.ask(), SPACE, MNIST_PROBLEM), 3)
 
 
 def epoch(number: int) -> Epoch:
@@ -162,7 +163,7 @@ class StandIn:
     def __call__(self, trial: optuna.Trial, should_stop: Callable[[], bool]) -> float:
         """Judge a trial as the objective does, but for the training."""
         with together(trial):
-            check_limits(trial, draw(trial, SPACE), LIMITS)
+            check_limits(trial, draw(trial, SPACE, MNIST_PROBLEM), LIMITS)
         if not self._log.exists():
             self._meet()
         watch = _Watch(trial)

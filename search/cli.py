@@ -9,6 +9,7 @@ import reprlib
 import signal
 import sys
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -95,6 +96,19 @@ trial_count = whole(1, 1_000_000)  # argument types that several options share
 seed_count = whole(1, 1_000)
 natural = whole(0, LARGEST)
 positive = whole(1, LARGEST)
+
+
+def percentage(text: str) -> float:
+    """An argument type: a percentage, as a share in [0, 1]; 0.994 is meant as 99.4 and refused."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not (value.is_finite() and 1 < value <= 100):
+        raise argparse.ArgumentTypeError(
+            f"a percentage above 1 and up to 100 is needed, as 99.4, but got {reprlib.repr(text)}"
+        )
+    return float(value / 100)
 
 
 def add_workers(parser: argparse.ArgumentParser, most: int = MOST_WORKERS_HERE) -> None:

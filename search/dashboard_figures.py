@@ -15,8 +15,8 @@ GREY, BLUE, RED = "#8a8f98", "#1f6fb2", "#c0392b"
 T = TypeVar("T")
 
 
-def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float) -> go.Figure:
-    """Accuracy against parameters of complete trials, with the front, the limit and the target."""
+def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float | None) -> go.Figure:
+    """Accuracy against parameters of complete trials, with the front, the limit and a target."""
     found = sorted(
         (parameters, round(100 * trial.values[0], 2), trial.number)
         for trial in trials
@@ -30,7 +30,7 @@ def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float) -> 
         if not front or point[1] > front[-1][1]:
             front.append(point)
     figure = _blank("Accuracy against parameters", "parameters", "validation accuracy, %")
-    best = max((point[1] for point in found), default=100 * target)
+    best = max((point[1] for point in found), default=0.0)
     shown = [point for point in found if point[1] >= best - 2]  # the top two points of accuracy
     for points, name, mode, colour in (
         (_thinned(shown), "complete", "markers", GREY),
@@ -46,7 +46,8 @@ def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float) -> 
             marker={"color": colour, "size": 7},
         )
     figure.add_vline(max_params, line={"color": RED, "dash": "dot"})
-    figure.add_hline(100 * target, line={"color": GREY, "dash": "dot"})
+    if target is not None:
+        figure.add_hline(100 * target, line={"color": GREY, "dash": "dot"})
     return figure
 
 

@@ -21,7 +21,6 @@ from search.engine.beside import ARTIFACTS, folder_beside
 from search.engine.recipe import adjusted_of
 from search.engine.storage import is_storage_error
 from search.engine.text import counted
-from search.study_settings import TARGET
 
 if TYPE_CHECKING:
     import optuna
@@ -44,16 +43,24 @@ class DashboardView:
         study: Watched.
         storage: It is in.
         max_params: Its limit.
+        target: Accuracy in [0, 1] that was asked for; None for none.
         before: The trials that are there; what has ended is left as it is, so that the work grows
             with what is new.
     """
 
     def __init__(
-        self, study: optuna.Study, storage: str, *, max_params: int, before: Sequence[FrozenTrial]
+        self,
+        study: optuna.Study,
+        storage: str,
+        *,
+        max_params: int,
+        target: float | None,
+        before: Sequence[FrozenTrial],
     ) -> None:
         self._study = study
         self._storage = storage
         self._max_params = max_params
+        self._target = target
         self._looked = time.monotonic()
         self._noted = {trial.number for trial in before if trial.state.is_finished()}
 
@@ -101,7 +108,7 @@ class DashboardView:
         from search.dashboard_figures import budget_use, pareto
         from search.engine.notes import save_figure
 
-        front = pareto(trials, max_params=self._max_params, target=TARGET)
+        front = pareto(trials, max_params=self._max_params, target=self._target)
         save_figure(self._study, front, "pareto")
         used = budget_use(trials, max_params=self._max_params)
         save_figure(self._study, used, "budget")
@@ -147,7 +154,8 @@ class DashboardView:
         with tempfile.TemporaryDirectory() as temporary:
             picture = Path(temporary) / f"{name}.learning-curve.svg"
             curve = sorted(best.intermediate_values.items())
-            picture.write_text(learning_curve(curve, title=title, target=TARGET), encoding="utf-8")
+            drawn = learning_curve(curve, title=title, target=self._target)
+            picture.write_text(drawn, encoding="utf-8")
             files = [picture]
             if weights is not None:
                 files.append(Path(temporary) / f"{name}.safetensors")

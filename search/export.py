@@ -19,7 +19,10 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
 
 import argparse
 import dataclasses
+import os
+import shlex
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,8 +121,28 @@ def main(arguments: list[str] | None = None) -> int:
     if network is None:
         say("its weights were not kept: training it again from its seed")
         network = trained_network(trial, settings)
-    origin = origin_of(study, trial, candidate, settings, retrained=retrained)
+    where = options_of(options, study.study_name)
+    origin = origin_of(study, trial, candidate, settings, where=where, retrained=retrained)
     return write(network, candidate, settings, origin, trial, output)
+
+
+def options_of(options: argparse.Namespace, study: str) -> list[str]:
+    """The options that lead to the study and its data, from the project's root."""
+    from search.engine.location import sqlite_file, without_password
+
+    where = []
+    if options.storage != DEFAULT_STORAGE:
+        is_file = "://" not in options.storage and sqlite_file(options.storage) is not None
+        storage = from_root(Path(options.storage)) if is_file else without_password(options.storage)
+        where += ["--storage", storage]
+    where += ["--study", study]
+    return where + (["--data", from_root(options.data)] if options.data else [])
+
+
+def from_root(path: Path) -> str:
+    """A path as it is named from the project's root: in full where it lies elsewhere."""
+    path = Path(os.path.abspath(path.expanduser()))
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def origin_of(
@@ -128,13 +151,22 @@ def origin_of(
     candidate: Candidate,
     settings: Settings,
     *,
+    where: Sequence[str],
     retrained: bool,
 ) -> Origin:
-    """What the card says about where the network comes from."""
+    """What the card says about where the network comes from.
+
+    Args:
+        study: Holds the trial.
+        trial: Was trained.
+        candidate: Its candidate.
+        settings: That it was trained under.
+        where: The options that name study and data on a command line.
+        retrained: Whether its weights were made again.
+    """
     from objective import layer_lines
     from search.exporting.card import Origin
     from search.reporting.candidates import value_text
-    from search.study_settings import TARGET
 
     recipe = dataclasses.asdict(candidate.recipe)
     return Origin(
@@ -148,11 +180,12 @@ def origin_of(
         device=trial.device,
         commit=trial.commit,
         versions=trial.versions,
-        data=settings.source.name,
+        problem=settings.problem,
         train_images=settings.train_images or 0,
         max_params=settings.limits.max_params,
-        target=TARGET,
         retrained=retrained,
+        reproduce=shlex.join(["python", "search/reproduce.py", str(trial.number), *where]),
+        export=shlex.join(["python", "search/export.py", "--trial", str(trial.number), *where]),
     )
 
 
@@ -182,6 +215,7 @@ def write(
             title=f"{candidate.one_line()}: trial {trial.number} of {origin.study}.",
             mean=settings.source.mean,
             deviation=settings.source.std,
+            classes=settings.problem.classes,
         )
         loaded = standalone.load_standalone(folder)
         onnx_files.write_onnx(loaded, folder / onnx_files.FLOAT32)

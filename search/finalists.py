@@ -86,8 +86,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--references",
         action=argparse.BooleanOptionalAction,
-        default=True,
-        help="also the public reference systems within the study's limits",
+        help="also the public reference systems within the study's limits, or not; default: on "
+        "MNIST, which they are for",
     )
     add(
         "--reference-seeds",
@@ -130,6 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.companions import finalists_of, shortlist_of
     from search.engine.storage import open_study, refuse_foreign
     from search.finals import check, distinct, queue, stamp, trainings
+    from search.handed_in import check_references
     from search.reporting.files import check_report
     from search.terminal import Terminal
 
@@ -141,6 +142,9 @@ def main(arguments: list[str] | None = None) -> int:
     beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
     refuse_foreign(options.storage, study.study_name, *beside)
     settings = settings_of(study, options)
+    references = settings.problem.is_mnist if options.references is None else options.references
+    if references:
+        check_references(settings.problem)
     say(settings.source.description)
     trials = study.get_trials(deepcopy=False)
     ranked = distinct(trials, max(options.top, options.shortlist))
@@ -154,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
         code, ranked = choose(study, ranked, settings, options, console)
         if code:
             return code
-    reference_seeds = (options.reference_seeds or options.seeds) if options.references else 0
+    reference_seeds = (options.reference_seeds or options.seeds) if references else 0
     entries = trainings(
         ranked[: options.top], settings, options.seeds, reference_seeds=reference_seeds
     )
@@ -227,6 +231,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     from search.engine.arithmetic import Arithmetic
     from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.hardware import resolve_device, use_bfloat16
+    from search.engine.problem import recorded_problem
     from search.engine.sources import locate
     from search.study_settings import commit
 
@@ -254,6 +259,7 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         epochs=epochs,
         train_images=attributes.positive(dataset.get("train_images")),
         seed=seed,
+        target=recorded_problem(recorded).target,
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
         checkpoints=folder_beside(options.storage, CHECKPOINTS),
@@ -315,23 +321,29 @@ def announce(
     """Print the finalists' table and verdict, and write the report."""
     from search.engine.companions import OPENINGS
     from search.report import write_reports
+    from search.reporting.constraints import at_least
     from search.reporting.finalists import read_finalists
-    from search.study_settings import TARGET
 
     found = read_finalists(
-        finals.get_trials(deepcopy=False), finals.user_attrs.get(OPENINGS), target=TARGET
+        finals.get_trials(deepcopy=False),
+        finals.user_attrs.get(OPENINGS),
+        target=settings.problem.target,
     )
     if found is None:
         say("no finalist is complete")
         return
     say()
     for one in found.entries:
-        reach = (one.interval.high - one.interval.low) / 2 if one.interval else None
-        spread = "" if reach is None else f" ± {100 * reach:.3f}"
+        spread = "one seed"
+        if one.interval:
+            spread = f"± {100 * (one.interval.high - one.interval.low) / 2:.3f}"
+        reaching = ""
+        if found.target is not None:
+            seeds = counted(len(one.runs), "seed")
+            reaching = f"{at_least(found.target)}: {one.reaching} of {seeds}  "
         say(
-            f"{one.place:2}. {100 * one.mean:.3f} %{spread}  "
-            f"least {100 * one.minimum:.2f} %  "
-            f"≥ {100 * TARGET:.1f} %: {one.reaching}/{counted(len(one.runs), 'seed')}  "
+            f"{one.place:2}. {100 * one.mean:.3f} % {spread}  "
+            f"least {100 * one.minimum:.2f} %  {reaching}"
             f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
         )
         if one.adjusted:

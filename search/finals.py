@@ -63,8 +63,8 @@ def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenT
 
     Of trials with one architecture (layers and head alike) the best stands for all.
     """
+    import space
     from search.progress import snapshot
-    from space import Candidate
 
     found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
     for rank, trial in enumerate(snapshot(trials, 0).ranked, start=1):
@@ -72,10 +72,12 @@ def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenT
         if text is None or attributes.OVER_BUDGET.of(trial):
             continue
         try:
-            candidate = Candidate.from_json(text)
+            candidate = space.Candidate.from_json(text)
         except ValueError:  # edited by someone
             continue
-        found.setdefault((candidate.layout(), candidate.head), (rank, trial))
+        rows = space.layer_table(candidate)
+        architecture = tuple((row.name, row.output_shape, row.parameters, row.macs) for row in rows)
+        found.setdefault(architecture, (rank, trial))
         if len(found) == top:
             break
     return list(found.values())

@@ -20,12 +20,15 @@ from search.engine import attributes
 from search.engine.companions import HANDED_IN, candidates_of
 from search.engine.errors import UserError
 from search.engine.output import say
+from search.engine.problem import Problem, problem_of
 from search.engine.recipe import adjusted_of
+from search.engine.text import counted
 from search.references import REFERENCES
 
 if TYPE_CHECKING:
     import optuna
 
+    from search.engine.dataset import DataSource
     from search.engine.workers import Job
 
 PREFIX = "reference: "  # of a reference system's label
@@ -91,6 +94,39 @@ def read(file: Path) -> HandedIn:
     except (ValueError, TypeError) as error:
         raise UserError(f"{file} holds no candidate: {error}", hint) from None
     return HandedIn(label=f"handed in: {file.stem}", candidate=candidate)
+
+
+def check_fit(handed_in: Sequence[HandedIn], source: DataSource) -> None:
+    """Refuse candidates that cannot be trained on some data.
+
+    Raises:
+        UserError: If a reference system meets other images than MNIST's, or a candidate has not as
+            many outputs as the data have classes.
+    """
+    problem = problem_of(source)
+    if any(item.label.startswith(PREFIX) for item in handed_in):
+        check_references(problem)
+    for item in handed_in:
+        outputs = space.layer_table(item.candidate)[-1].output_shape[0]
+        if outputs != problem.classes:
+            raise UserError(
+                f"the candidate ({item.label}) has {counted(outputs, 'output')}, but "
+                f"{problem.name} has {counted(problem.classes, 'class')}",
+                f'Write "classes": {problem.classes} into its "head"',
+            )
+
+
+def check_references(problem: Problem) -> None:
+    """Refuse to train the reference systems on images that they and their claims are not for.
+
+    Raises:
+        UserError: If the images are not MNIST's.
+    """
+    if not problem.is_mnist:
+        raise UserError(
+            f"the reference systems and their claims are for MNIST, not for {problem.name}",
+            "Leave out --references",
+        )
 
 
 def queue(
@@ -161,7 +197,7 @@ def announce(
 def result(trial: FrozenTrial) -> str:
     """How a trial ended, in a few words."""
     if trial.state == TrialState.COMPLETE:
-        parameters = attributes.PARAMETERS.of(trial) or 0
-        ended = f"{100 * trial.values[0]:.2f} % with {parameters:,} parameters"
+        parameters = counted(attributes.PARAMETERS.of(trial) or 0, "parameter")
+        ended = f"{100 * trial.values[0]:.2f} % with {parameters}"
         return ", ".join((ended, *adjusted_of(trial.user_attrs)))
     return attributes.REASON.of(trial) or trial.state.name.lower()

@@ -11,9 +11,10 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 
 import space
-from objective import Limits
+from objective import Limits, suggest
 from search.engine.errors import UserError
-from search.study_settings import simplest_start
+from search.engine.problem import Problem
+from search.study_settings import distributions, simplest_start
 
 DRAWS = 100  # at random, where neither of the likely ones is within the limits: half a second
 
@@ -21,16 +22,16 @@ Params = dict[str, Any]
 Cost = tuple[int, int]  # parameters and multiply-accumulates
 
 
-def first_candidate(limits: Limits) -> Params:
+def first_candidate(limits: Limits, problem: Problem) -> Params:
     """What a search starts with, as parameters to enqueue: the simplest that is within the limits.
 
     One feasible trial at the start shows the sampler that there is room.
     """
-    within = (params for params, cost in _draws(limits) if _excess(cost, limits) <= 0)
-    return next(within, simplest_start(limits.max_params))
+    within = (params for params, cost in _draws(limits, problem) if _excess(cost, limits) <= 0)
+    return next(within, simplest_start(limits.max_params, problem))
 
 
-def refuse_unreachable(limits: Limits) -> None:
+def refuse_unreachable(limits: Limits, problem: Problem) -> None:
     """Refuse limits that no network of the space meets: every trial would be over budget.
 
     Raises:
@@ -38,7 +39,7 @@ def refuse_unreachable(limits: Limits) -> None:
             says the smallest of these.
     """
     found: list[Cost] = []
-    for _, cost in _draws(limits):
+    for _, cost in _draws(limits, problem):
         if _excess(cost, limits) <= 0:
             return
         found.append(cost)
@@ -70,26 +71,23 @@ def _excess(cost: Cost, limits: Limits) -> Fraction:
     )
 
 
-def _draws(limits: Limits) -> Iterator[tuple[Params, Cost]]:
+def _draws(limits: Limits, problem: Problem) -> Iterator[tuple[Params, Cost]]:
     """Candidates of the space with what they cost: the likely smallest first, then any."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    starts = [simplest_start(limits.max_params)]
-    starts.append({**starts[0], **_low_ends(limits.max_params)})
+    starts = [simplest_start(limits.max_params, problem)]
+    starts.append({**starts[0], **_low_ends(limits.max_params, problem)})
     for start in starts:
         study.enqueue_trial(start)
     for _ in range(len(starts) + DRAWS):
         trial = study.ask()
         with contextlib.suppress(ValueError):  # a draw that is no network
-            candidate = space.suggest(trial, max_params=limits.max_params, max_macs=limits.max_macs)
+            candidate = suggest(trial, limits, problem)
             yield trial.params, (space.count_parameters(candidate), space.count_macs(candidate))
 
 
-def _low_ends(max_params: int) -> Params:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    space.suggest(trial, max_params=max_params)
+def _low_ends(max_params: int, problem: Problem) -> Params:
     return {
         name: distribution.low
-        for name, distribution in trial.distributions.items()
+        for name, distribution in distributions(max_params, problem).items()
         if isinstance(distribution, FloatDistribution | IntDistribution)
     }

@@ -148,7 +148,7 @@ def table(summary: Summary) -> str:
     from search.reporting import lead, words
 
     lines = [f"{lead.headline(summary)}. {lead.sentence(summary)}"]
-    lines.append(words.finished_sentence(summary))
+    lines += [words.data_sentence(summary), words.finished_sentence(summary)]
     if not summary.entries:
         return "\n".join(lines)
     header = ("rank", "trial", "accuracy", "95 % interval", "parameters", "architecture")

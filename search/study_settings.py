@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from search.engine.attributes import CHANGES, mapping
 from search.engine.errors import UserError
+from search.engine.problem import MNIST_PROBLEM, Problem
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.distributions import BaseDistribution
 
     from objective import Settings
-
-TARGET = 0.994  # the accuracy of the exercise that this search grew from
 
 
 def commit(root: Path) -> str:
@@ -36,22 +36,30 @@ def commit(root: Path) -> str:
     return described.stdout.strip()
 
 
-def describe_space(max_params: int) -> dict[str, str]:
-    """Every parameter of the space with its range, as text: equal for equal spaces."""
+def distributions(max_params: int, problem: Problem) -> dict[str, BaseDistribution]:
+    """Every parameter that the space draws, with its range."""
     import optuna
 
-    import space
+    from objective import Limits, suggest
 
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    space.suggest(trial, max_params=max_params)
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    suggest(trial, Limits(max_params=max_params), problem)
+    return trial.distributions
+
+
+def describe_space(max_params: int, problem: Problem = MNIST_PROBLEM) -> dict[str, str]:
+    """Every parameter of the space with its range, as text: equal for equal spaces."""
+    from optuna.distributions import distribution_to_json
+
     return {
-        name: json.dumps(json.loads(optuna.distributions.distribution_to_json(distribution)))
-        for name, distribution in trial.distributions.items()
+        name: json.dumps(json.loads(distribution_to_json(distribution)))
+        for name, distribution in distributions(max_params, problem).items()
     }
 
 
-def simplest_start(max_params: int) -> dict[str, float | int | str]:
+def simplest_start(
+    max_params: int, problem: Problem = MNIST_PROBLEM
+) -> dict[str, float | int | str]:
     """The space's simplest candidate, as parameters to enqueue.
 
     One feasible trial at the start shows the sampler that there is room within the limit. Whole
@@ -61,13 +69,8 @@ def simplest_start(max_params: int) -> dict[str, float | int | str]:
     """
     import optuna
 
-    import space
-
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    trial = study.ask()
-    space.suggest(trial, max_params=max_params)
     start: dict[str, float | int | str] = {}
-    for name, distribution in trial.distributions.items():
+    for name, distribution in distributions(max_params, problem).items():
         if isinstance(distribution, optuna.distributions.CategoricalDistribution):
             start[name] = distribution.choices[0]  # type: ignore[assignment]
         elif isinstance(distribution, optuna.distributions.IntDistribution):
@@ -112,15 +115,16 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
         "seed": settings.seed,
         "sampler": sampler,
         "pruner": pruner,
-        "target": TARGET,
+        "target": settings.problem.target,
         "arithmetic": str(settings.arithmetic),
         "dataset": {
             "name": settings.source.name,
             "fingerprint": settings.source.fingerprint,
+            "classes": settings.problem.classes,
             "train_images": settings.train_images or most,
             "validation_images": validation,
         },
-        "space": describe_space(settings.limits.max_params),
+        "space": describe_space(settings.limits.max_params, settings.problem),
         "code": code_fingerprint(Path(__file__).resolve().parents[1]),
     }
 
@@ -157,7 +161,7 @@ def open_for_search(
         if then is None and not study.get_trials(deepcopy=False):
             study.set_user_attr("settings", now)
             study.enqueue_trial(
-                first_candidate(settings.limits),
+                first_candidate(settings.limits, settings.problem),
                 user_attrs={"label": "simplest candidate"},
             )
             return study

@@ -65,7 +65,7 @@ def keep(storage: str, trial: FrozenTrial) -> None:
 
 
 def look(study: optuna.Study, storage: str) -> None:
-    view = DashboardView(study, storage, max_params=20_000, before=())
+    view = DashboardView(study, storage, max_params=20_000, target=0.994, before=())
     view.refresh(study.get_trials(deepcopy=False))
 
 
@@ -101,7 +101,7 @@ def test_the_work_grows_with_what_is_new_not_with_what_is_there(
     study: optuna.Study, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = study.get_trials(deepcopy=False)
-    view = DashboardView(study, storage, max_params=20_000, before=before)
+    view = DashboardView(study, storage, max_params=20_000, target=0.994, before=before)
     new = [failed(reason=f"new {number}", candidate=SMALL.to_json()) for number in range(20)]
     study.add_trials(new)
     trials = study.get_trials(deepcopy=False)
@@ -156,7 +156,7 @@ def test_figures_stay_small_however_many_trials_there_are() -> None:
 
 
 def test_a_study_that_was_deleted_meanwhile_ends_nothing(study: optuna.Study, storage: str) -> None:
-    view = DashboardView(study, storage, max_params=20_000, before=())
+    view = DashboardView(study, storage, max_params=20_000, target=0.994, before=())
     trials = study.get_trials(deepcopy=False)
     optuna.delete_study(study_name="cnn-search", storage=study._storage)
     view.refresh(trials)

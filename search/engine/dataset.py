@@ -34,6 +34,7 @@ class DataSource:
     fingerprint: str  # SHA-256 of the training images' bytes followed by the labels' bytes
     mean: float
     std: float
+    classes: int = 10  # labels go from 0 to one less
     idx_folder: Path | None = None  # where `--data` found IDX files; None: MNIST from the cache
     arrays: Arrays | None = field(default=None, repr=False, compare=False)  # in place of the folder
 
@@ -47,7 +48,7 @@ class Split:
     """
 
     images: npt.NDArray[np.uint8]  # [N, 28, 28]
-    labels: npt.NDArray[np.int64]  # [N], 0 to 9
+    labels: npt.NDArray[np.int64]  # [N], from 0 to one less than the classes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,6 +77,29 @@ def load_training(source: DataSource) -> tuple[Split, Split]:
         Split(images=pixels[:start], labels=labels[:start]),
         Split(images=pixels[start:], labels=labels[start:]),
     )
+
+
+def missing_classes(source: DataSource, train_images: int | None) -> list[str]:
+    """A line for each split that lacks a class, though the file has it.
+
+    Args:
+        source: The data.
+        train_images: Only the first so many are trained on; None for all.
+    """
+    train, validation = load_training(source)
+    trained_on = train.labels[:train_images]
+    lines = []
+    for labels, split, so in (
+        (trained_on, "training", "a network cannot learn"),
+        (validation.labels, "validation", "no accuracy speaks of"),
+    ):
+        if missing := sorted(set(range(source.classes)) - set(labels.tolist())):
+            which = ", ".join(map(str, missing))
+            noun, it = ("class", "it") if len(missing) == 1 else ("classes", "them")
+            lines.append(
+                f"none of the {len(labels):,} {split} images is of {noun} {which}: {so} {it}"
+            )
+    return lines
 
 
 def load_arrays(source: DataSource) -> Arrays:

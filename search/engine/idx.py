@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search.engine.errors import UserError
+from search.engine.text import counted
 
 Array = npt.NDArray[np.uint8]
 
@@ -30,8 +31,22 @@ STEMS = {
 _CHUNK = 1 << 20
 
 
+DAMAGED = "Download this file again, or name another directory"
+OTHER_KIND = "Only unsigned bytes of one grey channel can be read: convert the data"
+KINDS = (8, 9, 11, 12, 13, 14)  # type codes of the format, from bytes to float64
+
+
 class IdxError(ValueError):
-    """What is wrong with a file's contents, in words that follow its name: "is truncated …"."""
+    """What is wrong with a file's contents, in words that follow its name: "is truncated …".
+
+    Args:
+        what: The words.
+        hint: What to do about it.
+    """
+
+    def __init__(self, what: str, hint: str = DAMAGED) -> None:
+        super().__init__(what)
+        self.hint = hint
 
 
 def _spellings(name: str) -> Iterator[str]:
@@ -106,7 +121,8 @@ def _parse_plain(file: BufferedIOBase, dimensions: int) -> Array:
     if header[:4] != expected:
         raise IdxError(
             f"is not an IDX file of unsigned bytes in {dimensions} dimension(s): it begins with"
-            f" {header[:4].hex(' ') or 'nothing'} instead of {expected.hex(' ')}"
+            f" {header[:4].hex(' ') or 'nothing'} instead of {expected.hex(' ')}",
+            OTHER_KIND if _is_other_kind(header) else DAMAGED,
         )
     if len(header) < 4 + 4 * dimensions:
         raise IdxError("is truncated: its header breaks off")
@@ -122,6 +138,13 @@ def _parse_plain(file: BufferedIOBase, dimensions: int) -> Array:
     return np.frombuffer(values, dtype=np.uint8).reshape(shape)
 
 
+def _is_other_kind(header: bytes) -> bool:
+    """Whether a file is a sound one of the format that holds something else than we read."""
+    if len(header) < 4 or header[:2] != b"\0\0" or header[2] not in KINDS:
+        return False
+    return header[2] != 8 or header[3] not in (1, 3)  # these two, and the files are mixed up
+
+
 def read_pair(images_path: Path, labels_path: Path, *, fewest: int) -> tuple[Array, Array]:
     """At least `fewest` images [N, 28, 28] and their labels [N] from 0 to 9, both uint8.
 
@@ -130,14 +153,28 @@ def read_pair(images_path: Path, labels_path: Path, *, fewest: int) -> tuple[Arr
     """
     images, labels = _read(images_path, 3), _read(labels_path, 1)
     if images.shape[1:] != (28, 28):
-        raise _refusal(images_path, f"has images of {images.shape[1]}×{images.shape[2]}, not 28×28")
+        size = f"{images.shape[1]}×{images.shape[2]}"
+        raise UserError(
+            f"{images_path} has images of {size}, not 28×28",
+            "Bring the images to 28×28 pixels, or name another directory",
+        )
     if len(images) != len(labels):
-        raise _refusal(labels_path, f"has {len(labels):,} labels for {len(images):,} images")
+        raise UserError(
+            f"{labels_path} has {counted(len(labels), 'label')} for "
+            f"{counted(len(images), 'image')} in {images_path.name}",
+            "Name a directory whose two files belong together",
+        )
     if len(images) < fewest:
-        raise _refusal(images_path, f"has {len(images)} image(s), fewer than {fewest}")
+        raise UserError(
+            f"{images_path} has {counted(len(images), 'image')}, fewer than {fewest}",
+            "Name a directory with more images",
+        )
     if labels.max() > 9:
         at = int(np.argmax(labels > 9))
-        raise _refusal(labels_path, f"has the label {labels[at]} at {at:,}: labels go from 0 to 9")
+        raise UserError(
+            f"{labels_path} has the label {labels[at]} at {at:,}: labels go from 0 to 9",
+            "Name a directory with ten classes at most, numbered from 0",
+        )
     return images, labels
 
 
@@ -146,10 +183,9 @@ def _read(path: Path, dimensions: int) -> Array:
         with path.open("rb") as file:
             return parse(file, dimensions)
     except IdxError as error:
-        raise _refusal(path, str(error)) from error
+        raise UserError(f"{path} {error}", error.hint) from error
     except OSError as error:
-        raise _refusal(path, f"cannot be read ({error.strerror or error})") from error
-
-
-def _refusal(path: Path, what: str) -> UserError:
-    return UserError(f"{path} {what}", "Download this file again, or name another directory")
+        raise UserError(
+            f"{path} cannot be read ({error.strerror or error})",
+            "Make this file readable, or name another directory",
+        ) from error

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from search.engine import cache, idx, mnist
-from search.engine.dataset import DataSource
+from search.engine.dataset import DataSource, validation_size
 from search.engine.errors import UserError
 from search.engine.fetch import fetch_mnist
 from search.engine.output import complain
+from search.engine.problem import CLASSES, MNIST
 
 FEWEST_IMAGES = 60  # ten of them validate: less is a mistake, not a data set
 TRAINING_SHA256 = {name: mnist.SHA256[name] for name in ("train_images", "train_labels")}
@@ -41,7 +42,7 @@ def locate(data: Path | None = None, *, say: Callable[[str], None] = complain) -
 def _from_cache(say: Callable[[str], None]) -> DataSource:
     folder, origin = restore_mnist(TRAINING_SHA256, say)
     where = f"the cache ({folder})" if origin is None else f"{origin}, now in {folder}"
-    return _describe(folder, "MNIST", f"MNIST from {where}", mnist.FINGERPRINT, None)
+    return _describe(folder, MNIST, f"MNIST from {where}", mnist.FINGERPRINT, CLASSES, None)
 
 
 def restore_mnist(digests: dict[str, str], say: Callable[[str], None]) -> tuple[Path, str | None]:
@@ -75,7 +76,8 @@ def _from_directory(data: Path, say: Callable[[str], None]) -> DataSource:
     is_mnist = not mnist.deviations(digests)
     if not is_mnist:
         refuse_damage(files, arrays)
-    name = "MNIST" if is_mnist else _own_name(data)
+    classes = count_classes(labels, files["train_labels"])
+    name = MNIST if is_mnist else _own_name(data)
     identity = fingerprint(images, labels)
     folder = cache.cache_directory() / f"data-{identity[:32]}"
     if cache.problem(folder, digests) is not None:
@@ -88,17 +90,46 @@ def _from_directory(data: Path, say: Callable[[str], None]) -> DataSource:
                 folder = cache.keep(folder, arrays, say)
     place = files["train_images"].parent
     description = f"{name} from {place} ({len(images):,} training images)"
-    return _describe(folder, name, description, identity, place)
+    return _describe(folder, name, description, identity, classes, place)
 
 
 def _own_name(data: Path) -> str:
     """A directory's name for what is in it; never that of MNIST, which its contents are not."""
-    name = (data.parent if data.name == "raw" else data).name or "data"
-    return "altered MNIST" if name.casefold() == "mnist" else name
+    name = " ".join((data.parent if data.name == "raw" else data).name.split()) or "data"
+    return f"altered {MNIST}" if name.casefold() == MNIST.casefold() else name
+
+
+def count_classes(labels: mnist.Array, file: Path) -> int:
+    """How many classes a training file's labels name, from 0 on.
+
+    Raises:
+        UserError: If there is but one, one has no image, or one has none to train on.
+    """
+    images = np.bincount(labels)
+    classes = len(images)
+    if np.count_nonzero(images) == 1:
+        raise UserError(
+            f"{file} gives every image the label {classes - 1}: there is nothing to tell apart",
+            "Name a directory with two classes at least",
+        )
+    if empty := np.flatnonzero(images == 0).tolist():
+        raise UserError(
+            f"{file} has labels up to {classes - 1}, but no image has the label "
+            f"{', '.join(map(str, empty))}",
+            "Number the classes from 0 without a gap",
+        )
+    start = len(labels) - validation_size(len(labels))
+    if unseen := sorted(set(labels[start:].tolist()) - set(labels[:start].tolist())):
+        raise UserError(
+            f"{file} has the label {', '.join(map(str, unseen))} among its last "
+            f"{len(labels) - start:,} images alone, which validate and are not trained on",
+            "Put images and labels into a random order",
+        )
+    return classes
 
 
 def _describe(
-    folder: Path, name: str, description: str, identity: str, place: Path | None
+    folder: Path, name: str, description: str, identity: str, classes: int, place: Path | None
 ) -> DataSource:
     mean, std = pixel_statistics(np.load(folder / "train_images.npy", mmap_mode="r"))
     if std == 0.0:
@@ -110,6 +141,7 @@ def _describe(
         fingerprint=identity,
         mean=mean,
         std=std,
+        classes=classes,
         idx_folder=place,
     )
 

@@ -13,6 +13,7 @@ from search.engine import cache, idx, mnist
 from search.engine.dataset import DataSource, Split
 from search.engine.errors import UserError
 from search.engine.output import complain
+from search.engine.problem import MNIST
 from search.engine.sources import refuse_damage, restore_mnist
 
 TEST_SHA256 = {name: mnist.SHA256[name] for name in ("test_images", "test_labels")}
@@ -62,10 +63,17 @@ def _from_directory(source: DataSource) -> dict[str, mnist.Array]:
     files = idx.find(source.idx_folder)
     images, labels = idx.read_pair(files["test_images"], files["test_labels"], fewest=1)
     arrays = {"test_images": images, "test_labels": labels}
+    if labels.max() >= source.classes:
+        at = int(np.argmax(labels >= source.classes))
+        raise UserError(
+            f"{files['test_labels']} has the label {labels[at]} at {at:,}, but the training labels "
+            f"go from 0 to {source.classes - 1}",
+            "Name a directory whose training and test files belong together",
+        )
     wrong = mnist.deviations(mnist.digests(arrays))
     if wrong:
         refuse_damage(files, arrays)
-    if wrong and source.name == "MNIST":
+    if wrong and source.name == MNIST:
         raise UserError(
             f"{files[wrong[0]]} is not MNIST's test file, but its training files are MNIST's",
             "Copy or download this file again",

@@ -25,5 +25,6 @@ def one_line(text: str) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """A number with its noun: ``1 worker``, ``1,200 trials``."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+    """A number with its noun: ``1 worker``, ``1,200 trials``, ``2 classes``."""
+    many = plural or noun + ("es" if noun.endswith("s") else "s")
+    return f"{number:,} {noun if number == 1 else many}"

@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.engine.text import counted
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
 from search.reporting import words
 from search.reporting.intervals import wilson
+from search.reporting.markdown import escape
 
 if TYPE_CHECKING:
+    from search.engine.problem import Problem
     from space import Candidate
 
 
@@ -59,11 +62,12 @@ class Origin:
     device: str
     commit: str
     versions: Mapping[str, str]
-    data: str
+    problem: Problem
     train_images: int
     max_params: int
-    target: float
     retrained: bool  # the weights were not kept and made again from the seed
+    reproduce: str  # the command lines that make it again
+    export: str
 
 
 def figures_rows(measured: Measured) -> list[tuple[str, str, str, str]]:
@@ -104,7 +108,7 @@ def printed(measured: Measured, sizes: Sizes) -> str:
             verdict(measured),
             f"largest difference of a logit between torch and onnxruntime: "
             f"{measured.largest_difference:.1e} (logits reach {measured.largest_logit:.1f}); "
-            f"{measured.other_classes} images classified differently",
+            f"{counted(measured.other_classes, 'image')} classified differently",
             f"weights: {sizes.weight_bytes:,} bytes in float32, "
             f"{sizes.weight_bytes_int8:,} in int8",
             f"peak activation RAM: {sizes.peak_activation_bytes:,} bytes in float32, "
@@ -119,7 +123,7 @@ def verdict(measured: Measured) -> str:
     if measured.reproduced:
         return "PASS: the loaded network is right exactly as often as recorded"
     apart = abs(measured.recorded - measured.float32)
-    text = f"{apart:,} of {measured.images:,} images apart from what was recorded"
+    text = f"{apart:,} of {counted(measured.images, 'image')} apart from what was recorded"
     if measured.acceptable:
         return f"PASS: {text}, as other hardware or versions explain"
     return f"FAIL: {text}"
@@ -167,15 +171,19 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
         if "rotations" in origin.layers
         else ""
     )
-    return f"""# {origin.architecture}
+    problem = origin.problem
+    usual = ", by 0.05 to 0.1 points as a rule" if problem.is_mnist else ""
+    data, study = escape(problem.name), escape(origin.study)
+    looks = f"{problem.looks}, 28×28 grey values" if problem.looks else "28×28 grey values"
+    return f"""# {escape(origin.architecture)}
 
-A convolutional network of {sizes.parameters:,} parameters for ten classes of grey images of 28×28
-pixels: trial {origin.trial} of the study `{origin.study}`, which allows at most
-{origin.max_params:,} parameters.
+A convolutional network of {counted(sizes.parameters, "parameter")} for the
+{counted(problem.classes, "class")} of {data}, grey images of 28×28 pixels: trial {origin.trial} of
+the study {study}, which allows at most {counted(origin.max_params, "parameter")}.
 
     from model import load          # needs torch and this folder, nothing else
     logits = load()(images)         # images [N, 1, 28, 28], pixel values 0 to 255
-    digits = logits.argmax(dim=1)   # [N]
+    labels = logits.argmax(dim=1)   # [N], from 0 to {problem.classes - 1}
 
 The ONNX files take the same input (`images`, float32) and give `logits`. `candidate.json` is the
 architecture and its recipe, ready for `python search/run.py --candidate candidate.json`.
@@ -184,7 +192,8 @@ architecture and its recipe, ready for `python search/run.py --candidate candida
 
 {accuracies}
 
-All on the {measured.images:,} validation images, which took no part in training. {words.OPTIMISM}
+All on the {counted(measured.images, "validation image")} of {data}, which took no part in training.
+{words.OPTIMISM}
 No figure here comes from the test images.
 
 {verdict(measured)}. Between torch and onnxruntime the largest difference of a logit is
@@ -209,14 +218,14 @@ Peak activation RAM is the largest input plus output of any layer; layers run in
 
 ## Limits
 
-- Made for images like those of {origin.data}: one centred, upright, bright figure on a dark
-  ground, 28×28 grey values. Others it answers too, and wrongly: it has no "none of these".
-- One training with one seed. Another seed gives another accuracy, by 0.05 to 0.1 points as a rule.
+- Made for images like those of {data}: {looks}. Others it answers too, and wrongly:
+  it has no "none of these".
+- One training with one seed. Another seed gives another accuracy{usual}.
 - The int8 file was calibrated on training images; recalibrate it for another camera.
 
 ## How it was trained
 
-On {origin.train_images:,} training images of {origin.data}, {origin.epochs} epochs, on
+On {counted(origin.train_images, "training image")} of {data}, {counted(origin.epochs, "epoch")}, on
 {origin.device}, seed {origin.seed}. {source}
 
 {recipe}
@@ -225,8 +234,8 @@ On {origin.train_images:,} training images of {origin.data}, {origin.epochs} epo
 
 With the program at commit {origin.commit} ({versions}) and the study:
 
-    python search/reproduce.py {origin.trial} --study "{origin.study}"   # every epoch, bit by bit
-    python search/export.py --trial {origin.trial} --study "{origin.study}"
+    {origin.reproduce}   # every epoch, bit by bit
+    {origin.export}
 """
 
 

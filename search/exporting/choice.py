@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.engine.attributes import REASON
 from search.engine.errors import UserError
+from search.engine.text import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -25,7 +26,8 @@ def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study,
     entries = summarize(study).entries
     if rank > len(entries):
         raise UserError(
-            f"the leaderboard holds {len(entries)} architectures, but rank {rank} was asked for",
+            f"the leaderboard holds {counted(len(entries), 'architecture')}, but rank {rank} was "
+            "asked for",
             "Name a complete trial with --trial, or search on",
         )
     trial = entries[rank - 1].trial

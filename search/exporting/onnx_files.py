@@ -23,7 +23,7 @@ INPUT, OUTPUT = "images", "logits"
 BATCH = 500  # images that are predicted or calibrated on at once
 
 Pixels = npt.NDArray[np.uint8]  # [N, 28, 28]
-Logits = npt.NDArray[np.float32]  # [N, 10]
+Logits = npt.NDArray[np.float32]  # [N, classes]
 
 
 def write_onnx(network: nn.Module, file: Path) -> None:

@@ -24,7 +24,7 @@ Needs torch and the file {weights} beside it. {parameters:,} trainable parameter
 
     from model import load
     logits = load()(images)         # images [N, 1, 28, 28], pixel values 0 to 255
-    digits = logits.argmax(dim=1)   # [N]
+    labels = logits.argmax(dim=1)   # [N], from 0 to {largest_label}
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ DEVIATION = {deviation!r}
 WEIGHTS = Path(__file__).with_name("{weights}")
 
 
-{classes}class Network(nn.Module):
-    """Grey images ``[N, 1, 28, 28]`` with pixel values from 0 to 255 to logits ``[N, 10]``."""
+{sources}class Network(nn.Module):
+    """Images ``[N, 1, 28, 28]`` with grey values from 0 to 255 to logits ``[N, {outputs}]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ if __name__ == "__main__":
 
 
 def write_standalone(
-    folder: Path, network: nn.Module, *, title: str, mean: float, deviation: float
+    folder: Path, network: nn.Module, *, title: str, mean: float, deviation: float, classes: int
 ) -> None:
     """Write ``model.py`` and ``weights.safetensors`` into a folder.
 
@@ -94,6 +94,7 @@ def write_standalone(
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
         deviation: Their standard deviation.
+        classes: How many logits the network gives.
 
     Raises:
         UserError: If the network is anything else: its source cannot be written.
@@ -121,7 +122,9 @@ def write_standalone(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         mean=mean,
         deviation=deviation,
-        classes="".join(
+        outputs=classes,
+        largest_label=classes - 1,
+        sources="".join(
             f"{inspect.getsource(kind)}\n\n"
             for kind in (Deskew, Views, RotatedConv2d, RotatedBatchNorm2d, MeanOfViews)
             if kind in map(type, network)
@@ -165,7 +168,7 @@ def load_standalone(folder: Path) -> nn.Module:
 
 
 def logits(network: nn.Module, pixels: Tensor) -> Tensor:
-    """A network's answers ``[N, 10]`` to ``[N, 28, 28]`` uint8 images, in batches."""
+    """A network's answers ``[N, classes]`` to ``[N, 28, 28]`` uint8 images, in batches."""
     import torch
 
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.engine.text import counted
 from search.reporting import words
 from search.reporting.drawing import has_accuracy
 from search.reporting.figures import CURVES, front_range
@@ -15,17 +16,17 @@ def front(summary: Summary) -> str:
     """Accuracy against parameters."""
     on_front = [entry for entry in summary.entries if entry.on_front]
     target = summary.limits.target
-    reaching = [entry for entry in summary.entries if entry.accuracy >= target]
+    reaching = [e for e in summary.entries if target is not None and e.accuracy >= target]
     number, valid = len(on_front), len(summary.entries)
     text = (
-        f"{number} of {valid:,} valid architectures {_are(number)} on the Pareto front: no other "
-        "is at most as large and at least as accurate."
+        f"{number} of {counted(valid, 'valid architecture')} {_are(number)} on the Pareto front: "
+        "no other is at most as large and at least as accurate."
     )
     if reaching:
         smallest = min(reaching, key=lambda entry: entry.parameters)
         text += (
-            f" The smallest that reaches {100 * target:.4g} % has "
-            f"{smallest.parameters:,} parameters ({words.named(smallest)})."
+            f" The smallest that reaches {words.points(target or 0.0)} has "
+            f"{counted(smallest.parameters, 'parameter')} ({words.named(smallest)})."
         )
     return text + _hidden([entry.accuracy for entry in summary.entries], front_range(summary)[0])
 
@@ -66,7 +67,7 @@ def history(summary: Summary) -> str:
         )
     after = sum(trial.number > last.number for trial in ended)
     if after:
-        text += f" {after:,} later {'trial' if after == 1 else 'trials'} did not beat it."
+        text += f" {counted(after, 'later trial')} did not beat it."
     if summary.measures_accuracy:
         complete = [trial.accuracy or 0.0 for trial in summary.trials if has_accuracy(trial)]
         text += _hidden(complete, history_range(summary)[0])
@@ -116,8 +117,7 @@ def time(summary: Summary) -> str:
     pruned = summary.counts[Outcome.PRUNED]
     if pruned:
         share = spent.get(Outcome.PRUNED, 0.0) / total
-        kind = "trial" if pruned == 1 else "trials"
-        text += f". The {pruned:,} pruned {kind} took {100 * share:.0f} % of it"
+        text += f". The {counted(pruned, 'pruned trial')} took {100 * share:.0f} % of it"
     over = summary.counts[Outcome.OVER_BUDGET]
     if over:
         seconds = spent.get(Outcome.OVER_BUDGET, 0.0)

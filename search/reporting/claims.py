@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import space
+from search.engine.problem import Problem
+from search.engine.text import counted
 from search.references import REFERENCES
 from search.reporting.finalists import Finalist, Finalists
-from search.reporting.records import REFERENCE, Limits, reference_label
+from search.reporting.records import REFERENCE, STAND_IN, Limits, TrialRecord, reference_label
 
 HEADING = "Public systems, claimed and measured again"
 SAYS = (
@@ -28,15 +30,22 @@ class Remeasured:
     verdict: str
 
 
-def remeasured(finalists: Finalists, limits: Limits) -> tuple[Remeasured, ...]:
+def claim_of(trial: TrialRecord, problem: Problem) -> str:
+    """What a reference system's author claimed of these images, in their terms; else empty."""
+    known = REFERENCES.get(trial.reference.removesuffix(STAND_IN))
+    return known.claim if known and trial.is_reference and problem.is_mnist else ""
+
+
+def remeasured(finalists: Finalists, limits: Limits, problem: Problem) -> tuple[Remeasured, ...]:
     """Every known system, or none at all where the finalists were tested without them.
 
     Args:
         finalists: All that was tested.
         limits: Of the search; a system beyond them is rejected, not trained.
+        problem: The claims are of MNIST: on other images there are none.
     """
     found = {entry.label: entry for entry in finalists.entries if entry.is_reference}
-    if not found:
+    if not found or not problem.is_mnist:
         return ()
     rows = []
     for key, reference in REFERENCES.items():
@@ -58,7 +67,7 @@ def remeasured(finalists: Finalists, limits: Limits) -> tuple[Remeasured, ...]:
 
 def _verdict(claimed: float, parameters: int, measured: Finalist | None, limits: Limits) -> str:
     if parameters > limits.max_params:
-        return f"rejected: more than {limits.max_params:,} parameters"
+        return f"rejected: more than {counted(limits.max_params, 'parameter')}"
     if measured is None:
         return "not measured again"
     if measured.interval is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search.engine.text import counted
 from search.reporting.candidates import HEADS, Description, dropout_text
 from search.reporting.records import Limits, TrialRecord
 
@@ -34,13 +35,13 @@ def why_not_valid(trial: TrialRecord, limits: Limits, *, maximizes: bool = True)
     if trial.epochs is None:
         return "without a recorded number of epochs"
     if trial.epochs > limits.epochs:
-        return f"with more than {limits.epochs} epochs"
+        return f"with more than {counted(limits.epochs, 'epoch')}"
     return ""
 
 
-def target_check_name(limits: Limits) -> str:
-    """What the check of the accuracy is called."""
-    return f"≥ {100 * limits.target:.4g} %"
+def at_least(target: float) -> str:
+    """What reaching a target is called, as a check and as a column: ``≥ 99.4 %``."""
+    return f"≥ {100 * target:.4g} %"
 
 
 def constraint_checks(
@@ -68,21 +69,24 @@ def constraint_checks(
             found=unknown if head is None else HEADS.get(head, head),
         ),
         Check(
-            name=f"≤ {limits.max_params:,} parameters",
+            name=f"≤ {counted(limits.max_params, 'parameter')}",
             passed=None if parameters is None else parameters <= limits.max_params,
             found=unknown if parameters is None else f"{parameters:,}",
         ),
         Check(
-            name=f"≤ {limits.epochs} epochs",
+            name=f"≤ {counted(limits.epochs, 'epoch')}",
             passed=None if epochs is None else epochs <= limits.epochs,
             found=unknown if epochs is None else str(epochs),
         ),
-        Check(
-            name=target_check_name(limits),
-            passed=None if accuracy is None else accuracy >= limits.target,
-            found=unknown if accuracy is None else f"{100 * accuracy:.2f} %",
-        ),
     ]
+    if limits.target is not None:
+        checks.append(
+            Check(
+                name=at_least(limits.target),
+                passed=None if accuracy is None else accuracy >= limits.target,
+                found=unknown if accuracy is None else f"{100 * accuracy:.2f} %",
+            )
+        )
     if limits.max_macs is not None:
         macs = trial.macs
         check = Check(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from search.engine.text import counted
 from search.reporting import words
 from search.reporting.ranking import Entry
 from search.reporting.records import Outcome, TrialRecord
@@ -104,9 +105,11 @@ def limit_line(figure: go.Figure, palette: Palette, limit: int) -> None:
 
 
 def target_line(
-    figure: go.Figure, palette: Palette, target: float, visible: tuple[float, float]
+    figure: go.Figure, palette: Palette, target: float | None, visible: tuple[float, float]
 ) -> None:
-    """Mark the target by a level line; its name stands where the visible range has room."""
+    """Mark a target by a level line; its name stands where the visible range has room."""
+    if target is None:
+        return
     low, high = visible
     above = high - target > 0.08 * (high - low)
     text = f"target {points(target):.4g} %"
@@ -123,12 +126,13 @@ def _dashed(palette: Palette) -> dict[str, object]:
 
 
 def visible_range(
-    accuracies: Iterable[float], target: float, *, share: float = 0.1
+    accuracies: Iterable[float], target: float | None, *, share: float = 0.1
 ) -> tuple[float, float]:
     """The accuracies around what matters: the lowest ``share`` of them may lie outside."""
-    known = sorted(accuracies) or [target - 0.01]
-    low = min(known[int(share * (len(known) - 1))], target - 0.001)
-    high = max(known[-1], target)
+    known = sorted(accuracies) or [0.99 if target is None else target - 0.01]
+    low, high = known[int(share * (len(known) - 1))], known[-1]
+    if target is not None:
+        low, high = min(low, target - 0.001), max(high, target)
     margin = max(0.0005, 0.08 * (high - low))
     return low - margin, min(1.0, high + 2 * margin)
 
@@ -153,7 +157,7 @@ def entry_text(entry: Entry) -> str:
     architecture = escaped(entry.trial.architecture)
     first = f"<b>{words.place(entry)}</b> {escaped(words.named(entry))}"
     figures = f"{words.percent(entry.accuracy)} ({words.interval(entry.interval)})"
-    rest = [figures, f"{entry.parameters:,} parameters", architecture]
+    rest = [figures, counted(entry.parameters, "parameter"), architecture]
     return "<br>".join(part for part in (first, *rest) if part)
 
 

@@ -62,14 +62,14 @@ class Finalist:
     mean: float
     interval: Interval | None  # 95 %, Student's t over seeds; None of a single seed
     minimum: float
-    reaching: int  # runs at or above the target
+    reaching: int | None  # runs at or above the target; None without one
     adjusted: tuple[str, ...] = ()  # what was trained otherwise than its recipe asks, in words
     against_next: Comparison | None = None  # None for the last
 
     @property
-    def share_reaching(self) -> float:
-        """Share of the seeds at or above the target."""
-        return self.reaching / len(self.runs)
+    def share_reaching(self) -> float | None:
+        """Share of the seeds at or above the target; None without one."""
+        return None if self.reaching is None else self.reaching / len(self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Opening:
 class Finalists:
     """All of them, best mean first."""
 
-    target: float
+    target: float | None  # accuracy in [0, 1]
     entries: tuple[Finalist, ...]
     openings: tuple[Opening, ...]
 
@@ -97,25 +97,29 @@ class Finalists:
 
     @property
     def met(self) -> bool | None:
-        """Whether the best one's mean reaches the target; None without one."""
-        return None if self.best is None else self.best.mean >= self.target
+        """Whether the best one's mean reaches the target; None where either is missing."""
+        if self.best is None or self.target is None:
+            return None
+        return self.best.mean >= self.target
 
     @property
     def certain(self) -> bool:
         """Whether its whole interval does."""
         interval = self.best.interval if self.best else None
-        return interval is not None and interval.low >= self.target
+        if interval is None or self.target is None:
+            return False
+        return interval.low >= self.target
 
 
 def read_finalists(
-    trials: Sequence[FrozenTrial], openings: object, *, target: float
+    trials: Sequence[FrozenTrial], openings: object, *, target: float | None
 ) -> Finalists | None:
     """The finalists of a study's trials; None if there is none yet.
 
     Args:
         trials: Of the finalists' study.
         openings: Its attribute ``test set openings``.
-        target: Accuracy in [0, 1].
+        target: Accuracy in [0, 1]; None for none.
     """
     groups: dict[tuple[object, ...], list[FrozenTrial]] = {}
     for trial in trials:
@@ -175,7 +179,7 @@ def paired_p(differences: Sequence[float]) -> float | None:
     return float(2 * stats.t.sf(abs(t), len(differences) - 1))
 
 
-def _finalist(group: Sequence[FrozenTrial], target: float) -> Finalist:
+def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
     latest = {integer(t.user_attrs.get("seed")) or 0: t for t in group}  # of one seed the last
     runs = tuple(
         Run(
@@ -203,7 +207,7 @@ def _finalist(group: Sequence[FrozenTrial], target: float) -> Finalist:
         mean=statistics.fmean(values),
         interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
         minimum=min(values),
-        reaching=sum(value >= target for value in values),
+        reaching=None if target is None else sum(value >= target for value in values),
         adjusted=adjusted_of(attributes),
     )
 

@@ -40,7 +40,7 @@ class Frame:
 
 
 def finalists_picture(
-    finalists: Sequence[Finalist], claims: Sequence[Remeasured], *, target: float
+    finalists: Sequence[Finalist], claims: Sequence[Remeasured], *, target: float | None
 ) -> str:
     """Mean test accuracy against parameters, with 95 % intervals and the systems' claims.
 
@@ -48,7 +48,7 @@ def finalists_picture(
         finalists: At least one with a parameter count; public systems among them are left to
             ``claims``. They may come from several searches.
         claims: Of those that were trained, measured mean and claim are both drawn.
-        target: Accuracy in [0, 1].
+        target: Accuracy in [0, 1]; None for none.
     """
     found = [one for one in finalists if not one.is_reference and one.parameters]
     systems = [system for system in claims if system.measured]
@@ -70,7 +70,7 @@ def finalists_picture(
     return "\n".join(parts) + "\n"
 
 
-def _frame(found: Sequence[Finalist], systems: Sequence[Remeasured], target: float) -> Frame:
+def _frame(found: Sequence[Finalist], systems: Sequence[Remeasured], target: float | None) -> Frame:
     sizes = [one.parameters or 1 for one in found] + [system.parameters for system in systems]
     shown = [*found, *(system.measured for system in systems if system.measured)]
     bounds = [
@@ -78,7 +78,8 @@ def _frame(found: Sequence[Finalist], systems: Sequence[Remeasured], target: flo
         for one in shown
         for bound in ((one.interval.low, one.interval.high) if one.interval else (one.mean,))
     ]
-    bounds += [target, *(system.claimed_accuracy for system in systems)]
+    bounds += [system.claimed_accuracy for system in systems]
+    bounds += [] if target is None else [target]
     margin = 0.06 * (max(bounds) - min(bounds)) + 1e-4
     return Frame(
         smallest=0.8 * min(sizes),
@@ -104,7 +105,7 @@ def _legend(with_systems: bool) -> list[str]:
     return marks
 
 
-def _axes(frame: Frame, target: float) -> list[str]:
+def _axes(frame: Frame, target: float | None) -> list[str]:
     right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
     step = next(step for step in STEPS if frame.high - frame.low < 8 * step)
     marks = []
@@ -118,8 +119,9 @@ def _axes(frame: Frame, target: float) -> list[str]:
             marks.append(text(frame.x(tick), floor + 20, f"{tick:,}", "middle"))
     marks.append(line(LEFT, floor, right, floor, INK))
     marks.append(text((LEFT + right) / 2, HEIGHT - 12, "parameters", "middle"))
-    marks.append(line(LEFT, frame.y(target), right, frame.y(target), TARGET, dashed=True))
-    marks.append(text(LEFT + 4, frame.y(target) - 5, f"target {100 * target:.4g} %", "start"))
+    if target is not None:
+        marks.append(line(LEFT, frame.y(target), right, frame.y(target), TARGET, dashed=True))
+        marks.append(text(LEFT + 4, frame.y(target) - 5, f"target {100 * target:.4g} %", "start"))
     return marks
 
 

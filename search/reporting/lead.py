@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from search.engine.text import counted
 from search.reporting import words
 from search.reporting.finalists import Comparison, Finalist, Finalists
 from search.reporting.leaderboard import Summary
@@ -18,7 +19,10 @@ def headline(summary: Summary) -> str:
     finalists = summary.finalists
     if finalists is None or finalists.best is None:
         return words.headline(summary)
-    target = f"{100 * finalists.target:.4g} %"
+    if finalists.target is None:
+        sure = f" ({words.interval(finalists.best.interval)})" if finalists.best.interval else ""
+        return f"Mean test accuracy of the best {words.percent(finalists.best.mean)}{sure}"
+    target = words.points(finalists.target)
     if not finalists.met:
         return f"Target of {target} not reached on the test images"
     noise = "" if finalists.certain else ", within the noise"
@@ -32,12 +36,18 @@ def sentence(summary: Summary) -> str:
         return words.verdict_sentence(summary)
     best = finalists.best
     text = f"The best finalist is {named(best)}: mean {words.percent(best.mean)} over "
-    text += f"{_seeds(len(best.runs))}"
+    text += counted(len(best.runs), "seed")
     if best.interval:
         text += f" (95 % interval {words.interval(best.interval)})"
-    text += f", at least {words.percent(best.minimum)}, with {words.count(best.parameters)} "
-    text += f"parameters; {best.reaching} of {_seeds(len(best.runs))} reach "
-    text += f"{100 * finalists.target:.4g} %."
+    size = "an unknown number of parameters"
+    if best.parameters is not None:
+        size = counted(best.parameters, "parameter")
+    text += f", at least {words.percent(best.minimum)}, with {size}"
+    if finalists.target is not None:
+        verb = "reaches" if len(best.runs) == 1 else "reach"
+        text += f"; {best.reaching} of {counted(len(best.runs), 'seed')} {verb} "
+        text += words.points(finalists.target)
+    text += "."
     if best.interval is None:
         text += " One seed says nothing about the spread between seeds."
     if best.place > 1:
@@ -66,7 +76,7 @@ def comparison_words(comparison: Comparison) -> str:
         return "cannot be compared: they share fewer than two seeds"
     verdict = "are distinguishable" if comparison.distinguishable else "are not distinguishable"
     apart = f"{100 * comparison.difference:.2f} points apart"
-    return f"{verdict} ({apart}, {_p(comparison.p)}, {_seeds(comparison.seeds)})"
+    return f"{verdict} ({apart}, {_p(comparison.p)}, {counted(comparison.seeds, 'seed')})"
 
 
 def p_value(p: float | None) -> str:
@@ -94,7 +104,3 @@ def openings_sentence(finalists: Finalists) -> str:
     if last.trainings is not None and {look.trainings for look in openings} == {last.trainings}:
         return f"{opened}, each time for the same trainings: all were chosen before the first."
     return f"{opened}: whoever chose after the first look chose with knowledge of them."
-
-
-def _seeds(count: int) -> str:
-    return f"{count} seed" if count == 1 else f"{count} seeds"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from optuna.study import Study, StudyDirection, get_all_study_names, load_study
@@ -17,6 +17,8 @@ from optuna.trial import FrozenTrial
 
 from search.engine.attributes import integer, text
 from search.engine.companions import OPENINGS, candidates_of, finalists_of, shortlist_of
+from search.engine.problem import Problem, recorded_problem
+from search.engine.text import counted
 from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
 from search.reporting.dimensions import Dimension, read_dimensions
@@ -42,6 +44,7 @@ class Summary:
     study_name: str
     maximizes: bool  # one value that is to be large, as an accuracy is
     made_at: datetime
+    problem: Problem  # what the images are; what is not recorded of them is empty
     limits: Limits
     settings: tuple[tuple[str, str], ...]  # the recorded settings that are fit to be shown
     counts: Mapping[Outcome, int]
@@ -109,7 +112,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     attrs = study.user_attrs
     settings = attrs.get("settings")
     settings = settings if isinstance(settings, Mapping) else {}
-    limits = read_limits(settings)
+    limits, problem = read_limits(settings), recorded_problem(settings)
     trials = read_trials(frozen, limits)
     beside = companion(study, candidates_of(study.study_name))
     handed_in = latest_attempts(read_trials(_trials(beside), limits, handed_in=True))
@@ -134,6 +137,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         study_name=text(study.study_name),
         maximizes=maximizes,
         made_at=made_at or datetime.now(UTC),
+        problem=replace(problem, name=text(problem.name)),
         limits=limits,
         settings=_shown_settings(settings),
         counts={outcome: counted[outcome] for outcome in Outcome},
@@ -141,7 +145,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         handed_in=handed_in,
         shortlist=read_shortlist(_trials(again), frozen, finalists),
         finalists=finalists,
-        claims=remeasured(finalists, limits) if finalists else (),
+        claims=remeasured(finalists, limits, problem) if finalists else (),
         entries=entries,
         unranked=dict(unranked),
         verdict=judge(entries, limits),
@@ -207,9 +211,12 @@ def _shown_settings(settings: Mapping[str, object]) -> tuple[tuple[str, str], ..
     shown = []
     if isinstance(dataset, Mapping):
         parts = [text(dataset.get("name"))]
-        for key, word in (("train_images", "training"), ("validation_images", "validation")):
+        for key, word in (
+            ("train_images", "training image"),
+            ("validation_images", "validation image"),
+        ):
             images = integer(dataset.get(key))
-            parts += [f"{images:,} {word} images"] if images is not None else []
+            parts += [counted(images, word)] if images is not None else []
         shown.append(("data", ", ".join(part for part in parts if part)))
     for key in ("sampler", "pruner", "seed", "workers", "device", "commit"):
         value = settings.get(key)

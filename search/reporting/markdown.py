@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from search.engine.text import counted
 from search.reporting import lead, shortlist, words
 from search.reporting.candidates import dropout_text
-from search.reporting.claims import HEADING, SAYS, Remeasured
-from search.reporting.constraints import Check, target_check_name
+from search.reporting.claims import HEADING, SAYS, Remeasured, claim_of
+from search.reporting.constraints import Check, at_least
 from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
@@ -24,6 +25,7 @@ def to_markdown(summary: Summary, *, top: int) -> str:
         *_finalists(summary.finalists),
         *_claims(summary.claims),
         *_shortlist(summary.shortlist),
+        escape(words.data_sentence(summary)),
         escape(words.finished_sentence(summary)),
         _paragraphs(words.unranked_sentence(summary), words.assumed_sentence(summary)),
         *_ranking(summary, top),
@@ -45,10 +47,12 @@ def graders_block(summary: Summary) -> str:
     """Target, result and analysis of the best, each constraint's check and the parameter table."""
     limits, best = summary.limits, summary.winner
     macs = "" if limits.max_macs is None else f", at most {limits.max_macs:,} multiply-accumulates"
-    target = (
-        f"**Target.** At least {100 * limits.target:.4g} % accuracy with at most "
-        f"{limits.max_params:,} parameters{macs} in at most {limits.epochs} epochs."
-    )
+    size = f"t most {counted(limits.max_params, 'parameter')}{macs}"
+    size += f" in at most {counted(limits.epochs, 'epoch')}."
+    target = f"**Limits.** A{size}"
+    if limits.target is not None:
+        target = f"**Target.** At least {words.points(limits.target)} accuracy with a{size}"
+    target += f"\n\n{escape(words.data_sentence(summary))}"
     result = f"**Result.** {escape(lead.headline(summary))}. {escape(lead.sentence(summary))}"
     if best is None:
         return f"{target}\n\n{result}"
@@ -114,10 +118,13 @@ def graded_checks(summary: Summary, best: Entry) -> list[Check]:
     tested = summary.finalists.best if summary.finalists else None
     if tested is None or tested.search_trial != best.trial.number:
         return list(best.checks)
-    name = target_check_name(summary.limits)
-    seeds = f"{len(tested.runs)} seed" + ("s" if len(tested.runs) > 1 else "")
+    target = summary.limits.target
+    if target is None:
+        return list(best.checks)
+    name = at_least(target)
+    seeds = counted(len(tested.runs), "seed")
     found = f"{words.percent(tested.mean)} on the test images, mean of {seeds}"
-    passed = tested.mean >= summary.limits.target
+    passed = tested.mean >= target
     return [
         Check(name=name, passed=passed, found=found) if check.name == name else check
         for check in best.checks
@@ -129,9 +136,11 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
         return
     yield "## Finalists on the test images"
     yield f"{lead.TESTED} {escape(lead.openings_sentence(finalists))}"
+    target = finalists.target
     header = (
         *("place", "system", "mean", "95 % interval", "minimum"),
-        *(f"seeds ≥ {100 * finalists.target:.4g} %", "parameters", "search rank", "p against next"),
+        *(() if target is None else (f"seeds {at_least(target)}",)),
+        *("parameters", "search rank", "p against next"),
     )
     rows = [
         (
@@ -140,14 +149,14 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
             words.percent(entry.mean),
             words.interval(entry.interval),
             words.percent(entry.minimum),
-            f"{entry.reaching} of {len(entry.runs)}",
+            *(() if target is None else (f"{entry.reaching} of {len(entry.runs)}",)),
             words.count(entry.parameters),
             words.count(entry.search_rank),
             lead.p_value(entry.against_next.p if entry.against_next else None),
         )
         for entry in finalists.entries
     ]
-    yield _table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
+    yield _table(header, rows, right=range(2, len(header)))
     yield escape(words.adjusted_sentence((lead.named(e), e.adjusted) for e in finalists.entries))
 
 
@@ -244,21 +253,24 @@ def _references(references: Sequence[TrialRecord], summary: Summary) -> Iterable
     if not references:
         return
     yield f"## {words.compared_heading(summary)}"
-    rows = []
+    rows, claims = [], summary.problem.is_mnist
     for trial in references:
         entry = summary.entry_of(trial)
         rows.append(
             (
                 trial.reference,
-                trial.claim or words.NOTHING,
+                *((claim_of(trial, summary.problem) or words.NOTHING,) if claims else ()),
                 words.count(trial.parameters),
                 words.percent(entry.accuracy) if entry else words.NOTHING,
                 words.interval(entry.interval) if entry else words.NOTHING,
                 f"rank {words.place(entry)}" if entry else trial.reason or str(trial.outcome),
             )
         )
-    header = ("system", "claimed", "parameters", "accuracy", "95 % interval", "result")
-    yield _table(header, rows, right=(2, 3, 4))
+    header = (
+        *("system", *(("claimed",) if claims else ())),
+        *("parameters", "accuracy", "95 % interval", "result"),
+    )
+    yield _table(header, rows, right=range(len(header) - 4, len(header) - 1))
 
 
 def _table(

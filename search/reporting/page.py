@@ -18,6 +18,7 @@ import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup, escape
 
+from search.engine.text import counted
 from search.reporting import (
     captions,
     claims,
@@ -30,6 +31,7 @@ from search.reporting import (
     words,
 )
 from search.reporting.candidates import dropout_text
+from search.reporting.constraints import at_least
 from search.reporting.drawing import has_accuracy
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
@@ -131,6 +133,8 @@ def to_html(summary: Summary, *, top: int) -> str:
         words=words,
         lead=lead,
         claims=claims,
+        at_least=at_least,
+        counted=counted,
         shortlist=shortlist,
         markdown=markdown,
         dropout_text=dropout_text,
@@ -172,7 +176,7 @@ def _data(
             [epoch for epoch, _ in median],
             [round(100 * value, 2) for _, value in median],
         ],
-        "target": 100 * summary.limits.target,
+        "target": None if summary.limits.target is None else 100 * summary.limits.target,
     }
 
 

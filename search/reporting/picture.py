@@ -10,16 +10,17 @@ LEFT, RIGHT, TOP, BOTTOM = 70, 20, 50, 50  # margins
 INK, CURVE, TARGET = "#333", "#1f6fb2", "#b3541e"
 
 
-def learning_curve(curve: Sequence[tuple[int, float]], *, title: str, target: float) -> str:
-    """Validation accuracy over epochs with the target.
+def learning_curve(curve: Sequence[tuple[int, float]], *, title: str, target: float | None) -> str:
+    """Validation accuracy over epochs with a target.
 
     Args:
         curve: (epoch, accuracy in [0, 1]) pairs, at least one.
         title: Plain text above the picture.
-        target: Accuracy in [0, 1].
+        target: Accuracy in [0, 1]; None for none.
     """
     late = [value for epoch, value in curve if 4 * epoch > curve[-1][0]]
-    low, high = min(*late, target), max(*late, target)
+    shown = late if target is None else [*late, target]
+    low, high = min(shown), max(shown)
     margin = 0.08 * (high - low) + 1e-4
     low, high = low - margin, min(1.0, high + margin)
     first, last = curve[0][0], max(curve[-1][0], curve[0][0] + 1)
@@ -30,6 +31,9 @@ def learning_curve(curve: Sequence[tuple[int, float]], *, title: str, target: fl
     def y(value: float) -> float:
         share = max(0.0, (value - low) / (high - low))
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
+
+    def level(at: float) -> str:
+        return line(LEFT, at, WIDTH - RIGHT, at, TARGET, dashed=True)
 
     points = " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in curve)
     parts = [
@@ -47,7 +51,7 @@ def learning_curve(curve: Sequence[tuple[int, float]], *, title: str, target: fl
         parts.append(text(x(epoch), HEIGHT - BOTTOM + 20, str(epoch), "middle"))
     parts += [
         text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "epoch", "middle"),
-        line(LEFT, y(target), WIDTH - RIGHT, y(target), TARGET, dashed=True),
+        *([] if target is None else [level(y(target))]),
         f'<polyline points="{points}" fill="none" stroke="{CURVE}" stroke-width="2"/>',
         f'<circle cx="{x(curve[-1][0]):.1f}" cy="{y(curve[-1][1]):.1f}" r="3.5" fill="{CURVE}"/>',
         "</svg>",

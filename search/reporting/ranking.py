@@ -38,10 +38,10 @@ class Entry:
 class Verdict:
     """Whether the target was met, and by whom; what was handed in is left out: it was not found."""
 
-    met: bool | None  # None: there is no valid architecture to judge
+    met: bool | None  # None: there is no valid architecture to judge, or no target
     certain: bool  # the whole interval of the best lies at or above the target
     best: Entry | None
-    reaching: int  # how many valid architectures reach the target
+    reaching: int | None  # how many valid architectures reach the target; None without one
 
 
 def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
@@ -84,9 +84,11 @@ def _order(trial: TrialRecord) -> tuple[float, int, bool, int]:
 def judge(entries: Sequence[Entry], limits: Limits) -> Verdict:
     """Whether a valid architecture that the search found reaches the target."""
     found = [entry for entry in entries if entry.trial.is_found]
-    if not found:
+    best = found[0] if found else None
+    if limits.target is None:
+        return Verdict(met=None, certain=False, best=best, reaching=None)
+    if best is None:
         return Verdict(met=None, certain=False, best=None, reaching=0)
-    best = found[0]
     reaching = sum(entry.accuracy >= limits.target for entry in found)
     certain = best.interval is not None and best.interval.low >= limits.target
     return Verdict(met=reaching > 0, certain=certain, best=best, reaching=reaching)

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.attributes import integer, number, positive, text
 from search.engine.companions import HANDED_IN
+from search.engine.problem import recorded_problem
 from search.engine.recipe import adjusted_of
 from search.references import REFERENCES
 
@@ -37,7 +38,8 @@ class Limits:
     max_params: int = 20_000
     max_macs: int | None = None
     epochs: int = 20
-    target: float = 0.994
+    target: float | None = None  # accuracy in [0, 1]; None: nobody has asked for one
+    train_images: int | None = None  # None: not recorded
     validation_images: int | None = None  # None: not recorded, so no interval can be given
     assumed: tuple[str, ...] = ()  # which of the above are defaults for want of a record
 
@@ -90,38 +92,29 @@ class TrialRecord:
     def reference(self) -> str:
         """The name of the reference system, said to be a stand-in where it is one.
 
-        Of another trial its label.
+        Of another trial its name and label: several files may have one label.
         """
-        return self.label.removeprefix(REFERENCE).strip()
-
-    @property
-    def claim(self) -> str:
-        """What the author of the reference system claimed, in their terms; empty if not known."""
-        known = REFERENCES.get(self.reference.removesuffix(STAND_IN))
-        return known.claim if known and self.is_reference else ""
+        if self.is_reference:
+            return self.label.removeprefix(REFERENCE).strip()
+        return f"{self.name} {self.label}".strip()
 
 
 def read_limits(settings: object) -> Limits:
-    """The limits in a study's recorded settings, with defaults for what is missing."""
+    """The limits in a study's recorded settings; a target that is not recorded is not made up."""
     recorded = settings if isinstance(settings, Mapping) else {}
     dataset = recorded.get("dataset")
+    dataset = dataset if isinstance(dataset, Mapping) else {}
     max_params = integer(recorded.get("max_params"))
     epochs = integer(recorded.get("epochs"))
-    target = number(recorded.get("target"))
-    missing = {
-        "max_params": max_params is None,
-        "epochs": epochs is None,
-        "target": target is None,
-    }
+    missing = {"max_params": max_params is None, "epochs": epochs is None}
     default = Limits()
     return Limits(
         max_params=default.max_params if max_params is None else max_params,
         max_macs=integer(recorded.get("max_macs")),
         epochs=default.epochs if epochs is None else epochs,
-        target=default.target if target is None else target,
-        validation_images=positive(
-            dataset.get("validation_images") if isinstance(dataset, Mapping) else None
-        ),
+        target=recorded_problem(settings).target,
+        train_images=positive(dataset.get("train_images")),
+        validation_images=positive(dataset.get("validation_images")),
         assumed=tuple(name for name, is_missing in missing.items() if is_missing),
     )
 

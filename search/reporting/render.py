@@ -27,7 +27,7 @@ def render(summary: Summary, *, top: int) -> dict[str, str]:
     if summary.finalists is not None:
         table, picture = FINALISTS
         texts[table] = finalists_csv(summary.finalists)
-        texts[picture] = finalists_picture(
-            summary.finalists.entries, summary.claims, target=summary.limits.target
-        )
+        shown = [one for one in summary.finalists.entries if one.parameters]
+        if summary.claims or any(not one.is_reference for one in shown):
+            texts[picture] = finalists_picture(shown, summary.claims, target=summary.limits.target)
     return texts

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.attributes import integer, number, positive, text
+from search.engine.text import counted
 from search.reporting.finalists import Finalists
 
 HEADING = "How the finalists were chosen"
@@ -89,10 +90,11 @@ def says(shortlist: Sequence[Shortlisted]) -> str:
     """What was done and how far the search's own values were off; of at least one architecture."""
     luck = statistics.fmean(one.luck for one in shortlist)
     seeds = max(len(one.fresh) for one in shortlist)
-    again = f"{seeds} fresh seeds" if seeds > 1 else "one fresh seed"
+    again = counted(seeds, "fresh seed")
+    first = f"best {len(shortlist)} were" if len(shortlist) > 1 else "best one was"
     side = "above" if luck >= 0 else "below"
     return (
-        f"The search's best {len(shortlist)} were trained again with {again} each, on the images "
+        f"The search's {first} trained again with {again} each, on the images "
         "of the search; the mean of all trainings on them chose. On average the search's own value "
         f"lay {100 * abs(luck):.3f} points {side} the mean of the fresh seeds."
     )

@@ -67,15 +67,17 @@ def finalists_csv(finalists: Finalists) -> str:
     """One row for each seed of each finalist, with the candidate's figures repeated."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(FINALIST_COLUMNS)
+    judged = finalists.target is not None
+    left_out = () if judged else ("share_reaching_target",)
+    writer.writerow([name for name in FINALIST_COLUMNS if name not in left_out])
     for entry in finalists.entries:
         span, versus = entry.interval, entry.against_next
         shared = (
             *(entry.place, entry.label, "reference" if entry.is_reference else "finalist"),
             *(entry.search_rank, entry.search_trial, entry.parameters, entry.architecture),
             *(len(entry.runs), entry.mean, span and span.low, span and span.high),
-            *(entry.minimum, entry.share_reaching, versus and versus.difference),
-            versus and versus.p,
+            *(entry.minimum, *((entry.share_reaching,) if judged else ())),
+            *(versus and versus.difference, versus and versus.p),
         )
         for run in entry.runs:
             row = (*shared, run.seed, run.accuracy, run.correct)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from search.engine.text import counted
 from search.reporting.intervals import Interval
 from search.reporting.leaderboard import Summary
 from search.reporting.ranking import Entry
@@ -90,35 +91,63 @@ def compared_heading(summary: Summary) -> str:
     return f"{named} under this protocol"
 
 
+def points(target: float) -> str:
+    """A target: ``99.4 %``."""
+    return f"{100 * target:.4g} %"
+
+
+def data_sentence(summary: Summary) -> str:
+    """What was trained and validated on, and for how long; says what is not recorded."""
+    limits, problem = summary.limits, summary.problem
+    parts = [problem.name or "data set not recorded"]
+    for images, split in (
+        (limits.train_images, "training image"),
+        (limits.validation_images, "validation image"),
+    ):
+        parts.append(f"{split}s not recorded" if images is None else counted(images, split))
+    known = "epochs" not in limits.assumed
+    parts.append(f"at most {counted(limits.epochs, 'epoch')}" if known else "epochs not recorded")
+    return f"Data: {', '.join(parts)}."
+
+
 def headline(summary: Summary) -> str:
     """The verdict in a few words."""
-    verdict, target = summary.verdict, f"{100 * summary.limits.target:.4g} %"
-    if verdict.met is None:
+    verdict = summary.verdict
+    if verdict.best is None:
         return "No valid architecture yet"
+    if summary.limits.target is None:
+        sure = f" ({interval(verdict.best.interval)})" if verdict.best.interval else ""
+        return f"Best validation accuracy {percent(verdict.best.accuracy)}{sure}"
+    target = points(summary.limits.target)
     if not verdict.met:
         return f"Target of {target} not reached"
     return f"Target of {target} reached" + ("" if verdict.certain else ", within the noise")
 
 
 def verdict_sentence(summary: Summary) -> str:
-    """Who met the target, with which interval, and how sure that is."""
+    """Who is best, with which interval, whether it meets the target, and how sure that is."""
     verdict, limits = summary.verdict, summary.limits
     best = verdict.best
     if best is None:
         return _nothing_yet(summary)
     sure = f" (95 % interval {interval(best.interval)})" if best.interval else ""
     text = f"The best is {named(best)}: {percent(best.accuracy)}{sure}"
-    text += f" with {count(best.parameters)} parameters in {best.trial.epochs} epochs."
-    target = f"{100 * limits.target:.4g} %"
+    text += f" with {counted(best.parameters, 'parameter')} in "
+    text += f"{counted(best.trial.epochs or 0, 'epoch')}."
     if best.interval is None:
         text += " How sure this is cannot be said: the number of validation images is not recorded."
+    if limits.target is None:
+        return text
+    target = points(limits.target)
+    if best.interval is None:
+        pass
     elif verdict.met and not verdict.certain:
         text += f" Its interval reaches below {target}, so luck alone could explain it."
     elif verdict.met:
         text += " Its whole interval lies at or above the target."
     elif best.interval.high >= limits.target:
         text += " Its interval includes the target, so it may be that good."
-    if verdict.met and verdict.reaching > 1:
+    if verdict.met and (verdict.reaching or 0) > 1:
         text += f" In all {verdict.reaching:,} valid architectures reach {target}."
     elif verdict.met:
         text += " No other valid architecture reaches it."
@@ -134,7 +163,7 @@ def noise_sentence(summary: Summary) -> str:
             "be given and close ranks mean nothing."
         )
     text = (
-        f"Accuracies are the last epoch's, on {images:,} validation images; "
+        f"Accuracies are the last epoch's, on {counted(images, 'validation image')}; "
         "intervals are Wilson's, 95 %."
     )
     ties = summary.tied_with_first
@@ -148,8 +177,7 @@ def noise_sentence(summary: Summary) -> str:
 
 def finished_sentence(summary: Summary) -> str:
     """How many trials finished and how all of them ended."""
-    kind = "finished trial" if summary.finished == 1 else "finished trials"
-    return f"{summary.finished:,} {kind}: {counts_sentence(summary)}."
+    return f"{counted(summary.finished, 'finished trial')}: {counts_sentence(summary)}."
 
 
 def counts_sentence(summary: Summary) -> str:
@@ -174,9 +202,8 @@ def assumed_sentence(summary: Summary) -> str:
     """Which limits are the tool's defaults, or the empty string."""
     limits = summary.limits
     names = {
-        "max_params": f"{limits.max_params:,} parameters",
-        "epochs": f"{limits.epochs} epochs",
-        "target": f"{100 * limits.target:.4g} %",
+        "max_params": counted(limits.max_params, "parameter"),
+        "epochs": counted(limits.epochs, "epoch"),
     }
     assumed = [names[name] for name in limits.assumed]
     if not assumed:

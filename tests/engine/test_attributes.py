@@ -22,6 +22,7 @@ from search.engine.claims import claim, count_finished, epochs_done, first_numbe
 from search.engine.errors import UserError
 from search.engine.heartbeat import Silence
 from search.engine.owners import owner_name
+from search.engine.problem import MNIST_PROBLEM
 from search.progress import Progress, outcome, snapshot
 from search.reporting.leaderboard import summarize
 from search.reporting.render import render
@@ -69,7 +70,7 @@ def made() -> optuna.Study:
     for end in ends:
         _, trial = claim(study, 100, "elsewhere:1:1.0", frozenset())
         assert trial is not None
-        check_limits(trial, draw(trial, Limits()), Limits())
+        check_limits(trial, draw(trial, Limits(), MNIST_PROBLEM), Limits())
         for name, value in {"seed": 3, "seconds": 2.5, "epochs": 2, "device": "cpu"}.items():
             trial.set_user_attr(name, value)
         trial.report(0.9, 1)

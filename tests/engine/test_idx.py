@@ -127,7 +127,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(
     ("images", "labels", "reason"),
     [
         (some_images(60), some_labels(61), rf"{LABELS} has 61 labels for 60 images"),
-        (some_images(59), some_labels(59), rf"{IMAGES} has 59 image\(s\), fewer than 60"),
+        (some_images(59), some_labels(59), rf"{IMAGES} has 59 images, fewer than 60"),
         (some_images(60)[:, :27], some_labels(60), rf"{IMAGES} has images of 27×28, not 28×28"),
         (some_images(60), some_labels(60) + 1, rf"{LABELS} has the label 10 at 9"),
     ],

@@ -6,6 +6,7 @@ import pytest
 
 import space
 from objective import layer_lines
+from search.engine.problem import MNIST_PROBLEM, Problem
 from search.exporting.card import Origin, Sizes, model_card
 from search.exporting.checks import Measured
 
@@ -14,7 +15,7 @@ ROTATED = space.Candidate(layers=(space.Conv(width=8, rotated=True),))
 VIEWS = space.Candidate(layers=(space.Deskew(), space.Views(), space.Conv(width=8)))
 
 
-def card(candidate: space.Candidate) -> str:
+def card(candidate: space.Candidate, problem: Problem = MNIST_PROBLEM) -> str:
     origin = Origin(
         study="s",
         trial=3,
@@ -26,11 +27,12 @@ def card(candidate: space.Candidate) -> str:
         device="cpu",
         commit="abc",
         versions={"torch": "2"},
-        data="MNIST",
+        problem=problem,
         train_images=50_000,
         max_params=5_000,
-        target=0.994,
         retrained=False,
+        reproduce="python search/reproduce.py 3 --study s",
+        export="python search/export.py --trial 3 --study s",
     )
     measured = Measured(
         images=10_000,

@@ -37,7 +37,12 @@ def test_both_files_answer_as_torch_does(
     candidate = CANDIDATES[kind]
     torch.manual_seed(0)  # untrained networks lose between 4 and 11 per cent to int8, by seed
     write_standalone(
-        tmp_path, disturbed(space.build(candidate)), title="t", mean=MEAN, deviation=DEVIATION
+        tmp_path,
+        disturbed(space.build(candidate)),
+        title="t",
+        mean=MEAN,
+        deviation=DEVIATION,
+        classes=10,
     )
     network = load_standalone(tmp_path)
     float32, int8 = tmp_path / "a.onnx", tmp_path / "b.onnx"

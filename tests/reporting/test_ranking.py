@@ -11,7 +11,7 @@ from search.reporting.ranking import Entry, judge, rank
 from search.reporting.records import Limits, read_trials
 from tests.reporting.studies import complete
 
-LIMITS = Limits(validation_images=10_000)
+LIMITS = Limits(target=0.994, validation_images=10_000)
 
 
 def ranked(*trials: FrozenTrial, limits: Limits = LIMITS) -> tuple[Entry, ...]:

@@ -93,5 +93,5 @@ def test_what_is_not_recorded_is_said() -> None:
 
     assert "no interval" in words.noise_sentence(summary)
     assert "cannot be said" in words.verdict_sentence(summary)
-    assert "20,000 parameters, 20 epochs, 99.4 %" in words.assumed_sentence(summary)
+    assert "assumed: 20,000 parameters, 20 epochs." in words.assumed_sentence(summary)
     assert words.unranked_sentence(summary).endswith("1 without a recorded parameter count.")

@@ -40,9 +40,10 @@
     const [epochs, accuracy] = data.curves[trial];
     const axis = { gridcolor: "var(--rule)", linecolor: "var(--faint)", zeroline: false, ticks: "", tickfont: { size: 10, color: "var(--muted)" }, automargin: true };
     const late = accuracy.slice(Math.floor(accuracy.length / 4));
-    const low = Math.min(...late, data.target - 0.1);
-    const high = Math.max(...accuracy, data.target);
-    const pad = 0.1 * (high - low);
+    const target = data.target === null ? [] : [data.target];
+    const low = Math.min(...late, ...target.map((share) => share - 0.1));
+    const high = Math.max(...accuracy, ...target);
+    const pad = Math.max(0.1 * (high - low), 0.05);
     return {
       data: [
         { x: data.median[0], y: data.median[1], mode: "lines", line: { color: "var(--faint)", width: 1.5 }, hovertemplate: "median at epoch %{x}: %{y:.2f} %<extra></extra>" },
@@ -55,7 +56,7 @@
         paper_bgcolor: "rgba(0,0,0,0)",
         plot_bgcolor: "rgba(0,0,0,0)",
         hoverlabel: { bgcolor: "var(--paper)", bordercolor: "var(--faint)", font: { color: "var(--ink)", size: 12 } },
-        shapes: [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: data.target, y1: data.target, line: { color: "var(--muted)", width: 1, dash: "4px,4px" } }],
+        shapes: target.map((share) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: share, y1: share, line: { color: "var(--muted)", width: 1, dash: "4px,4px" } })),
         xaxis: { ...axis, rangemode: "tozero", ...(epochs.length < 8 ? { dtick: 1 } : {}) },
         yaxis: { ...axis, range: [low - pad, Math.min(100, high + pad)] },
       },
