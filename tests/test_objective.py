@@ -19,10 +19,12 @@ from optuna.trial import FixedTrial, TrialState
 import space
 from objective import Limits, Objective, Settings, check_limits
 from search import study_settings
+from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource
 from search.engine.errors import InterruptedTraining, TrainingError
+from search.engine.recipe import ADJUSTED, Recipe
 from search.engine.sampling import make_sampler
-from space import Candidate, Conv
+from space import Candidate, Conv, Pool
 
 ROOT = Path(__file__).parents[1]
 
@@ -253,3 +255,18 @@ print([name for name in sys.modules if "testset" in name])
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     expected = ["train_images.npy", "train_labels.npy", "[]"]
     assert ran.stdout.split() == expected, ran.stdout + ran.stderr
+
+
+def test_a_recipe_that_is_not_followed_is_recorded(source: DataSource) -> None:
+    recipe = Recipe(epochs=100, batch_size=5_000)
+    asked = Candidate(layers=(Conv(width=2), Pool()), recipe=recipe)
+    study = new_study()
+    study.enqueue_trial({}, user_attrs={HANDED_IN: asked.to_json()})
+    study.optimize(Objective(Settings(source=source, epochs=1)), n_trials=1)
+    assert study.trials[0].user_attrs[ADJUSTED] == [
+        "1 epoch instead of its recipe's 100",
+        "batches of all 1,000 images instead of 5,000",
+    ]
+    usual = ask_small(study)
+    Objective(Settings(source=source, epochs=1))(usual)
+    assert ADJUSTED not in usual.user_attrs

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 
 import optuna
+import pytest
 from optuna.trial import TrialState
 
 from search.engine.owners import machine_name
@@ -101,3 +103,58 @@ def test_a_worker_on_another_machine_is_shown_with_its_name() -> None:
     assert worker_name(f"{machine_name()}:4711:1.0") == "4711"
     assert worker_name("node-7/0123abcd:4711:1.0") == "node-7 4711"
     assert worker_name("") == ""
+
+
+HOSTILE = "c8\x1b[2J\n[red]x[/red] :smile:\u202e"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_from_outside_are_drawn_and_not_obeyed(terminal: bool) -> None:
+    out = io.StringIO()
+    made = optuna.create_study(direction="maximize")
+    running = made.ask()
+    for name in ("architecture", "worker", "reason"):
+        running.set_user_attr(name, HOSTILE)
+    with Progress(Terminal(out, force_terminal=terminal, width=200), epochs=1, workers=1) as shown:
+        shown.update(made.trials, 2)
+        made.tell(running, state=TrialState.FAIL)
+        shown.update(made.trials, 2)
+        shown.say(HOSTILE)
+    text = out.getvalue()
+    assert "\x1b[2J\n" not in text
+    assert "\u202e" not in text
+    assert r"c8\x1b[2J\n[red]x[/red] :smile:\u202e" in text
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_log_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = io.StringIO()
+    made = study()
+    with Progress(Terminal(out, force_terminal=True), epochs=20, workers=1) as progress:
+        progress.update(made.trials, 10)
+        made.tell(6, 0.9955)
+        progress.update(made.trials, 10)
+    assert out.getvalue().startswith("[6/10] trial 6 99.55 %")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (12, 4), (40, 10)])
+def test_the_view_fits_any_terminal(size: tuple[int, int]) -> None:
+    out = io.StringIO()
+    console = Terminal(out, force_terminal=True, width=size[0], height=size[1])
+    with Progress(console, epochs=20, workers=1) as progress:
+        progress.update(study().trials, 1)
+        shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue()).rstrip("\n").split("\n")
+    assert len(shown) <= size[1]
+    assert max(len(line.strip("\r")) for line in shown) <= size[0]
+
+
+def test_what_was_trained_otherwise_than_asked_is_said() -> None:
+    made = optuna.create_study(direction="maximize")
+    trial = made.ask()
+    trial.set_user_attr("adjusted", ["1 epoch instead of its recipe's 100", 7, "two\nlines"])
+    made.tell(trial, 0.5)
+    assert outcome(made.trials[0]) == (
+        "trial 0 50.00 % · 1 epoch instead of its recipe's 100 · two lines"
+    )

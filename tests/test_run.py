@@ -17,6 +17,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
+from search import run as search_run
 from search.engine.errors import UserError
 from search.engine.storage import open_study
 
@@ -264,3 +265,19 @@ def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path:
     assert err == ""
     running = [t for t in trials_so_far(tmp_path) if t.state == TrialState.RUNNING]
     assert running == []
+
+
+def test_the_line_that_searches_on_is_the_command_with_more_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "it's a\nfolder")
+    given = ["--trials", "3", "--study", "x", "--epochs", "2", "--storage", f"{folder}/a b.db"]
+    options = search_run.parse([*given, "--continue-anyway", "--reports", str(tmp_path / "r")])
+    study = optuna.create_study(direction="maximize")
+    for _ in range(4):
+        study.tell(study.ask(), 0.5)
+    assert search_run.finish(study, options, 0) == 0
+    line = capsys.readouterr().out.splitlines()[-1].partition("Search on:")[2]
+    shell = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True)
+    more = search_run.parse(shell.stdout.split("\0")[2:-1])
+    assert vars(more) == {**vars(options), "trials": 8, "continue_anyway": False}

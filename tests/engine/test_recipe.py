@@ -69,3 +69,17 @@ def test_the_amounts_of_an_augmentation_fall_linearly() -> None:
     assert not Augmentation(scale=0.1, final=0.0).at(1.0).active
     with pytest.raises(ValueError, match="final"):
         Augmentation(rotation=8, final=1.5)
+
+
+def test_what_is_trained_otherwise_than_asked_is_said_in_words() -> None:
+    recipe = Recipe(epochs=100, batch_size=500, schedule="step", milestones=(5, 12, 13))
+    assert recipe.adjusted(epochs=100, images=500) == []
+    assert (recipe.epochs_within(1), recipe.batch_within(499)) == (1, 499)
+    assert recipe.adjusted(epochs=12, images=499) == [
+        "12 epochs instead of its recipe's 100",
+        "batches of all 499 images instead of 500",
+        "ended before its recipe's milestone at epoch 12",
+    ]
+    assert recipe.adjusted(epochs=1, images=500)[0] == "1 epoch instead of its recipe's 100"
+    assert Recipe().epochs_within(7) == 7
+    assert Recipe().adjusted(epochs=7, images=128) == []
