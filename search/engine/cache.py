@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -27,21 +28,87 @@ def cache_directory() -> Path:
     return Path(chosen or user_cache_dir("cnn-search", appauthor=False)).expanduser().absolute()
 
 
-def problem(folder: Path, digests: Mapping[str, str]) -> str | None:
-    """What is wrong with the arrays in `folder` that should have these SHA-256; None: nothing."""
+class Damaged(Exception):
+    """What is wrong with a cached array, in words that begin with its path."""
+
+
+def read(path: Path) -> mnist.Array:
+    """A cached array, in this process's own memory: what is checked then is what is used.
+
+    Raises:
+        Damaged: If it is missing or is none of bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        raise Damaged(f"{path} is missing") from None
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise Damaged(f"{path} cannot be read ({error})") from None
+    rank = 3 if path.stem.endswith("images") else 1
+    if array.dtype != np.uint8 or array.ndim != rank:
+        raise Damaged(f"{path} holds something else")
+    array.setflags(write=False)
+    return array
+
+
+def load(folder: Path, digests: Mapping[str, str]) -> dict[str, mnist.Array]:
+    """The arrays in `folder` that have these SHA-256, by name.
+
+    Raises:
+        Damaged: If one is not there or not that.
+    """
+    arrays = {}
     for name, digest in digests.items():
         path = folder / f"{name}.npy"
-        try:
-            array = np.load(path, mmap_mode="r")
-        except FileNotFoundError:
-            return f"{path} is missing"
-        except (OSError, ValueError, EOFError) as error:
-            return f"{path} cannot be read ({error})"
-        rank = 3 if name.endswith("images") else 1
-        if array.dtype != np.uint8 or array.ndim != rank or array.shape[1:] != (28, 28)[: rank - 1]:
-            return f"{path} holds something else"
-        if mnist.sha256(array) != digest:
-            return f"{path} is damaged (its SHA-256 is wrong)"
+        arrays[name] = read(path)
+        if arrays[name].shape[1:] != (28, 28)[: arrays[name].ndim - 1]:
+            raise Damaged(f"{path} holds something else")
+        if mnist.sha256(arrays[name]) != digest:
+            raise Damaged(f"{path} is damaged (its SHA-256 is wrong)")
+    return arrays
+
+
+def problem(folder: Path, digests: Mapping[str, str]) -> str | None:
+    """What is wrong with the arrays in `folder` that should have these SHA-256; None: nothing."""
+    try:
+        load(folder, digests)
+    except Damaged as error:
+        return str(error)
+    return None
+
+
+def make(folder: Path) -> None:
+    """Make a folder that is missing, and those above it, for this user alone.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    for place in reversed((folder, *folder.parents)):
+        if not place.exists():
+            place.mkdir(mode=0o700, exist_ok=True)
+
+
+def shared(folder: Path) -> str | None:
+    """Why what lies in a folder of the cache may come from others; None if it cannot.
+
+    It and the folders between it and the cache's must be this user's own and closed to others. The
+    cache's itself may be one in which others write but may not replace what is ours, as in /tmp.
+    """
+    if not hasattr(os, "geteuid"):
+        return None
+    top = Path(os.path.realpath(cache_directory()))
+    for place in (folder, *folder.parents):
+        if place == top:
+            break
+        found = place.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            return f"{place} is not a directory that is closed to others"
+    found = top.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        return f"{top} is another user's"
+    if found.st_mode & 0o022 and not found.st_mode & stat.S_ISVTX:
+        return f"others can write to {top}"
     return None
 
 
@@ -51,7 +118,7 @@ def store(folder: Path, arrays: Mapping[str, mnist.Array]) -> None:
     Raises:
         OSError: The folder cannot be made or written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make(folder)
     for name, array in arrays.items():
         temporary = folder / f".{name}.{uuid.uuid4().hex}.tmp"
         try:
@@ -106,7 +173,7 @@ def alone(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
     """
     lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make(folder.parent)
         try:
             lock.acquire(timeout=1.0)
         except Timeout:

@@ -1,4 +1,4 @@
-"""The training file's images as two splits, memory-mapped from a folder of decoded arrays.
+"""The training file's images as two splits, from a folder of decoded arrays.
 
 All that a search may see of the data. `sources.locate` finds, checks and decodes the data and names
 it by a `DataSource`; the test file is opened by `testset` alone, which nothing here imports.
@@ -6,12 +6,14 @@ it by a `DataSource`; the test file is opened by `testset` alone, which nothing 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from search.engine import cache
 from search.engine.errors import UserError
 
 LARGEST_VALIDATION = 10_000  # the classical split of MNIST's training file: 50,000 / 10,000
@@ -43,8 +45,7 @@ class DataSource:
 class Split:
     """Images and their labels, in the order of the file.
 
-    The images are read-only (and memory-mapped where they come from the cache: processes on one
-    machine share one copy): copy them before a library gets them that wants to write.
+    The images are read-only: copy them before a library gets them that wants to write.
     """
 
     images: npt.NDArray[np.uint8]  # [N, 28, 28]
@@ -62,17 +63,16 @@ def validation_size(images: int) -> int:
 def load_training(source: DataSource) -> tuple[Split, Split]:
     """The training split and the validation split, of the training file both.
 
-    The last `validation_size(N)` of the file's N images validate: MNIST's last 10,000. The files
-    are not verified again: `sources.locate` did that when it made `source`.
+    The last `validation_size(N)` of the file's N images validate: MNIST's last 10,000.
 
     Raises:
-        UserError: The decoded files are gone or cannot be read.
+        UserError: The decoded files are gone or were changed.
     """
     images, raw_labels = source.arrays or load_arrays(source)
     labels = raw_labels.astype(np.int64)
     labels.setflags(write=False)
     start = len(labels) - validation_size(len(labels))
-    pixels = np.asarray(images)  # a plain array over the same mapped pages
+    pixels = np.asarray(images)
     return (
         Split(images=pixels[:start], labels=labels[:start]),
         Split(images=pixels[start:], labels=labels[start:]),
@@ -103,16 +103,30 @@ def missing_classes(source: DataSource, train_images: int | None) -> list[str]:
 
 
 def load_arrays(source: DataSource) -> Arrays:
-    """The decoded training file from the source's folder, the images memory-mapped.
+    """The decoded training file from the source's folder, checked by its fingerprint.
+
+    Every process checks what it trains on: the files may have been replaced since the command
+    began. They are read into its own memory, where nobody changes them afterwards.
 
     Raises:
-        UserError: The decoded files are gone or cannot be read.
+        UserError: The decoded files are gone or were changed.
     """
     try:
-        images = np.load(source.folder / "train_images.npy", mmap_mode="r")
-        return images, np.load(source.folder / "train_labels.npy")
-    except (OSError, ValueError, EOFError) as error:
+        images, labels = (
+            cache.read(source.folder / f"train_{n}.npy") for n in ("images", "labels")
+        )
+        if len(images) != len(labels) or fingerprint(images, labels) != source.fingerprint:
+            raise cache.Damaged("they were changed since")
+    except cache.Damaged as error:
         raise UserError(
-            f"{source.name}'s decoded files in {source.folder} cannot be read ({error})",
+            f"{source.name}'s decoded files in {source.folder} cannot be used ({error})",
             "Start the command again: it checks and restores them",
-        ) from error
+        ) from None
+    return images, labels
+
+
+def fingerprint(images: Bytes, labels: Bytes) -> str:
+    """SHA-256 of the images' bytes followed by the labels' bytes."""
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(labels).data)
+    return digest.hexdigest()

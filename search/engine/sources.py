@@ -6,7 +6,7 @@ It opens no test file, except that what it fetches from the network goes into th
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import math
 import os
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from search.engine import cache, idx, mnist
-from search.engine.dataset import DataSource, validation_size
+from search.engine.dataset import DataSource, fingerprint, validation_size
 from search.engine.errors import UserError
 from search.engine.fetch import fetch_mnist
 from search.engine.output import complain
@@ -40,28 +40,31 @@ def locate(data: Path | None = None, *, say: Callable[[str], None] = complain) -
 
 
 def _from_cache(say: Callable[[str], None]) -> DataSource:
-    folder, origin = restore_mnist(TRAINING_SHA256, say)
+    arrays, folder, origin = restore_mnist(TRAINING_SHA256, say)
     where = f"the cache ({folder})" if origin is None else f"{origin}, now in {folder}"
-    return _describe(folder, MNIST, f"MNIST from {where}", mnist.FINGERPRINT, CLASSES, None)
+    images = arrays["train_images"]
+    return _describe(images, folder, MNIST, f"MNIST from {where}", mnist.FINGERPRINT, CLASSES, None)
 
 
-def restore_mnist(digests: dict[str, str], say: Callable[[str], None]) -> tuple[Path, str | None]:
+def restore_mnist(
+    digests: dict[str, str], say: Callable[[str], None]
+) -> tuple[dict[str, mnist.Array], Path, str | None]:
     """Have MNIST in the cache, fetched where an array that `digests` names is missing or damaged.
 
     Returns:
-        The folder, and the source it was fetched from: None where all was well.
+        The arrays, their folder, and the source they were fetched from: None where all was well.
     """
     folder = cache.cache_directory() / "mnist"
-    if cache.problem(folder, digests) is None:
-        return folder, None
+    with contextlib.suppress(cache.Damaged):
+        return cache.load(folder, digests), folder, None
     with cache.alone(folder, say):
-        problem = cache.problem(folder, digests)  # another process may have filled it meanwhile
-        if problem is None:
-            return folder, None
-        if any(folder.glob("*.npy")):
-            say(f"{problem}: MNIST is fetched anew")
+        try:
+            return cache.load(folder, digests), folder, None  # another process has filled it
+        except cache.Damaged as error:
+            if any(folder.glob("*.npy")):
+                say(f"{error}: MNIST is fetched anew")
         arrays, origin = fetch_mnist(say)
-        return cache.keep(folder, arrays, say), origin
+        return arrays, cache.keep(folder, arrays, say), origin
 
 
 def _from_directory(data: Path, say: Callable[[str], None]) -> DataSource:
@@ -90,7 +93,7 @@ def _from_directory(data: Path, say: Callable[[str], None]) -> DataSource:
                 folder = cache.keep(folder, arrays, say)
     place = files["train_images"].parent
     description = f"{name} from {place} ({len(images):,} training images)"
-    return _describe(folder, name, description, identity, classes, place)
+    return _describe(images, folder, name, description, identity, classes, place)
 
 
 def _own_name(data: Path) -> str:
@@ -129,9 +132,15 @@ def count_classes(labels: mnist.Array, file: Path) -> int:
 
 
 def _describe(
-    folder: Path, name: str, description: str, identity: str, classes: int, place: Path | None
+    images: mnist.Array,
+    folder: Path,
+    name: str,
+    description: str,
+    identity: str,
+    classes: int,
+    place: Path | None,
 ) -> DataSource:
-    mean, std = pixel_statistics(np.load(folder / "train_images.npy", mmap_mode="r"))
+    mean, std = pixel_statistics(images)
     if std == 0.0:
         raise UserError(f"all pixels of {description} are equal", "Name another directory")
     return DataSource(
@@ -158,13 +167,6 @@ def refuse_damage(files: dict[str, Path], arrays: dict[str, mnist.Array]) -> Non
                 f"{files[name]} is a damaged copy of MNIST's: it differs somewhere in {where}",
                 "Copy or download this file again, or leave out --data to have MNIST fetched",
             )
-
-
-def fingerprint(images: mnist.Array, labels: mnist.Array) -> str:
-    """SHA-256 of the images' bytes followed by the labels' bytes."""
-    digest = hashlib.sha256(np.ascontiguousarray(images).data)
-    digest.update(np.ascontiguousarray(labels).data)
-    return digest.hexdigest()
 
 
 def pixel_statistics(images: mnist.Array) -> tuple[float, float]:

@@ -51,10 +51,10 @@ def require_test(source: DataSource) -> None:
 
 
 def _from_cache(source: DataSource, say: Callable[[str], None]) -> dict[str, mnist.Array]:
-    folder = source.folder
-    if cache.problem(folder, TEST_SHA256) is not None:
-        folder, _ = restore_mnist(TEST_SHA256, say)
-    return {name: np.load(folder / f"{name}.npy") for name in TEST_SHA256}
+    try:
+        return cache.load(source.folder, TEST_SHA256)
+    except cache.Damaged:
+        return restore_mnist(TEST_SHA256, say)[0]
 
 
 def _from_directory(source: DataSource) -> dict[str, mnist.Array]:

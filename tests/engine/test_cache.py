@@ -161,3 +161,50 @@ def test_without_a_lock_the_work_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with cache.alone(tmp_path / "file" / "mnist", print):
         pass
+
+
+def test_what_is_made_is_closed_to_others(tmp_path: Path) -> None:
+    cache.store(tmp_path / "a" / "b", ARRAYS)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b")] == [0o700] * 2
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda top: None, None),
+        (lambda top: (top / "kernels/x").chmod(0o755), "kernels/x is not a directory"),
+        (lambda top: (top / "kernels").chmod(0o770), "kernels is not a directory"),
+        (lambda top: top.chmod(0o777), "others can write to"),
+        (lambda top: top.chmod(0o775), "others can write to"),
+        (lambda top: top.chmod(0o1777), None),
+        (lambda top: top.chmod(0o755), None),
+        (lambda top: swapped(top), "kernels/x is not a directory"),
+    ],
+)
+def test_a_folder_that_others_may_have_filled_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Path], None],
+    reason: str | None,
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "top")
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "link"))
+    folder = tmp_path / "top" / "kernels" / "x"
+    cache.make(folder)
+    harm(tmp_path / "top")
+    found = cache.shared(folder)
+    assert found == reason or (found and reason and reason in found), found
+
+
+def swapped(top: Path) -> None:
+    (top / "kernels" / "x").rename(top / "elsewhere")
+    (top / "kernels" / "x").symlink_to(top / "elsewhere")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path))
+    cache.make(tmp_path / "kernels")
+    assert cache.shared(tmp_path / "kernels") is None
+    os.chown(tmp_path / "kernels", 12_345, -1)
+    assert "kernels is not a directory" in str(cache.shared(tmp_path / "kernels"))

@@ -11,16 +11,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.engine.dataset import DataSource, load_arrays, load_training, validation_size
+from search.engine.dataset import (
+    DataSource,
+    fingerprint,
+    load_arrays,
+    load_training,
+    validation_size,
+)
 from search.engine.errors import UserError
 from tests.engine.idx_files import some_images, some_labels
 
 
 def decoded(folder: Path, count: int) -> DataSource:
-    np.save(folder / "train_images.npy", some_images(count))
-    np.save(folder / "train_labels.npy", some_labels(count))
+    images, labels = some_images(count), some_labels(count)
+    np.save(folder / "train_images.npy", images)
+    np.save(folder / "train_labels.npy", labels)
     return DataSource(
-        folder=folder, name="small", description="small", fingerprint="-", mean=0.5, std=0.3
+        folder=folder,
+        name="small",
+        description="small",
+        fingerprint=fingerprint(images, labels),
+        mean=0.5,
+        std=0.3,
     )
 
 
@@ -41,13 +53,9 @@ def test_a_sixth_validates_but_never_more_than_mnists_10000(images: int, expecte
     assert validation_size(images) == expected
 
 
-def test_images_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
+def test_images_cannot_be_written(tmp_path: Path) -> None:
     train, validation = load_training(decoded(tmp_path, 120))
     for split in (train, validation):
-        base: object = split.images
-        while isinstance(base, np.ndarray) and not isinstance(base, np.memmap):
-            base = base.base
-        assert isinstance(base, np.memmap)
         with pytest.raises(ValueError, match="read-only"):
             split.images[0, 0, 0] = 1
         with pytest.raises(ValueError, match="read-only"):
@@ -63,6 +71,36 @@ def test_decoded_files_that_are_gone_or_cut_are_the_users_to_mend(tmp_path: Path
     images.unlink()
     with pytest.raises(UserError, match="small's decoded files"):
         load_training(source)
+
+
+@pytest.mark.parametrize("what", ["images", "labels", "both cut", "a pickle", "a zip file"])
+def test_replaced_files_are_not_trained_on(tmp_path: Path, what: str) -> None:
+    source = decoded(tmp_path, 120)
+    images, labels = tmp_path / "train_images.npy", tmp_path / "train_labels.npy"
+    if what == "images":
+        np.save(images, some_images(120, seed=9))
+    elif what == "labels":
+        np.save(labels, some_labels(120)[::-1])
+    elif what == "both cut":
+        np.save(images, some_images(119))
+        np.save(labels, some_labels(119))
+    elif what == "a pickle":
+        np.save(images, np.array([{"code": "runs"}]), allow_pickle=True)
+    else:
+        np.savez(images.with_suffix(""), some_images(120))
+        images.with_suffix(".npz").rename(images)
+    with pytest.raises(UserError, match="decoded files .* Start the command again"):
+        load_training(source)
+
+
+def test_what_was_checked_is_what_is_used(tmp_path: Path) -> None:
+    """Also when a file is overwritten in place while a process trains on it."""
+    source = decoded(tmp_path, 120)
+    train, _ = load_training(source)
+    with (tmp_path / "train_images.npy").open("r+b") as file:
+        file.seek(200)
+        file.write(bytes(50_000))
+    np.testing.assert_array_equal(train.images, some_images(120)[:100])
 
 
 def test_a_source_survives_pickling(tmp_path: Path) -> None:

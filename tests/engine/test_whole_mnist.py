@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from search.engine import cache, mnist
-from search.engine.dataset import load_training
+from search.engine.dataset import fingerprint, load_training
 from search.engine.errors import UserError
-from search.engine.sources import fingerprint, locate
+from search.engine.sources import locate
 from search.engine.testset import load_test
 from search.engine.wheel import from_wheel
 from tests.engine.idx_files import some_images, some_labels, write_idx

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from search.engine.cache import cache_directory
+from search.engine.cache import cache_directory, make, shared
 
 Pass = Callable[..., None]  # takes addresses, integers and doubles
 SOURCES = (  # what is compiled
@@ -70,9 +72,20 @@ def available(*, bfloat16: bool = False) -> bool:
 def warm_up(*, bfloat16: bool = False) -> None:
     """Compile, or load, what a training needs; before workers start, in their parent.
 
+    Says once why compiled code is not kept: what numba keeps is a pickle, which runs what whoever
+    wrote it wants.
+
     Raises:
         ImportError: Without numba.
     """
+    problem = _not_ours()
+    if problem is not None:
+        print(
+            f"{problem}: compiled kernels are not kept, and every process compiles its own; "
+            "name a directory of your own by CNN_SEARCH_CACHE",
+            file=sys.stderr,
+            flush=True,
+        )
     load(torch.float32)  # evaluation is in float32 in any case
     if bfloat16:
         load(torch.bfloat16)
@@ -81,11 +94,12 @@ def warm_up(*, bfloat16: bool = False) -> None:
 @cache
 def load(dtype: torch.dtype) -> Passes:
     """The passes for maps of bfloat16, float32 or float64."""
-    folder = cache_directory() / "compiled" / _digest()
+    folder = _folder()
     try:
-        with _cached_in(folder):
-            return _compile(dtype, use_cache=True)
-    except OSError:  # the folder cannot be made, written or locked
+        if _not_ours() is None:
+            with _cached_in(folder):
+                return _compile(dtype, use_cache=True)
+    except OSError:  # the folder cannot be locked or written
         pass
     except Exception:  # whatever a damaged file makes numba raise: the next process writes anew
         shutil.rmtree(folder, ignore_errors=True)
@@ -145,7 +159,6 @@ def _cached_in(folder: Path) -> Iterator[None]:
     import numba
 
     config: Any = numba.config
-    folder.mkdir(parents=True, exist_ok=True)
     before = config.CACHE_DIR
     with FileLock(folder / "lock", timeout=LONGEST_WAIT):
         config.CACHE_DIR = str(folder)
@@ -153,6 +166,20 @@ def _cached_in(folder: Path) -> Iterator[None]:
             yield
         finally:
             config.CACHE_DIR = before
+
+
+def _folder() -> Path:
+    return Path(os.path.realpath(cache_directory())) / "kernels" / _digest()
+
+
+def _not_ours() -> str | None:
+    """Why the compiled code in the cache cannot be trusted; None where it can, or is not there."""
+    folder = _folder()
+    try:
+        make(folder)
+        return shared(folder)
+    except OSError:  # there is no folder and cannot be one: nothing lies in it
+        return None
 
 
 def _digest() -> str:

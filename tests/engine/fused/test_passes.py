@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.engine import fused
+from search.engine.fused import passes
 
 ROOT = Path(__file__).parents[3]
 # Prints the seconds of loading and a digest of some steps' gradients.
@@ -83,6 +84,23 @@ def test_a_cache_that_cannot_be_used_is_not_needed(tmp_path: Path, damage: str) 
         file.write_bytes(file.read_bytes()[:100])
     assert finish(start(cache, "float32"))[1] == digest
     assert not list(cache.rglob("*.nbc"))  # gone, for the next process to write anew
+
+
+def test_code_that_others_may_have_written_is_not_run_and_that_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numba keeps pickles. Compiling takes ten seconds, so here only where from is looked at."""
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path))
+    kept: list[bool] = []
+    monkeypatch.setattr(passes, "_compile", lambda dtype, use_cache: kept.append(use_cache))
+    monkeypatch.setattr(passes, "load", passes.load.__wrapped__)
+    passes.warm_up(bfloat16=True)
+    assert kept == [True, True]
+    assert capsys.readouterr().err == ""
+    (tmp_path / "kernels").chmod(0o777)
+    passes.warm_up(bfloat16=True)
+    assert kept[2:] == [False, False]
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_numba_is_there() -> None:
