@@ -190,6 +190,7 @@ def write(
     """
     from search.engine.dataset import load_training
     from search.exporting import card, checks, onnx_files, standalone
+    from search.reporting.records import text
 
     training, validation = load_training(settings.source)
     with tempfile.TemporaryDirectory(prefix="export-") as name:
@@ -197,7 +198,7 @@ def write(
         standalone.write_standalone(
             folder,
             network,
-            title=f"{candidate.one_line()}: trial {trial.number} of {origin.study}.",
+            title=f"{candidate.one_line()}: trial {trial.number} of {text(origin.study)}.",
             mean=settings.source.mean,
             deviation=settings.source.std,
             classes=settings.problem.classes,
@@ -216,8 +217,8 @@ def write(
             recorded=trial.curve[max(trial.curve)],
         )
         sizes = card.measure_sizes(candidate, folder)
-        text = card.model_card(origin, measured, sizes)
-        (folder / "README.md").write_text(text, encoding="utf-8")
+        readme = card.model_card(origin, measured, sizes)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
         figures = card.figures_json(origin, measured, sizes)
         (folder / "figures.json").write_text(figures, encoding="utf-8")
         publish(folder, output)

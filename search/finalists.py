@@ -116,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import check_storage, open_study
     from search.finals import check, distinct, queue, stamp, trainings
     from search.handed_in import check_references
+    from search.references import expressible
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Console()
@@ -123,9 +124,11 @@ def main(arguments: list[str] | None = None) -> int:
     check_directory(options.reports, "--reports")
     study = open_study(options.storage, options.study)
     settings = settings_of(study, options)
-    references = settings.problem.is_mnist if options.references is None else options.references
+    references = options.references
     if references:
         check_references(settings.problem)
+    elif references is None:
+        references = settings.problem.is_mnist and expressible()
     console.print(settings.source.description, highlight=False, markup=False, soft_wrap=True)
     trials = study.get_trials(deepcopy=False)
     ranked = distinct(trials, max(options.top, options.shortlist))

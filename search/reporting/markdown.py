@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from search.engine.plural import counted
-from search.reporting import lead, shortlist, words
+from search.reporting import lead, records, shortlist, words
 from search.reporting.candidates import dropout_text
 from search.reporting.claims import HEADING, SAYS, Remeasured, claim_of
 from search.reporting.constraints import Check, at_least
@@ -108,8 +108,8 @@ def shape(sizes: Sequence[int]) -> str:
 
 def escape(text: str) -> str:
     """Text of unknown origin, so that Markdown shows it as it is."""
-    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", one_line)
+    harmless = records.text(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", harmless)
 
 
 def graded_checks(summary: Summary, best: Entry) -> list[Check]:
