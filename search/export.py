@@ -202,6 +202,7 @@ def write(
     Returns:
         The exit code.
     """
+    from search.engine.attributes import text
     from search.engine.dataset import load_training
     from search.exporting import card, checks, onnx_files, standalone
     from search.exporting.folder import FIGURES
@@ -212,7 +213,7 @@ def write(
         standalone.write_standalone(
             folder,
             network,
-            title=f"{candidate.one_line()}: trial {trial.number} of {origin.study}.",
+            title=f"{candidate.one_line()}: trial {trial.number} of {text(origin.study)}.",
             mean=settings.source.mean,
             deviation=settings.source.std,
             classes=settings.problem.classes,
@@ -231,8 +232,8 @@ def write(
             recorded=trial.curve[max(trial.curve)],
         )
         sizes = card.measure_sizes(candidate, folder)
-        text = card.model_card(origin, measured, sizes)
-        (folder / "README.md").write_text(text, encoding="utf-8")
+        readme = card.model_card(origin, measured, sizes)
+        (folder / "README.md").write_text(readme, encoding="utf-8")
         figures = card.figures_json(origin, measured, sizes)
         (folder / FIGURES).write_text(figures, encoding="utf-8")
         publish(folder, output)

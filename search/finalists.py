@@ -131,6 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.storage import open_study, refuse_foreign
     from search.finals import check, distinct, queue, stamp, trainings
     from search.handed_in import check_references
+    from search.references import expressible
     from search.reporting.files import check_report
     from search.terminal import Terminal
 
@@ -142,9 +143,11 @@ def main(arguments: list[str] | None = None) -> int:
     beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
     refuse_foreign(options.storage, study.study_name, *beside)
     settings = settings_of(study, options)
-    references = settings.problem.is_mnist if options.references is None else options.references
+    references = options.references
     if references:
         check_references(settings.problem)
+    elif references is None:
+        references = settings.problem.is_mnist and expressible()
     say(settings.source.description)
     trials = study.get_trials(deepcopy=False)
     ranked = distinct(trials, max(options.top, options.shortlist))

@@ -23,7 +23,7 @@ from search.engine.output import say
 from search.engine.problem import Problem, problem_of
 from search.engine.recipe import adjusted_of
 from search.engine.text import counted
-from search.references import REFERENCES
+from search.references import REFERENCES, expressible
 
 if TYPE_CHECKING:
     import optuna
@@ -62,14 +62,16 @@ def read_all(files: Sequence[Path], *, references: bool) -> list[HandedIn]:
     """The candidates of some JSON files, and the reference systems if asked for.
 
     Raises:
-        UserError: If any file cannot be read; no other is then used either.
+        UserError: If any file cannot be read, or ``space.py`` cannot express the systems; nothing
+            else is then used either.
     """
+    if references:
+        _check_space()
     named = [
         HandedIn(label=f"{PREFIX}{key}", candidate=reference.candidate)
-        for key, reference in REFERENCES.items()
+        for key, reference in (REFERENCES.items() if references else ())
     ]
-    found = (named if references else []) + [read(file) for file in files]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(named + [read(file) for file in files]))
 
 
 def read(file: Path) -> HandedIn:
@@ -117,14 +119,23 @@ def check_fit(handed_in: Sequence[HandedIn], source: DataSource) -> None:
 
 
 def check_references(problem: Problem) -> None:
-    """Refuse to train the reference systems on images that they and their claims are not for.
+    """Refuse to train the reference systems where they and their claims do not belong.
 
     Raises:
-        UserError: If the images are not MNIST's.
+        UserError: If the images are not MNIST's, or the space is another one.
     """
     if not problem.is_mnist:
         raise UserError(
             f"the reference systems and their claims are for MNIST, not for {problem.name}",
+            "Leave out --references",
+        )
+    _check_space()
+
+
+def _check_space() -> None:
+    if not expressible():
+        raise UserError(
+            "the reference systems are made of layers that this space.py does not have",
             "Leave out --references",
         )
 
@@ -186,7 +197,8 @@ def announce(
     say()
     for item in handed_in:
         own = [trial for trial in trials if item.is_trial(trial)]
-        say(f"  {item.shown}: {result(own[-1]) if own else 'its trial was edited meanwhile'}")
+        name = f"h{own[-1].number} {item.shown}" if own else item.shown
+        say(f"  {name}: {result(own[-1]) if own else 'its trial was edited meanwhile'}")
         code = code or int(not own or own[-1].state == TrialState.FAIL)
     write_reports(study, reports)
     say()

@@ -154,7 +154,8 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     )
     files = _table(("file", "bytes"), [(name, f"{size:,}") for name, size in sizes.files.items()])
     recipe = _table(("setting", "value"), origin.recipe)
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items()))
+    made_by = ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items()))
+    versions, commit, device = map(escape, (made_by, origin.commit, origin.device))
     source = (
         "The study did not hold this trial's weights; they were trained again from its seed."
         if origin.retrained
@@ -175,7 +176,7 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     usual = ", by 0.05 to 0.1 points as a rule" if problem.is_mnist else ""
     data, study = escape(problem.name), escape(origin.study)
     looks = f"{problem.looks}, 28×28 grey values" if problem.looks else "28×28 grey values"
-    return f"""# {escape(origin.architecture)}
+    return f"""# {origin.architecture}
 
 A convolutional network of {counted(sizes.parameters, "parameter")} for the
 {counted(problem.classes, "class")} of {data}, grey images of 28×28 pixels: trial {origin.trial} of
@@ -226,13 +227,13 @@ Peak activation RAM is the largest input plus output of any layer; layers run in
 ## How it was trained
 
 On {counted(origin.train_images, "training image")} of {data}, {counted(origin.epochs, "epoch")}, on
-{origin.device}, seed {origin.seed}. {source}
+{device}, seed {origin.seed}. {source}
 
 {recipe}
 
 ## How to make it again
 
-With the program at commit {origin.commit} ({versions}) and the study:
+With the program at commit {commit} ({versions}) and the study:
 
     {origin.reproduce}   # every epoch, bit by bit
     {origin.export}

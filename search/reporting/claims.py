@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import space
 from search.engine.problem import Problem
 from search.engine.text import counted
-from search.references import REFERENCES
+from search.references import REFERENCES, expressible
 from search.reporting.finalists import Finalist, Finalists
 from search.reporting.records import REFERENCE, STAND_IN, Limits, TrialRecord, reference_label
 
@@ -45,7 +45,7 @@ def remeasured(finalists: Finalists, limits: Limits, problem: Problem) -> tuple[
         problem: The claims are of MNIST: on other images there are none.
     """
     found = {entry.label: entry for entry in finalists.entries if entry.is_reference}
-    if not found or not problem.is_mnist:
+    if not found or not problem.is_mnist or not expressible():
         return ()
     rows = []
     for key, reference in REFERENCES.items():

@@ -109,8 +109,8 @@ def shape(sizes: Sequence[int]) -> str:
 
 def escape(text: str) -> str:
     """Text of unknown origin, so that Markdown shows it as it is."""
-    one_line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", one_line)
+    harmless = text(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", harmless)
 
 
 def graded_checks(summary: Summary, best: Entry) -> list[Check]:
