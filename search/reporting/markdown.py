@@ -109,7 +109,7 @@ def shape(sizes: Sequence[int]) -> str:
 
 def escape(text: str) -> str:
     """Text of unknown origin, so that Markdown shows it as it is."""
-    harmless = text(text).replace("&", "&amp;").replace("<", "&lt;")
+    harmless = attributes.text(text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", harmless)
 
 
