@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from search.engine import attributes
 from search.engine.text import counted
 from search.reporting import lead, shortlist, words
 from search.reporting.candidates import dropout_text
