@@ -274,8 +274,10 @@ def finish(study: optuna.Study, options: argparse.Namespace, console: Console, c
     """Print the best five and what to run next, and write the leaderboard."""
     from search.progress import outcome, snapshot
     from search.report import write_reports
+    from search.reporting.records import read_limits
 
-    now = snapshot(study.get_trials(deepcopy=False), options.trials)
+    limits = read_limits(study.user_attrs.get("settings"))
+    now = snapshot(study.get_trials(deepcopy=False), options.trials, limits)
     say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
     say(
         f"\n{now.finished} of {now.total} trials: {now.complete} complete, {now.pruned} pruned, "

@@ -34,7 +34,7 @@ def shown(url: str) -> str:
 
 def masked(text: str) -> str:
     """A text without what may be passwords in it: all from a colon to an @."""
-    return re.sub(r":(?!//)[^@\s]*@", ":***@", text)
+    return re.sub(r":(?!//)\S*@", ":***@", text)
 
 
 def without_secrets(text: str, url: str) -> str:
