@@ -115,10 +115,12 @@ class DashboardView:
 
     def _show_best(self, trials: Sequence[FrozenTrial]) -> None:
         """Put the best trial's weights and curve in place of an earlier best's."""
-        from search.progress import snapshot
+        from search.reporting.ranking import valid_trials
+        from search.reporting.records import read_limits
 
         folder = artifacts_folder(self._storage)
-        ranked = snapshot(list(trials), len(trials)).ranked
+        limits = read_limits(self._study.user_attrs.get("settings"))
+        ranked = valid_trials(trials, limits)
         if folder is None or not ranked:
             return
         best = ranked[0]

@@ -133,13 +133,14 @@ def main(arguments: list[str] | None = None) -> int:
     from search.handed_in import check_references
     from search.references import expressible
     from search.reporting.files import check_report
+    from search.reporting.records import read_limits
     from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
     check_directory(options.reports, "--reports")
     check_report(options.reports)
-    study = open_study(options.storage, options.study)
+    study = open_study(options.storage, options.study, read_only=True)
     beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
     refuse_foreign(options.storage, study.study_name, *beside)
     settings = settings_of(study, options)
@@ -150,7 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         references = settings.problem.is_mnist and expressible()
     say(settings.source.description)
     trials = study.get_trials(deepcopy=False)
-    ranked = distinct(trials, max(options.top, options.shortlist))
+    limits = read_limits(study.user_attrs.get("settings"))
+    ranked = distinct(trials, max(options.top, options.shortlist), limits)
     if not ranked:
         raise UserError(
             f"the study {study.study_name!r} has no complete trial within its limits",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from objective import Settings
+    from search.reporting.records import Limits
     from search.retraining import Entry
 
 
@@ -58,16 +59,18 @@ def trainings(
     return entries
 
 
-def distinct(trials: Sequence[FrozenTrial], top: int) -> list[tuple[int, FrozenTrial]]:
+def distinct(
+    trials: Sequence[FrozenTrial], top: int, limits: Limits
+) -> list[tuple[int, FrozenTrial]]:
     """The best trials of distinct architectures with their places among all valid ones.
 
     Of trials with one architecture (layers and head alike) the best stands for all.
     """
     import space
-    from search.progress import snapshot
+    from search.reporting.ranking import valid_trials
 
     found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
-    for rank, trial in enumerate(snapshot(trials, 0).ranked, start=1):
+    for rank, trial in enumerate(valid_trials(trials, limits), start=1):
         text = attributes.CANDIDATE.of(trial)
         if text is None or attributes.OVER_BUDGET.of(trial):
             continue

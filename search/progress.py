@@ -17,11 +17,15 @@ from search.engine import attributes
 from search.engine.owners import is_here
 from search.engine.recipe import adjusted_of
 from search.engine.text import clean, counted
+from search.reporting.ranking import valid_trials
+from search.reporting.records import Limits
 from search.terminal import Terminal
 from search.time_left import seconds_left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+STANDARD_LIMITS = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class Snapshot:
     over_budget: int
     failed: int
     running: list[Running]
-    ranked: list[FrozenTrial]  # complete and within the limits, best first
+    ranked: list[FrozenTrial]  # those that the leaderboard ranks, best first
 
     @property
     def finished(self) -> int:
@@ -54,8 +58,10 @@ class Snapshot:
         return self.complete + self.pruned + self.over_budget
 
 
-def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
-    """Sum up a study's trials."""
+def snapshot(
+    trials: Sequence[FrozenTrial], total: int, limits: Limits = STANDARD_LIMITS
+) -> Snapshot:
+    """Sum up a study's trials; what the leaderboard does not rank is not ranked here either."""
     by_state: dict[TrialState, list[FrozenTrial]] = {state: [] for state in TrialState}
     for trial in trials:
         by_state[trial.state].append(trial)
@@ -68,10 +74,7 @@ def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
         over_budget=len(over),
         failed=len(by_state[TrialState.FAIL]),
         running=[_running(trial) for trial in by_state[TrialState.RUNNING]],
-        ranked=sorted(
-            (t for t in complete if t.value is not None),
-            key=lambda t: (-(t.value or 0.0), attributes.PARAMETERS.of(t) or 0, t.number),
-        ),
+        ranked=valid_trials(complete, limits),
     )
 
 
@@ -102,9 +105,18 @@ class Progress:
         console: Where to; a live view on a terminal, else one line for each trial that ended.
         epochs: The most epochs of a trial.
         workers: How many run side by side.
+        limits: Of the study.
     """
 
-    def __init__(self, console: Terminal, *, epochs: int, workers: int) -> None:
+    def __init__(
+        self,
+        console: Terminal,
+        *,
+        epochs: int,
+        workers: int,
+        limits: Limits = STANDARD_LIMITS,
+    ) -> None:
+        self._limits = limits
         self._console = console
         self._epochs = epochs
         self._workers = workers
@@ -122,7 +134,7 @@ class Progress:
 
     def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
         """Show the study as it is now."""
-        now = snapshot(trials, total)
+        now = snapshot(trials, total, self._limits)
         if self._console.is_interactive:
             self._live.update(self._view(now, self._left(trials, total)), refresh=True)
         else:

@@ -312,8 +312,10 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     """Print the best five and what to run next, and write the leaderboard."""
     from search.progress import outcome, snapshot
     from search.report import write_reports
+    from search.reporting.records import read_limits
 
-    now = snapshot(study.get_trials(deepcopy=False), options.trials)
+    limits = read_limits(study.user_attrs.get("settings"))
+    now = snapshot(study.get_trials(deepcopy=False), options.trials, limits)
     say()
     say(
         f"{now.finished} of {counted(now.total, 'trial')}: {now.complete} complete, "

@@ -25,6 +25,7 @@ from search.engine.pool import WorkerError
 from search.engine.text import counted
 from search.engine.vanishing import Vanishing
 from search.progress import Progress
+from search.reporting.records import read_limits
 
 if TYPE_CHECKING:
     import optuna
@@ -101,7 +102,8 @@ def _supervise(
     elsewhere = _Elsewhere(study, job)
     failed = False
     try:
-        with Progress(console, epochs=job.epochs, workers=workers) as progress:
+        limits = read_limits(study.user_attrs.get("settings"))
+        with Progress(console, epochs=job.epochs, workers=workers, limits=limits) as progress:
             be_patient(job.storage, give_up=lambda: bool(signals), say=progress.say)
             while pool.unfinished and not signals:
                 here.check()

@@ -24,7 +24,7 @@ from search.dashboard_view import (
     artifacts_folder,
     how_it_ended,
 )
-from search.engine.storage import create_study
+from search.engine.storage import RECORDED, create_study
 from search.engine.weights import save_weights, weights_file, weights_folder
 from tests.browser import browser, needs_browser
 from tests.reporting.studies import complete, failed, pruned, realistic
@@ -43,6 +43,7 @@ def storage(tmp_path: Path) -> str:
 def study(storage: str) -> optuna.Study:
     """With a trial of every kind; the complete one has left its weights."""
     study = create_study(storage, "cnn-search")
+    study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
     text = SMALL.to_json()
     over = "over budget: 23,120 parameters > 20,000"
     study.add_trials(

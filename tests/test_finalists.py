@@ -17,6 +17,7 @@ from search.engine.recipe import Recipe
 from search.engine.sources import locate
 from search.engine.storage import open_study
 from search.finals import distinct, stamp
+from search.reporting.records import Limits
 from search.retraining import Entry
 from space import Candidate, Conv, Dropout, Pool
 from tests.engine.idx_files import write_idx
@@ -141,13 +142,14 @@ def test_one_architecture_is_one_finalist() -> None:
     def trial(number: int, value: float, width: int, dropout: float):  # type: ignore[no-untyped-def]
         layers = (Conv(width=width), Pool(), Dropout(rate=dropout), Conv(width=8))
         candidate = Candidate(layers=layers, recipe=Recipe(learning_rate=0.01 * number))
-        made = create_trial(value=value, user_attrs={"candidate": candidate.to_json()})
+        known = {"candidate": candidate.to_json(), "parameters": 100, "epochs": 2}
+        made = create_trial(value=value, user_attrs=known)
         made.number = number
         return made
 
     trials = [trial(1, 0.95, 4, 0.0), trial(2, 0.99, 4, 0.1), trial(3, 0.97, 5, 0.0)]
-    assert [(rank, t.number) for rank, t in distinct(trials, 5)] == [(1, 2), (2, 3)]
-    assert [(rank, t.number) for rank, t in distinct(trials, 1)] == [(1, 2)]
+    assert [(rank, t.number) for rank, t in distinct(trials, 5, Limits())] == [(1, 2), (2, 3)]
+    assert [(rank, t.number) for rank, t in distinct(trials, 1, Limits())] == [(1, 2)]
 
 
 def test_refusals_are_one_line(tmp_path: Path, with_test: Path) -> None:

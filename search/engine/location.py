@@ -46,7 +46,7 @@ def sqlite_file(storage: str) -> Path | None:
     if "\0" in name:
         raise UserError("a file's name cannot hold a null character", HINT)
     path = Path(name).absolute()
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
 def _is_path(name: str) -> bool:

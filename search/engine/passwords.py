@@ -42,7 +42,7 @@ def has_password(url: str) -> bool:
 
 def masked(text: str) -> str:
     """A text without what may be passwords in it: all from a colon to an @."""
-    return re.sub(r":(?!//)[^@\s]*@", ":***@", text)
+    return re.sub(r":(?!//)\S*@", ":***@", text)
 
 
 def without_secrets(text: str, url: str) -> str:

@@ -137,6 +137,8 @@ def _check_file(path: Path, *, read_only: bool) -> None:
     check_length(path)
     if path.is_dir():
         raise UserError(f"{path} is a directory, not a study", HINT)
+    if path.is_symlink():  # followed by ``sqlite_file`` as far as it led
+        raise UserError(f"the symbolic link {path} leads in a circle", HINT)
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is a device or a pipe, not a study", HINT)
     if not read_only:

@@ -25,6 +25,7 @@ DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
 # What opening a storage says whose tables another process is just making.
 HALF_MADE = ("already exists", "unique", "no such table", "readonly database")
+HALF_MADE_SECONDS = 3.0  # that it may take; tables that lack for longer are of an old version
 RECORDED = {"max_params", "epochs", "seed", "dataset", "space"}  # some of a study's settings
 
 
@@ -128,12 +129,20 @@ def connect(storage: str, *, patient: bool = False) -> optuna.storages.RDBStorag
 
 
 def _connect(storage: str, access: Access, *, patient: bool = False) -> optuna.storages.RDBStorage:
+    from sqlalchemy.exc import OperationalError
+
     path = sqlite_file(storage)
     if path is None:
         return _connect_server(storage, patient=patient)
     check_storage(storage, read_only=access is not Access.OWN)
     with readable_errors(storage):
-        return _open_tables(lambda: open_file(path, access))
+        try:
+            return _open_tables(lambda: open_file(path, access))
+        except OperationalError as error:
+            if access is Access.LOOK and "readonly database" in str(error):
+                # Optuna would add what it keeps about versions since its version 0.9.
+                raise RuntimeError("it lacks tables of this version") from None
+            raise
 
 
 def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorage:
@@ -155,15 +164,15 @@ def _open_tables(opening: Callable[[], Storage]) -> Storage:
     """Optuna's storage; tried again when another process creates the same tables just now."""
     from sqlalchemy.exc import DatabaseError
 
-    for _ in range(20):
+    deadline = time.monotonic() + HALF_MADE_SECONDS
+    while True:
         try:
             return opening()
         except DatabaseError as error:
             text = str(error).lower()
-            if not any(sign in text for sign in HALF_MADE):
+            if not any(sign in text for sign in HALF_MADE) or time.monotonic() > deadline:
                 raise
             time.sleep(0.2)
-    return opening()
 
 
 def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> optuna.Study:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from optuna.trial import FrozenTrial, TrialState
+
 from search.reporting.candidates import Description, Layer, describe, layer_table
-from search.reporting.constraints import Check, constraint_checks
+from search.reporting.constraints import Check, constraint_checks, why_not_valid
 from search.reporting.intervals import Interval, wilson
-from search.reporting.records import Limits, TrialRecord
+from search.reporting.records import Limits, TrialRecord, read_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,14 @@ def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
         entries.append(entry)
     sizes = Counter(entry.tie for entry in entries)
     return tuple(replace(entry, tied=sizes[entry.tie] > 1) for entry in entries)
+
+
+def valid_trials(trials: Iterable[FrozenTrial], limits: Limits) -> list[FrozenTrial]:
+    """A study's trials that the leaderboard ranks, in its order."""
+    complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
+    records = read_trials(complete.values(), limits)
+    valid = [record for record in records if not why_not_valid(record, limits)]
+    return [complete[record.number] for record in sorted(valid, key=_order)]
 
 
 def _order(trial: TrialRecord) -> tuple[float, int, bool, int]:

@@ -24,6 +24,7 @@ from search.engine.heartbeat import Silence
 from search.engine.owners import owner_name
 from search.engine.problem import MNIST_PROBLEM
 from search.progress import Progress, outcome, snapshot
+from search.reporting import records
 from search.reporting.leaderboard import summarize
 from search.reporting.render import render
 from search.terminal import Terminal
@@ -99,7 +100,7 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
     Silence().look(trials)
     assert pareto(trials, max_params=20_000, target=0.994).to_json()
     assert budget_use(trials, max_params=20_000).to_json()
-    finals.distinct(trials, 3)
+    finals.distinct(trials, 3, records.Limits())
     for trial in trials:
         try:
             reproduce.recorded(study, trial.number)
