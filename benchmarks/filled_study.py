@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objective import Limits, check_limits, draw
 from search.engine.problem import MNIST_PROBLEM
-from search.engine.storage import connect
+from search.engine.storage import RECORDED, connect, create_study
 
 SPACE = Limits()  # what candidates are drawn for
 LIMITS = Limits(max_params=10**9)  # so that none ends before its first epoch
@@ -46,6 +46,13 @@ def finished_trial(number: int) -> FrozenTrial:
         system_attrs=drawn.system_attrs,
         intermediate_values={epoch: end - 0.1 / epoch for epoch in range(1, EPOCHS + 1)},
     )
+
+
+def new_study(storage: str, name: str) -> optuna.Study:
+    """A study that is known as one of this tool, whatever trials are put into it."""
+    study = create_study(storage, name)
+    study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
+    return study
 
 
 def fill(storage: str, study: str, size: int) -> None:

@@ -30,7 +30,7 @@ if __package__ in (None, ""):
 
 import optuna
 
-from benchmarks.filled_study import LIMITS, SPACE, fill, finished_trial
+from benchmarks.filled_study import LIMITS, SPACE, fill, finished_trial, new_study
 from objective import _Watch, check_limits, draw
 from search.cli import natural, positive
 from search.engine import workers
@@ -38,7 +38,7 @@ from search.engine.dataset import DataSource
 from search.engine.frugal import together
 from search.engine.problem import MNIST_PROBLEM
 from search.engine.sampling import make_sampler
-from search.engine.storage import connect, create_study, open_study
+from search.engine.storage import connect, open_study
 from search.engine.training import Epoch
 from search.supervision import supervise
 from search.terminal import Terminal
@@ -68,7 +68,7 @@ def job_for(storage: str, study: str, make_objective: Any = None, **more: Any) -
 
 def steps(storage: str, name: str, size: int) -> list[float]:
     """Milliseconds of ask (without the sampler), report, tell, and a whole read for a report."""
-    create_study(storage, name)
+    new_study(storage, name)
     fill(storage, name, size)
     study = workers.load_study(job_for(storage, name, sampler="random"))
     job = job_for(storage, name)
@@ -106,7 +106,7 @@ def report_for(storage: str, study: str, seconds: float, start: Any, counts: Any
 def operations(storage: str, processes: int, seconds: float = 5.0) -> float:
     """Reports per second of so many concurrent processes."""
     name = f"operations {processes}"
-    create_study(storage, name)
+    new_study(storage, name)
     context = multiprocessing.get_context("spawn")
     start, counts = context.Barrier(processes), context.Queue()
     arguments = (storage, name, seconds, start, counts)
@@ -188,7 +188,7 @@ def busy_share(storage: str, *, count: int, before: int, each: int, seconds: flo
         seconds: That a trial sleeps.
     """
     name = f"busy {count} {before}"
-    study = create_study(storage, name)
+    study = new_study(storage, name)
     fill(storage, name, before)
     with tempfile.TemporaryDirectory() as folder:
         job = job_for(

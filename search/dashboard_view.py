@@ -183,10 +183,10 @@ def how_it_ended(trial: FrozenTrial) -> str:
     return f"{state}, {reason}" if state == "pruned" else reason
 
 
-def _is_artifact(name: str) -> bool:
+def _is_artifact(name: object) -> bool:
     """Whether a file's name is one that Optuna gives: a study may come from anywhere."""
     try:
-        return name == str(uuid.UUID(name))
+        return name == str(uuid.UUID(str(name)))
     except ValueError:
         return False
 

@@ -145,6 +145,18 @@ def test_the_best_networks_files_take_the_place_of_an_earlier_best(
     }
 
 
+def test_only_what_is_named_as_an_artifact_is_deleted(
+    study: optuna.Study, storage: str, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("a user's own")
+    meta = {"artifact_id": "../precious.txt", "filename": "best-trial-9.svg"}
+    study._storage.set_study_system_attr(study._study_id, "artifacts:x", json.dumps(meta))
+    look(study, storage)
+    assert files(study) == ["best-trial-0.learning-curve.svg", "best-trial-0.safetensors"]
+    assert precious.read_text() == "a user's own"
+
+
 def test_figures_stay_small_however_many_trials_there_are() -> None:
     trials = realistic(1000)
     for figure in (

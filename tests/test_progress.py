@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from search.engine.owners import machine_name
 from search.progress import Progress, duration, outcome, percent, snapshot, worker_name
+from search.reporting.records import Limits
 from search.terminal import Terminal
 
 
@@ -44,6 +45,13 @@ def test_the_counts_and_the_ranking() -> None:
     assert now.finished == 5
     assert [trial.number for trial in now.ranked] == [2, 1, 0], "of equals the smaller is first"
     assert [(r.worker, r.epoch, r.accuracy) for r in now.running] == [("4711", 3, 0.98)]
+
+
+def test_what_the_leaderboard_does_not_rank_is_not_ranked() -> None:
+    made = study()
+    made.add_trial(optuna.trial.create_trial(value=0.999))  # nothing recorded: not of this tool
+    limits = Limits(max_params=10_000)
+    assert [trial.number for trial in snapshot(made.trials, 10, limits).ranked] == [2, 0]
 
 
 def test_the_live_view_shows_everything() -> None:
