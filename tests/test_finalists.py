@@ -157,6 +157,12 @@ def test_refusals_are_one_line(tmp_path: Path, with_test: Path) -> None:
     assert missing.returncode == 2
     assert missing.stderr.count("\n") == 1 and "error: " in missing.stderr
     call("run.py", tmp_path, "--trials", "1", "--epochs", "1")
+    elsewhere = call("finalists.py", tmp_path, "--references")
+    assert elsewhere.returncode == 2
+    assert elsewhere.stderr.startswith(
+        "error: the reference systems and their claims are for MNIST"
+    )
+    assert elsewhere.stderr.count("\n") == 1
     for file in (tmp_path / "data").glob("t10k*"):
         file.unlink()
     untested = call("finalists.py", tmp_path, "--no-references", "--seeds", "1")

@@ -286,3 +286,33 @@ def test_the_recipe_for_small_networks_is_their_own() -> None:
 def test_candidate_json_is_plain() -> None:
     candidate = Candidate(layers=(Conv(width=8),))
     assert json.loads(candidate.to_json())["layers"][0]["op"] == "conv"
+
+
+@pytest.mark.parametrize("kind", space.HEADS)
+def test_a_head_has_as_many_outputs_as_there_are_classes(kind: str) -> None:
+    ten, three = (
+        Candidate(layers=(Conv(width=4),), head=Head(kind=kind, classes=classes))
+        for classes in (10, 3)
+    )
+    built = space.build(three)
+    assert built(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
+    assert space.count_parameters(three) == sum(p.numel() for p in built.parameters())
+    assert space.layer_table(three)[-1].output_shape == (3,)
+    assert Candidate.from_json(three.to_json()) == three
+    assert "classes" not in ten.to_json()  # by its JSON a kept network of ten is found again
+
+
+def test_what_is_no_handwriting_is_not_deskewed_and_draws_the_same_otherwise() -> None:
+    drawn = []
+    for handwriting in (True, False):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+        drawn.append(
+            [
+                space.suggest(study.ask(), max_params=5_000, classes=7, handwriting=handwriting)
+                for _ in range(20)
+            ]
+        )
+        assert {candidate.head.classes for candidate in drawn[-1]} == {7}
+    for slanted, plain in zip(*drawn, strict=True):
+        assert Deskew() not in plain.layers
+        assert slanted.layers == (Deskew(), *plain.layers)

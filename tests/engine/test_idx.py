@@ -137,7 +137,18 @@ def test_files_that_do_not_fit_are_refused(
 ) -> None:
     write_idx(tmp_path / IMAGES, images)
     write_idx(tmp_path / LABELS, labels)
-    with pytest.raises(UserError, match=reason):
+    with pytest.raises(UserError, match=reason) as caught:
+        read(tmp_path)
+    assert "ownload" not in str(caught.value)  # that would give the same files
+
+
+@pytest.mark.parametrize("kind", [(8, 4), (13, 3), (11, 3)])  # colour, floats, 16-bit
+def test_what_the_format_allows_and_this_program_cannot_read_is_to_be_converted(
+    tmp_path: Path, kind: tuple[int, int]
+) -> None:
+    (tmp_path / IMAGES).write_bytes(bytes((0, 0, *kind)) + PLAIN[4:])
+    write_idx(tmp_path / LABELS, some_labels(60))
+    with pytest.raises(UserError, match="one grey channel can be read: convert the data"):
         read(tmp_path)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from search.engine import cache
-from search.engine.dataset import load_training
+from search.engine.dataset import load_training, missing_classes
 from search.engine.errors import UserError
 from search.engine.sources import locate, pixel_statistics
 from tests.engine.idx_files import some_images, some_labels, write_dataset, write_idx
@@ -189,3 +189,34 @@ def test_pixel_statistics_equal_numpys_over_several_parts() -> None:
     mean, std = pixel_statistics(images)
     assert mean == pytest.approx((images / 255).mean(), abs=1e-13)
     assert std == pytest.approx((images / 255).std(), abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.zeros(60), "gives every image the label 0.* two classes at least"),
+        (np.full(60, 7), "gives every image the label 7"),
+        (np.arange(60) % 2 * 4, "no image has the label 1, 2, 3. Number the classes"),
+        (np.arange(60) // 6, "has the label 9 among its last 10 images alone.*random order"),
+    ],
+)
+def test_labels_that_leave_nothing_to_learn_are_refused(
+    tmp_path: Path, labels: np.ndarray, message: str
+) -> None:
+    data = write_dataset(tmp_path / "data", train=60)
+    write_idx(data / "train-labels-idx1-ubyte", labels.astype(np.uint8))
+    with pytest.raises(UserError, match=message):
+        locate(data, say=print)
+
+
+def test_classes_are_counted_and_a_split_without_one_is_said(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", train=60)
+    labels = np.arange(60, dtype=np.uint8) % 3
+    labels[50:] %= 2
+    write_idx(data / "train-labels-idx1-ubyte", labels)
+    source = locate(data, say=print)
+    assert source.classes == 3
+    (line,) = missing_classes(source, None)
+    assert line.startswith("none of the 10 validation images is of class 2: no accuracy")
+    few, _ = missing_classes(source, 1)
+    assert few.startswith("none of the 1 training images is of classes 1, 2: a network cannot")

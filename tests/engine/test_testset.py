@@ -39,3 +39,11 @@ def test_bad_test_files_are_named(tmp_path: Path) -> None:
     write_idx(data / "t10k-labels-idx1-ubyte", some_labels(29))
     with pytest.raises(UserError, match="t10k-labels-idx1-ubyte has 29 labels for 30 images"):
         load_test(source)
+
+
+def test_a_test_label_that_was_not_trained_on_is_refused(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data")
+    write_idx(data / "train-labels-idx1-ubyte", some_labels(120) % 3)
+    source = locate(data, say=print)
+    with pytest.raises(UserError, match="has the label 3 at 3, but .* go from 0 to 2"):
+        load_test(source)

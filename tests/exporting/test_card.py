@@ -65,3 +65,13 @@ def test_what_the_files_compute_otherwise_is_said_where_it_holds(
 ) -> None:
     for candidate in (PLAIN, ROTATED, VIEWS):
         assert (sentence in card(candidate)) == (candidate is of)
+
+
+def test_only_mnist_is_said_to_show_upright_figures() -> None:
+    digits, other = card(PLAIN), card(PLAIN, Problem(name="we|ird *x*", classes=3))
+    assert "one centred, upright, bright figure on a dark" in digits
+    assert "10 classes of MNIST" in digits
+    assert "3 classes of we\\|ird \\*x\\*" in " ".join(other.split())
+    assert "# [N], from 0 to 2" in other
+    for word in ("digits", "bright figure", "upright", "MNIST", "ten classes"):
+        assert word not in other
