@@ -63,5 +63,5 @@ def test_workers_are_at_most_the_trials_that_are_left(
         study.ask().set_user_attr(WORKER.name, owner_name())
     job = job_without_data(path, _make, trials=total)
     with pytest.raises(_Started) as started:
-        supervise(study, job, asked, Terminal(file=io.StringIO()), start=_start)
+        supervise(study, job, asked, Terminal(io.StringIO()), start=_start)
     assert started.value.args == (expected,)

@@ -94,7 +94,7 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
         assert first_number(trial) <= trial.number
     left = seconds_left(trials, 10, epochs=3, workers=2)
     assert left is None or 0 <= left < float("inf")
-    with Progress(Terminal(file=io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
+    with Progress(Terminal(io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
         shown.update(trials, 10)
     epochs_done(trials)
     Silence().look(trials)
