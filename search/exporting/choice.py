@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from search.engine.errors import UserError
+from search.engine.text import counted
 
 if TYPE_CHECKING:
     import optuna
@@ -23,8 +24,9 @@ def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study,
 
     entries = summarize(study).entries
     if rank > len(entries):
+        held = counted(len(entries), "architecture")
         raise UserError(
-            f"the leaderboard holds {len(entries)} architectures, but rank {rank} was asked for",
+            f"the leaderboard holds {held}, but rank {rank} was asked for",
             "Name a complete trial with --trial, or search on",
         )
     trial = entries[rank - 1].trial
