@@ -129,7 +129,8 @@ def test_help_is_quick_and_loads_no_library() -> None:
 def test_without_a_study_nothing_is_made(tmp_path: Path) -> None:
     line = refused(report("--storage", tmp_path / "study.db", "--reports", tmp_path / "out"))
 
-    assert "python search/run.py" in line
+    called = f"{sys.executable} {ROOT / 'search' / 'run.py'}"
+    assert f"Run {called} --storage {tmp_path / 'study.db'} first." in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -24,9 +24,11 @@ def command_line(script: str, **options: Any) -> str:
             are those of a switch, a list holds several values.
     """
     running = Path(sys.argv[0])
-    called = running.name.endswith(".py") and running.resolve().parent == FOLDER
-    words = [sys.orig_argv[0], str(running.with_name(script))] if called else []
-    words = words or ["python", f"search/{script}"]
+    words = ["python", f"search/{script}"]
+    if running.suffix == ".py" and _is_ours(running.parent):
+        words[0] = sys.orig_argv[0]
+        if not _is_ours(Path("search")):
+            words[1] = str(running.with_name(script))
     hidden = False
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
@@ -41,6 +43,10 @@ def command_line(script: str, **options: Any) -> str:
             words += [f"{option}={text}"] if text.startswith("-") else [option, text]
     line = " ".join(map(_quoted, words))
     return f"{line} (with the password for ***)" if hidden else line
+
+
+def _is_ours(folder: Path) -> bool:
+    return folder.is_dir() and folder.samefile(FOLDER)
 
 
 def _quoted(word: str) -> str:

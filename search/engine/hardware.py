@@ -6,6 +6,7 @@ import os
 import re
 
 from search.engine.errors import UserError
+from search.engine.text import counted
 
 # Tiny networks leave most of a GPU idle between their small kernels; a few processes on one
 # device fill it. Not measured: this project has not run on a GPU yet.
@@ -29,7 +30,8 @@ def resolve_device(name: str) -> str:
         raise UserError(f"{name!r} is not a device", "Use --device auto, cpu, cuda or cuda:N")
     if int(name.partition(":")[2] or 0) >= count:
         raise UserError(
-            f"the device {name} is not there: PyTorch sees {count} CUDA devices", "Use --device cpu"
+            f"the device {name} is not there: PyTorch sees {counted(count, 'CUDA device')}",
+            "Use --device cpu",
         )
     return name
 

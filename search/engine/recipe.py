@@ -129,7 +129,7 @@ class Recipe:
         if trained < (self.epochs or 0):
             found.append(f"{counted(trained, 'epoch')} instead of its recipe's {self.epochs:,}")
         if batch < self.batch_size:
-            found.append(f"batches of all {batch:,} images instead of {self.batch_size:,}")
+            found.append(f"batches of all {counted(batch, 'image')} instead of {self.batch_size:,}")
         late = [milestone for milestone in self.milestones if milestone >= trained]
         if self.schedule == "step" and late:
             found.append(f"ended before its recipe's milestone at epoch {late[0]:,}")

@@ -25,9 +25,9 @@ def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study,
 
     entries = summarize(study).entries
     if rank > len(entries):
+        held = counted(len(entries), "architecture")
         raise UserError(
-            f"the leaderboard holds {counted(len(entries), 'architecture')}, but rank {rank} was "
-            "asked for",
+            f"the leaderboard holds {held}, but rank {rank} was asked for",
             "Name a complete trial with --trial, or search on",
         )
     trial = entries[rank - 1].trial

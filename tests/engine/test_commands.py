@@ -54,12 +54,15 @@ def test_a_password_is_left_out_and_that_is_said() -> None:
     assert line.endswith("(with the password for ***)")
 
 
-def test_it_is_called_as_the_running_one_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = "../x/search/../search/report.py"
-    script = FOLDER / "report.py"
-    monkeypatch.setattr(sys, "argv", [str(script), "--out", "x"])
-    monkeypatch.setattr(sys, "orig_argv", [".venv/bin/python", "-u", called, "--out", "x"])
-    assert command_line("run.py") == f".venv/bin/python {FOLDER / 'run.py'}"
+def test_it_is_called_as_the_running_one_was(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(FOLDER / "report.py"), "--out", "x"])
+    monkeypatch.setattr(sys, "orig_argv", ["../my python", "-u", *sys.argv])
+    monkeypatch.chdir(FOLDER.parent)
+    assert command_line("run.py") == "'../my python' search/run.py"
+    monkeypatch.chdir(tmp_path)
+    assert command_line("run.py") == f"'../my python' {FOLDER / 'run.py'}"
 
 
 def test_where_there_is_no_study_the_line_makes_that_one(tmp_path: Path) -> None:
