@@ -108,6 +108,7 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
     """
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
+    from search.engine.problem import recorded_problem
 
     settings = study.user_attrs.get("settings", {})
     dataset = settings.get("dataset", {})
@@ -125,6 +126,7 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
             max_macs=settings.get("max_macs"),
         ),
         epochs=under["epochs"],
+        target=recorded_problem(settings).target,
         train_images=under["train_images"],
         device=trial.device.split(" ")[0],
         arithmetic=Arithmetic.parse(trial.device),
