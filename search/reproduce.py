@@ -117,6 +117,7 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
     """
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
+    from search.engine.problem import recorded_problem
 
     settings = attributes.SETTINGS.of(study)
     dataset = attributes.mapping(settings.get("dataset"))
@@ -139,6 +140,7 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
             max_macs=attributes.positive(settings.get("max_macs")),
         ),
         epochs=epochs,
+        target=recorded_problem(settings).target,
         train_images=attributes.positive(under.get("train_images")),
         device=trial.device.split(" ")[0],
         arithmetic=Arithmetic.parse(trial.device),
