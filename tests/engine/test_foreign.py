@@ -75,23 +75,24 @@ STATES: dict[str, Change] = {
 }
 
 
-def commands(path: Path, name: str = "cnn-search") -> dict[str, Callable[[], object]]:
-    where = ["--storage", str(path), "--study", name]
+def commands(path: Path, data: Path) -> dict[str, Callable[[], object]]:
+    where = ["--storage", str(path), "--study", "cnn-search"]
     reports = str(path.parent.parent / "reports")
+    small = ["--data", str(data), "--reports", reports]
     return {
-        "run": lambda: run.main([*where, "--reports", reports, "--continue-anyway"]),
-        "finalists": lambda: finalists.main([*where, "--reports", reports]),
+        "run": lambda: run.main([*where, *small, "--trials", "1", "--continue-anyway"]),
+        "finalists": lambda: finalists.main([*where, *small]),
         "report": lambda: report.main([*where, "--out", reports]),
     }
 
 
 @pytest.mark.parametrize("state", STATES)
 def test_another_programs_study_is_refused_by_who_writes_and_never_changed(
-    theirs: Path, state: str
+    theirs: Path, state: str, data: Path
 ) -> None:
     STATES[state](theirs)
     before = contents(theirs.parent)
-    for name, command in commands(theirs).items():
+    for name, command in commands(theirs, data).items():
         if name == "report" and list(STATES).index(state) < 3:
             assert command() == 0
         else:
