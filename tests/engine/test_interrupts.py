@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.engine.interrupts import uninterrupted
+from search.engine.storage import open_study
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("run", "finalists", "report", "export", "reproduce", "dashboard")
@@ -57,3 +58,17 @@ def test_where_python_can_raise_nothing_it_still_ends_the_command() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_a_new_study_is_whole_or_not_there(command: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "study.db").exists():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 128 + signal.SIGINT
+    study = open_study(str(tmp_path / "study.db"))
+    assert "settings" in study.user_attrs
+    assert [trial.state.name for trial in study.trials] == ["WAITING"]
