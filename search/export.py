@@ -20,7 +20,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
 import argparse
 import dataclasses
 import os
-import shlex
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +39,7 @@ from search.cli import (
     run_command,
     storage_name,
 )
+from search.engine.commands import shell_line
 from search.engine.errors import UserError
 from search.engine.output import say
 from search.engine.storage import DEFAULT_STORAGE
@@ -184,8 +184,8 @@ def origin_of(
         train_images=settings.train_images or 0,
         max_params=settings.limits.max_params,
         retrained=retrained,
-        reproduce=shlex.join(["python", "search/reproduce.py", str(trial.number), *where]),
-        export=shlex.join(["python", "search/export.py", "--trial", str(trial.number), *where]),
+        reproduce=shell_line(["python", "search/reproduce.py", str(trial.number), *where]),
+        export=shell_line(["python", "search/export.py", "--trial", str(trial.number), *where]),
     )
 
 

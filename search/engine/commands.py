@@ -1,10 +1,11 @@
-"""Command lines that a person can copy, complete and quoted for a shell."""
+"""Command lines that a person can copy, complete and _quoted for a shell."""
 
 from __future__ import annotations
 
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,17 @@ def command_line(script: str, **options: Any) -> str:
             if name == "storage" and passwords.has_password(text):
                 text, hidden = passwords.shown(text), True
             words += [f"{option}={text}"] if text.startswith("-") else [option, text]
-    line = " ".join(map(_quoted, words))
+    line = shell_line(words)
     return f"{line} (with the password for ***)" if hidden else line
 
 
 def _is_ours(folder: Path) -> bool:
     return folder.is_dir() and folder.samefile(FOLDER)
+
+
+def shell_line(words: Sequence[str]) -> str:
+    """Words as a line for a shell."""
+    return " ".join(map(_quoted, words))
 
 
 def _quoted(word: str) -> str:
