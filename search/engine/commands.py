@@ -1,4 +1,4 @@
-"""Command lines that a person can copy, complete and _quoted for a shell."""
+"""Command lines that a person can copy, complete and quoted for a shell."""
 
 from __future__ import annotations
 
