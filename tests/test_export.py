@@ -77,7 +77,7 @@ def test_the_winner_leaves_with_its_recorded_accuracy_kept_or_trained_again(
 def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path, data: Path) -> None:
     study = create_study(str(tmp_path / "study.db"), "cnn-search")
     for state in (TrialState.PRUNED, TrialState.FAIL):
-        attributes = {"seed": 1, "reason": "over budget"}
+        attributes = {"seed": 1, "candidate": "{}", "reason": "over budget"}
         study.add_trial(
             optuna.trial.create_trial(
                 state=state, user_attrs=attributes, intermediate_values={1: 0.5}

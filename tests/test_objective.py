@@ -20,7 +20,7 @@ import space
 from objective import Limits, Objective, Settings, check_limits
 from search import study_settings
 from search.engine.companions import HANDED_IN
-from search.engine.dataset import DataSource
+from search.engine.dataset import DataSource, fingerprint
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.recipe import ADJUSTED, Recipe
 from search.engine.sampling import make_sampler
@@ -39,7 +39,7 @@ def source(mnist_1200: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> DataSou
         folder=tmp_path,
         name="MNIST",
         description="the first 1,200 images",
-        fingerprint="x",
+        fingerprint=fingerprint(pixels, labels),
         mean=0.1307,
         std=0.3081,
     )
@@ -244,7 +244,7 @@ torch.set_num_threads(1)
 from search.engine.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
-                    fingerprint="", mean=0.13, std=0.31)
+                    fingerprint={source.fingerprint!r}, mean=0.13, std=0.31)
 study = optuna.create_study(direction="maximize")
 study.enqueue_trial(study_settings.simplest_start(20_000))
 study.optimize(objective.Objective(objective.Settings(source=source, epochs=1)), n_trials=1)

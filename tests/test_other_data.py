@@ -122,13 +122,15 @@ from search import finals, handed_in, report, study_settings
 from search.engine.arithmetic import Arithmetic
 from search.engine.errors import UserError
 from search.engine.sources import locate
+from search.reporting.records import read_limits
 settings = Settings(source=locate(Path(sys.argv[1])), epochs=1, arithmetic=Arithmetic(fused=False))
 study = optuna.create_study(direction="maximize")
 study.set_user_attr("settings", study_settings.describe(settings, sampler="tpe", pruner="none"))
 study.enqueue_trial(study_settings.simplest_start(20_000, settings.problem))
 study.optimize(Objective(settings), n_trials=2)
 report.write_reports(study, Path(sys.argv[2]))
-print(len(finals.distinct(study.trials, 9)))
+limits = read_limits(study.user_attrs["settings"])
+print(len(finals.distinct(study.trials, 9, limits)))
 try:
     handed_in.read_all([], references=True)
 except UserError as error:

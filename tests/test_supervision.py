@@ -73,7 +73,7 @@ def test_a_failure_is_printed_with_its_lines_and_without_its_commands(
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     assert _failing(study, job) == 1
     assert capsys.readouterr().err.splitlines() == [
-        r"error: 5 trials failed in a row, the last: failed: \x1b[2J\nx",
+        "error: 5 trials failed in a row, the last: failed: [2J x",
         "Traceback:",
         r"  File \x1b]0;y\x07",
         "x",

@@ -37,7 +37,7 @@ def test_every_option_that_was_given_is_in_the_line() -> None:
         *("--max-macs", "9", "--seed", "4", "--sampler", "random", "--pruner", "none"),
         *("--device", "cpu", "--precision", "float32", "--compile", "--data", "d e"),
         *("--train-images", "100", "--storage", "s.db", "--study", "x", "--continue-anyway"),
-        *("--reports", "r"),
+        *("--reports", "r", "--target", "98.5"),
     ]
     given, defaults = run.parse(arguments), run.parse([])
     assert all(value != getattr(defaults, name) for name, value in vars(given).items())
@@ -57,7 +57,7 @@ def test_a_password_is_left_out_and_that_is_said() -> None:
 def test_it_is_called_as_the_running_one_was(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(sys, "argv", [str(FOLDER / "report.py"), "--out", "x"])
+    monkeypatch.setattr(sys, "argv", [str(FOLDER / "report.py"), "--reports", "x"])
     monkeypatch.setattr(sys, "orig_argv", ["../my python", "-u", *sys.argv])
     monkeypatch.chdir(FOLDER.parent)
     assert command_line("run.py") == "'../my python' search/run.py"

@@ -82,7 +82,7 @@ def commands(path: Path, data: Path) -> dict[str, Callable[[], object]]:
     return {
         "run": lambda: run.main([*where, *small, "--trials", "1", "--continue-anyway"]),
         "finalists": lambda: finalists.main([*where, *small]),
-        "report": lambda: report.main([*where, "--out", reports]),
+        "report": lambda: report.main([*where, "--reports", reports]),
     }
 
 
