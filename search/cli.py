@@ -98,8 +98,8 @@ natural = whole(0, LARGEST)
 positive = whole(1, LARGEST)
 
 
-def percentage(text: str) -> float:
-    """An argument type: a percentage, as a share in [0, 1]; 0.994 is meant as 99.4 and refused."""
+def percentage(text: str) -> Decimal:
+    """An argument type: a percentage; 0.994 is meant as 99.4 and refused."""
     try:
         value = Decimal(text)
     except InvalidOperation:
@@ -108,7 +108,7 @@ def percentage(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"a percentage above 1 and up to 100 is needed, as 99.4, but got {reprlib.repr(text)}"
         )
-    return float(value / 100)
+    return value
 
 
 def add_workers(parser: argparse.ArgumentParser, most: int = MOST_WORKERS_HERE) -> None:

@@ -276,7 +276,7 @@ def _settings(options: argparse.Namespace, source: DataSource, placement: Placem
         limits=Limits(max_params=options.max_params, max_macs=options.max_macs),
         epochs=options.epochs,
         seed=options.seed,
-        target=options.target,
+        target=None if options.target is None else float(options.target / 100),
         train_images=options.train_images,
         device=placement.device,
         arithmetic=placement.arithmetic,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from search.engine import attributes
+from search.engine.attributes import text as harmless_text
 from search.engine.text import counted
 from search.reporting import lead, shortlist, words
 from search.reporting.candidates import dropout_text
@@ -110,7 +110,7 @@ def shape(sizes: Sequence[int]) -> str:
 
 def escape(text: str) -> str:
     """Text of unknown origin, so that Markdown shows it as it is."""
-    harmless = attributes.text(text).replace("&", "&amp;").replace("<", "&lt;")
+    harmless = harmless_text(text).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|~#>])", r"\\\1", harmless)
 
 
