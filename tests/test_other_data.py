@@ -82,7 +82,9 @@ def test_a_target_is_a_percentage(text: str, capsys: pytest.CaptureFixture[str])
 
 
 def test_a_target_is_kept_as_the_share_that_it_is() -> None:
-    assert [parse(["--target", text]).target for text in ("99.4", "100")] == [0.994, 1.0]
+    given = [parse(["--target", text]).target for text in ("99.4", "100")]
+    assert [float(target / 100) for target in given] == [0.994, 1.0]
+    assert list(map(str, given)) == ["99.4", "100"], "a hint says it as it was given"
     assert parse([]).target is None
 
 
