@@ -35,7 +35,7 @@ def test_a_search_whose_output_nobody_can_read_goes_on_to_its_end(
     assert [trial.state.name for trial in load(tmp_path).trials] == ["COMPLETE"] * 2
     assert (tmp_path / "reports" / "leaderboard.html").exists()
     report = [command[0], str(ROOT / "search/report.py"), "--storage", str(tmp_path / "study.db")]
-    done = shell(f"{shlex.join(report)} --out elsewhere >&- 2>&-", tmp_path)
+    done = shell(f"{shlex.join(report)} --reports elsewhere >&- 2>&-", tmp_path)
     assert (done.stdout, done.stderr) == ("ended 0\n", "")
     assert (tmp_path / "elsewhere" / "leaderboard.html").exists()
 
