@@ -1,0 +1,1 @@
+"""The study: its storage, who may start which trial, and whose process a running one is."""
