@@ -339,15 +339,14 @@ def announce(
         return
     say()
     for one in found.entries:
-        spread = "one seed"
+        spread = ""
         if one.interval:
-            spread = f"± {100 * (one.interval.high - one.interval.low) / 2:.3f}"
+            spread = f"± {100 * (one.interval.high - one.interval.low) / 2:.3f} "
         reaching = ""
         if found.target is not None:
-            seeds = counted(len(one.runs), "seed")
-            reaching = f"{at_least(found.target)}: {one.reaching} of {seeds}  "
+            reaching = f"{at_least(found.target)}: {one.reaching}  "
         say(
-            f"{one.place:2}. {100 * one.mean:.3f} % {spread}  "
+            f"{one.place:2}. {100 * one.mean:.3f} % {spread}({counted(len(one.runs), 'seed')})  "
             f"least {100 * one.minimum:.2f} %  {reaching}"
             f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
         )

@@ -168,7 +168,7 @@ def test_report_finalists_reproduce_and_export_work_on_it(searched: Searched) ->
     finals = searched.call(
         "finalists.py", *arguments, "--top", "1", "--seeds", "2", "--no-references"
     )
-    assert "/2 seeds" in finals.stdout
+    assert "(2 seeds)" in finals.stdout
     assert len(open_study(searched.url, "cnn-search finalists").trials) == 2
     searched.call("report.py", "--reports", reports)
     board = json.loads((searched.folder / "reports" / "leaderboard.json").read_text())
