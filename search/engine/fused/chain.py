@@ -46,10 +46,10 @@ class Chain:
             and not any(layer.p >= 1 for layer in self._dropouts)
             and x.ndim == 4
             and x.is_floating_point()
-            and (tuple(x.shape) in self._runs or self._fits(x, training=training))
+            and (tuple(x.shape) in self._runs or self._fits(x))
         )
 
-    def _fits(self, x: Tensor, *, training: bool) -> bool:
+    def _fits(self, x: Tensor) -> bool:
         """Whether maps have the channels that each convolution reads, and do not vanish."""
         images, channels, height, width = x.shape
         for stage in self.stages:
