@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
             say(f"its artifacts are kept in {folder}")
             store = FileSystemArtifactStore(folder)
     optuna_dashboard.run_server(
-        study._storage, host=options.host, port=options.port, artifact_store=store
+        study.storage, host=options.host, port=options.port, artifact_store=store
     )
     return 0
 

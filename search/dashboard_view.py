@@ -1,7 +1,6 @@
 """What a search shows in the dashboard beyond Optuna's own: notes, figures, the best network.
 
-All of it is written by the search's parent, seldom, and never into a trial: a finished trial stays
-as it is, and a worker loses no time.
+All of it is written seldom, and never into a trial: a finished trial stays as it is.
 """
 
 from __future__ import annotations
@@ -11,19 +10,22 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
 
 from search.engine import attributes
 from search.engine.beside import ARTIFACTS, folder_beside
 from search.engine.recipe import adjusted_of
-from search.engine.storage import is_storage_error
+from search.engine.storage import connect, is_storage_error
 from search.engine.text import counted
 
 if TYPE_CHECKING:
-    import optuna
     from optuna.trial import FrozenTrial
 
 EVERY = 30.0  # seconds between two looks
@@ -39,41 +41,56 @@ def artifacts_folder(storage: str) -> Path | None:
 class DashboardView:
     """Keeps a study's page in the dashboard up to date while it is searched.
 
+    What had ended before the first look is left as it is, so that the work grows with what is new.
+
     Args:
-        study: Watched.
-        storage: It is in.
+        storage: A URL or the path of an SQLite file.
+        study: The name of the study that is watched.
         max_params: Its limit.
         target: Accuracy in [0, 1] that was asked for; None for none.
-        before: The trials that are there; what has ended is left as it is, so that the work grows
-            with what is new.
     """
 
-    def __init__(
-        self,
-        study: optuna.Study,
-        storage: str,
-        *,
-        max_params: int,
-        target: float | None,
-        before: Sequence[FrozenTrial],
-    ) -> None:
-        self._study = study
+    def __init__(self, storage: str, study: str, *, max_params: int, target: float | None) -> None:
         self._storage = storage
+        self._name = study
         self._max_params = max_params
         self._target = target
-        self._looked = time.monotonic()
-        self._noted = {trial.number for trial in before if trial.state.is_finished()}
+        self._looked = 0.0
+        self._trials: Sequence[FrozenTrial] | None = None
+        self._noted: dict[int, TrialState] = {}  # by number: the state that its note tells of
+
+    @cached_property
+    def _backend(self) -> RDBStorage:
+        return connect(self._storage)
+
+    @cached_property
+    def _study(self) -> optuna.Study:
+        """With a sampler that draws nothing when a trial is only looked up."""
+        sampler = optuna.samplers.RandomSampler()
+        return optuna.load_study(study_name=self._name, storage=self._backend, sampler=sampler)
 
     def look(self, trials: Sequence[FrozenTrial]) -> None:
-        """Refresh the page if that was long ago and a trial has ended since."""
-        if time.monotonic() - self._looked < EVERY:
-            return
-        if any(t.state.is_finished() and t.number not in self._noted for t in trials):
-            self.refresh(trials)
-        self._looked = time.monotonic()
+        """Refresh the page if that was long ago and a trial is new or has ended since."""
+        if self._trials is None:
+            self._noted = {t.number: t.state for t in trials if t.state.is_finished()}
+            import optuna_dashboard  # noqa: F401  takes two seconds, and workers start meanwhile
 
-    def refresh(self, trials: Sequence[FrozenTrial]) -> None:
+            self._looked = time.monotonic()
+        self._trials = trials
+        if time.monotonic() - self._looked >= EVERY:
+            if any(self._is_news(trial) for trial in trials):
+                self.refresh()
+            self._looked = time.monotonic()
+
+    def _is_news(self, trial: FrozenTrial) -> bool:
+        shown = trial.state == TrialState.RUNNING or trial.state.is_finished()
+        return shown and self._noted.get(trial.number) != trial.state
+
+    def refresh(self) -> None:
         """Write all that is new. A study that cannot be written now is left to the next time."""
+        trials = self._trials
+        if trials is None:
+            return
         try:
             self._note(trials)
             self._draw(trials)
@@ -85,33 +102,31 @@ class DashboardView:
                 raise
 
     def _note(self, trials: Sequence[FrozenTrial]) -> None:
-        """Say in each ended trial's note how it ended, unless someone has written in it."""
-        import space
-        from objective import note
-        from search.engine.notes import get_note, save_note
+        """Say in each trial's note what it is and how it ended, unless someone wrote in it."""
+        from optuna_dashboard import get_note, save_note
 
-        ended = [t for t in trials if t.state.is_finished() and t.number not in self._noted]
-        if not ended:
-            return
-        once = _ReadOnce(self._study)
-        for trial in ended:
-            self._noted.add(trial.number)
-            own = _note_owner(self._study, trial, once)
-            try:
-                layers = note(space.Candidate.from_json(attributes.CANDIDATE.of(trial) or ""))
-            except ValueError:  # it drew none, or someone has edited it
-                continue
-            if get_note(own) in ("", layers):
-                save_note(own, f"**{how_it_ended(trial)}**\n\n{layers}")
+        news = [trial for trial in trials if self._is_news(trial)]
+        once = _ReadOnce(self._backend, self._name) if news else None
+        for trial in news:
+            there = self._backend.get_trial_id_from_study_id_trial_number(
+                self._backend.get_study_id_from_name(self._name), trial.number
+            )
+            own = optuna.Trial(self._study, there)
+            own.storage = cast(RDBStorage, once)
+            layers, ended = _layers(trial), trial.state.is_finished()
+            self._noted[trial.number] = trial.state
+            if get_note(own) in ("", layers) and (ended or layers):
+                save_note(own, _ending(trial, layers) if ended else layers)
 
     def _draw(self, trials: Sequence[FrozenTrial]) -> None:
+        from optuna_dashboard import save_plotly_graph_object as save
+
         from search.dashboard_figures import budget_use, pareto
-        from search.engine.notes import save_figure
 
         front = pareto(trials, max_params=self._max_params, target=self._target)
-        save_figure(self._study, front, "pareto")
+        save(self._study, front, graph_object_id="pareto")
         used = budget_use(trials, max_params=self._max_params)
-        save_figure(self._study, used, "budget")
+        save(self._study, used, graph_object_id="budget")
 
     def _show_best(self, trials: Sequence[FrozenTrial]) -> None:
         """Put the best trial's weights and curve in place of an earlier best's."""
@@ -124,14 +139,15 @@ class DashboardView:
         if folder is None or not ranked:
             return
         best = ranked[0]
-        kept = _artifacts(self._study)
+        number = self._backend.get_study_id_from_name(self._name)
+        kept = _artifacts(self._backend.get_study_system_attrs(number))
         ours = {key: meta for key, meta in kept.items() if meta["filename"].startswith(BEST)}
         name = f"{BEST}{best.number}"
         if any(meta["filename"].startswith(f"{name}.") for meta in ours.values()):
             return
         self._upload(best, name, folder)
         for key, meta in ours.items():
-            self._study._storage.set_study_system_attr(self._study._study_id, key, "null")
+            self._backend.set_study_system_attr(number, key, "null")
             if _is_artifact(meta["artifact_id"]):
                 (folder / meta["artifact_id"]).unlink(missing_ok=True)
 
@@ -139,19 +155,13 @@ class DashboardView:
         from optuna.artifacts import FileSystemArtifactStore, upload_artifact
         from safetensors.torch import save_file
 
-        from search.engine.claims import first_number
-        from search.engine.weights import load_weights, weights_file, weights_folder
         from search.reporting.picture import learning_curve
+        from search.study.weights import unpack_weights, weights_files
 
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
-        weights_at = weights_folder(self._storage)
-        assert weights_at is not None  # as the artifacts' folder
-        candidate, seed = attributes.CANDIDATE.of(best), attributes.SEED.of(best)
-        weights = None
-        if candidate is not None and seed is not None:
-            name_of_study, first = self._study.study_name, first_number(best)
-            weights = load_weights(weights_file(weights_at, name_of_study, first, candidate, seed))
+        packed = weights_files(self._storage, self._name).read(best.number)
+        weights = unpack_weights(packed, best)
         title = f"Trial {best.number}: {100 * best.values[0]:.2f} % validation accuracy"
         with tempfile.TemporaryDirectory() as temporary:
             picture = Path(temporary) / f"{name}.learning-curve.svg"
@@ -191,27 +201,49 @@ def _is_artifact(name: object) -> bool:
         return False
 
 
+def _layers(trial: FrozenTrial) -> str:
+    """What a trial's candidate is; empty where it drew none, or someone has edited it."""
+    import space
+    from search.candidates import note
+
+    try:
+        return note(space.Candidate.from_json(attributes.CANDIDATE.of(trial) or ""))
+    except ValueError:
+        return ""
+
+
+def _ending(trial: FrozenTrial, layers: str) -> str:
+    """A note on a trial that has ended."""
+    parts = [f"**{how_it_ended(trial)}**", layers]
+    if traceback := attributes.TRACEBACK.of(trial):
+        parts.append("```\n" + traceback.replace("```", "") + "\n```")
+    return "\n\n".join(part for part in parts if part)
+
+
 class _ReadOnce:
     """A study's storage to ``save_note``, which reads all notes of all trials for each of them."""
 
-    def __init__(self, study: optuna.Study) -> None:
-        self._attributes = study._storage.get_study_system_attrs(study._study_id)
-        self.set_study_system_attr = study._storage.set_study_system_attr
+    def __init__(self, backend: RDBStorage, study: str) -> None:
+        self._backend = backend
+        self._attributes = backend.get_study_system_attrs(backend.get_study_id_from_name(study))
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
         """As it was when this was made."""
         return self._attributes
 
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        self._backend.set_study_system_attr(study_id, key, value)
 
-def _note_owner(study: optuna.Study, trial: FrozenTrial, storage: object) -> Any:
-    """What ``save_note`` needs of a trial; a Trial of Optuna's would ask the sampler again."""
-    return SimpleNamespace(storage=storage, study=study, _trial_id=trial._trial_id)
 
+def _artifacts(of_study: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The artifacts that are still there, by key; a deleted one is left as null.
 
-def _artifacts(study: optuna.Study) -> dict[str, dict[str, str]]:
-    """The study's artifacts that are still there, by key; a deleted one is left as null."""
+    Args:
+        of_study: Its system attributes.
+    """
     found = {}
-    for key, value in study._storage.get_study_system_attrs(study._study_id).items():
+    for key, value in of_study.items():
         if key.startswith(ARTIFACT):
             with contextlib.suppress(ValueError, TypeError):  # someone has edited it
                 found[key] = attributes.mapping(json.loads(value))

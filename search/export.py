@@ -164,7 +164,7 @@ def origin_of(
         where: The options that name study and data on a command line.
         retrained: Whether its weights were made again.
     """
-    from objective import layer_lines
+    from search.candidates import layer_lines
     from search.exporting.card import Origin
     from search.reporting.candidates import value_text
 

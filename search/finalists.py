@@ -20,8 +20,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +50,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from objective import Settings
-    from search.engine.dataset import DataSource
     from search.retraining import Retraining
     from search.terminal import Terminal
 
@@ -234,7 +231,6 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
     """
     from objective import Limits, Settings
     from search.engine.arithmetic import Arithmetic
-    from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.hardware import resolve_device, use_bfloat16
     from search.engine.problem import recorded_problem
     from search.engine.sources import locate
@@ -267,7 +263,6 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         target=recorded_problem(recorded).target,
         device=device,
         arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
-        checkpoints=folder_beside(options.storage, CHECKPOINTS),
         commit=commit(ROOT),
     )
 
@@ -282,39 +277,33 @@ def train(
     """Run the trainings that are queued in a study; returns the exit code."""
     from optuna.trial import TrialState
 
+    from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.dataset import load_training
     from search.engine.hardware import default_workers
-    from search.engine.workers import Job
     from search.placement import warm_up
-    from search.supervision import supervise
+    from search.workers.coordinator import Job, coordinate
+    from search.workers.local import LocalWorkers
+    from search.workers.training import training_by
 
-    counted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
+    wanted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
     job = Job(
         storage=options.storage,
         study=study.study_name,
-        trials=sum(t.state in counted for t in study.get_trials(deepcopy=False)),
+        trials=sum(t.state in wanted for t in study.get_trials(deepcopy=False)),
         sampler="random",
         pruner="none",
         seed=settings.seed,
         epochs=settings.epochs,
         validation_images=len(load_training(settings.source)[1]),
         source=settings.source,
-        make_objective=partial(_make_objective, objective, settings),
+        judge=objective(settings),
+        make_training=training_by(objective, settings),
         queue_only=True,
+        checkpoints=folder_beside(options.storage, CHECKPOINTS),
     )
     warm_up(settings.arithmetic, settings.device)
     workers = options.workers or default_workers(settings.device)
-    return supervise(study, job, workers, console)
-
-
-def _make_objective(
-    objective: type[Retraining], settings: Settings, worker: int, source: DataSource
-) -> Retraining:
-    """In a worker's process: the objective on that worker's device."""
-    from search.engine.hardware import device_of_worker
-
-    device = device_of_worker(settings.device, worker)
-    return objective(replace(settings, device=device, source=source))
+    return coordinate(job, workers, console, start=LocalWorkers)
 
 
 def announce(

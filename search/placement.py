@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from search.cli import MOST_WORKERS_HERE
 from search.engine.arithmetic import Arithmetic
-from search.engine.cluster.addresses import LOCAL
 from search.engine.errors import UserError
+from search.workers.ray.addresses import LOCAL
 
 if TYPE_CHECKING:
-    from search.engine.pool import Workers
-    from search.engine.workers import Job
+    from search.workers.coordinator import Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class Placement:
     device: str
     arithmetic: Arithmetic
     workers: int  # at most
-    start: Callable[[Job, int], Workers]
+    start: Start
     warm_up: Callable[[], None]  # before the workers start
 
 
@@ -55,7 +54,7 @@ def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -
 
 def _here(options: argparse.Namespace, asked: int | None) -> Placement:
     from search.engine.hardware import default_workers, resolve_device, use_bfloat16
-    from search.engine.local_workers import LocalWorkers
+    from search.workers.local import LocalWorkers
 
     device = resolve_device(options.device)
     bfloat16 = use_bfloat16(options.precision, device)
@@ -72,7 +71,7 @@ def _here(options: argparse.Namespace, asked: int | None) -> Placement:
 def _on_cluster(
     options: argparse.Namespace, asked: int | None, root: Path, say: Callable[[str], None]
 ) -> Placement:
-    from search.engine.cluster.connecting import connect
+    from search.workers.ray.connecting import connect
 
     cluster = connect(options.cluster, root=root, storage=options.storage, workers=asked)
     say(cluster.description)

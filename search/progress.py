@@ -14,11 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from search.engine import attributes
-from search.engine.owners import is_here
 from search.engine.recipe import adjusted_of
 from search.engine.text import clean, counted
 from search.reporting.ranking import valid_trials
 from search.reporting.records import Limits
+from search.study.owners import is_here
 from search.terminal import Terminal
 from search.time_left import seconds_left
 

@@ -11,7 +11,8 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 
 import space
-from objective import Limits, suggest
+from objective import Limits
+from search.candidates import suggest
 from search.engine.errors import UserError
 from search.engine.problem import Problem
 from search.study_settings import distributions, simplest_start

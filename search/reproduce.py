@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
     from objective import Settings
     from search.engine.dataset import DataSource
-    from search.engine.training import Epoch, Fit
+    from search.engine.epoch import Epoch
+    from search.engine.training import Fit
     from space import Candidate
 
 
@@ -184,14 +185,16 @@ def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None
     import torch
 
     import space
-    from objective import load_images
     from search.engine.allocator import keep_freed_memory
+    from search.engine.images import load_images
     from search.engine.training import fit
 
     torch.set_num_threads(1)
     keep_freed_memory()
     candidate = read_candidate(trial)
-    train, validation = load_images(settings)
+    train, validation = load_images(
+        settings.source, settings.device, train_images=settings.train_images
+    )
     return fit(
         lambda: space.build(candidate),
         candidate.recipe,
@@ -223,10 +226,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Repeat a trial; returns the exit code."""
     options = parse(arguments)
 
-    from objective import versions
     from search.engine.hardware import resolve_device
     from search.engine.sources import locate
     from search.engine.storage import open_study
+    from search.study.recording import versions
     from search.study_settings import commit
 
     study = open_study(options.storage, options.study, read_only=True)

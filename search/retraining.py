@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,13 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import optuna
 
 import space
-from objective import Settings, device_name, load_images, note, note_adjusted, versions
-from search.engine.claims import first_number
 from search.engine.companions import FINALIST
+from search.study.judge import Task
+from search.study.recording import where_trained
 
 if TYPE_CHECKING:
+    from objective import Settings
+    from search.engine.epoch import Epoch
     from search.engine.images import Images
-    from search.engine.training import Epoch
+    from search.engine.training import TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Entry:
 
 
 class Retraining(ABC):
-    """Judges one training at a time; made once in each worker.
+    """Judges one training at a time.
 
     The value is the accuracy after the last epoch. Nothing is looked at before: neither the
     schedule nor the epoch that is kept depends on held-out images.
@@ -53,85 +54,75 @@ class Retraining(ABC):
     def load(self) -> tuple[Images, Images]:
         """The images to train on and those to judge by, on the settings' device."""
 
-    def __call__(
-        self, trial: optuna.Trial, should_stop: Callable[[], bool] = lambda: False
-    ) -> float:
-        """Train and judge.
-
-        Raises:
-            search.engine.errors.TrainingError: If the loss is not finite.
-            search.engine.errors.InterruptedTraining: If ``should_stop`` said so.
-        """
-        import torch
-
-        from search.engine.checkpoint import Checkpoint, checkpoint_path
-        from search.engine.network import make_network
-        from search.engine.notes import save_note
-        from search.engine.training import evaluate, fit
-
+    def propose(self, trial: optuna.Trial) -> Task:
+        """What the trial was queued for."""
         entry = Entry(**trial.user_attrs[FINALIST])
         candidate = space.Candidate.from_json(entry.candidate)
-        settings, started = self.settings, time.perf_counter()
-        training, held_out = self._images
-        epochs = candidate.recipe.epochs_within(settings.epochs)
-        device = device_name(settings)
-        self._describe(trial, entry, candidate, device)
-        note_adjusted(trial, candidate, epochs=settings.epochs, images=len(training))
-        save_note(trial, note(candidate))
-
-        def on_epoch(epoch: Epoch) -> None:
-            trial.set_user_attr("epochs", epoch.number)
-
-        checkpoint = None
-        if settings.checkpoints is not None:
-            number = first_number(trial)
-            identity = f"{entry}/{epochs}/{device}/{settings.source.fingerprint}/{versions()}"
-            identity += f"/{len(training)}"
-            path = checkpoint_path(settings.checkpoints, trial.study.study_name, number)
-            checkpoint = Checkpoint(path=path, identity=identity)
-        trained = fit(
-            lambda: space.build(candidate),
-            candidate.recipe,
-            training,
-            None,
-            epochs=epochs,
-            seed=entry.seed,
-            arithmetic=settings.arithmetic,
-            checkpoint=checkpoint,
-            on_epoch=on_epoch,
-            should_stop=should_stop,
-        )
-        network = make_network(trained.model, settings.arithmetic, torch.device(settings.device))
-        accuracy, loss = evaluate(network, held_out)
-        for name, value in {
-            f"{self.judged_on}_accuracy": accuracy,
-            f"{self.judged_on}_correct": round(accuracy * len(held_out)),
-            f"{self.judged_on}_loss": loss,
-            "training_loss": trained.epochs[-1].training_loss,
-            "seconds": round(time.perf_counter() - started, 3),
-        }.items():
-            trial.set_user_attr(name, value)
-        if checkpoint:
-            checkpoint.remove()
-        return accuracy
-
-    def _describe(
-        self, trial: optuna.Trial, entry: Entry, candidate: space.Candidate, device: str
-    ) -> None:
         known = {name: value for name, value in asdict(entry).items() if value is not None}
         described = {
             "architecture": candidate.one_line(),
             "parameters": space.count_parameters(candidate),
             "macs": space.count_macs(candidate),
-            "device": device,
             "commit": self.settings.commit,
-            "versions": versions(),
         }
         for name, value in {**known, **described}.items():
-            trial.set_user_attr(name, value)
+            if trial.user_attrs.get(name) != value:
+                trial.set_user_attr(name, value)
+        return Task(number=trial.number, seed=entry.seed, candidate=entry.candidate)
+
+    def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
+        """Build the network where it is trained; also gives what only that place knows."""
+        from search.engine.training import TrainingRun
+
+        settings, (training, _) = self.settings, self.images
+        candidate = space.Candidate.from_json(task.candidate or "")
+        run = TrainingRun(
+            lambda: space.build(candidate),
+            candidate.recipe,
+            training,
+            None,
+            epochs=candidate.recipe.epochs_within(settings.epochs),
+            seed=task.seed,
+            arithmetic=settings.arithmetic,
+        )
+        facts = where_trained(
+            settings.source,
+            candidate.recipe,
+            images=len(training),
+            epochs=settings.epochs,
+            device=settings.device,
+            arithmetic=settings.arithmetic,
+        )
+        return run, facts
+
+    def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
+        """Judge the network that is trained."""
+        import torch
+
+        from search.engine.network import make_network
+        from search.engine.training import evaluate
+
+        settings, (_, held_out) = self.settings, self.images
+        network = make_network(run.model, settings.arithmetic, torch.device(settings.device))
+        accuracy, loss = evaluate(network, held_out)
+        return accuracy, {
+            f"{self.judged_on}_accuracy": accuracy,
+            f"{self.judged_on}_correct": round(accuracy * len(held_out)),
+            f"{self.judged_on}_loss": loss,
+            "training_loss": run.curve[-1].training_loss,
+        }
+
+    def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
+        """Record how far it is."""
+        trial.set_user_attr("epochs", len(curve))
+
+    def record(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
+        """Record how long it took."""
+        trial.set_user_attr("seconds", round(sum(epoch.seconds for epoch in curve), 3))
 
     @cached_property
-    def _images(self) -> tuple[Images, Images]:
+    def images(self) -> tuple[Images, Images]:
+        """See ``load``."""
         return self.load()
 
 
@@ -142,4 +133,7 @@ class ShortlistObjective(Retraining):
 
     def load(self) -> tuple[Images, Images]:
         """The search's training and validation images."""
-        return load_images(self.settings)
+        from search.engine.images import load_images
+
+        settings = self.settings
+        return load_images(settings.source, settings.device, train_images=settings.train_images)

@@ -21,8 +21,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,11 +54,11 @@ from search.engine.text import counted
 if TYPE_CHECKING:
     import optuna
 
-    from objective import Objective, Settings
+    from objective import Settings
     from search.engine.dataset import DataSource
-    from search.engine.workers import Job
     from search.placement import Placement
     from search.terminal import Terminal
+    from search.workers.coordinator import Job
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -218,8 +216,12 @@ def main(arguments: list[str] | None = None) -> int:
         pruner=options.pruner,
         continue_anyway=options.continue_anyway,
     )
-    from search.engine.workers import Job
+    from objective import Objective
+    from search.engine.beside import CHECKPOINTS, WEIGHTS, folder_beside
+    from search.workers.coordinator import Job
+    from search.workers.training import training_by
 
+    weights = folder_beside(options.storage, WEIGHTS)
     job = Job(
         storage=options.storage,
         study=options.study,
@@ -230,45 +232,40 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=options.epochs,
         validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
         source=settings.source,
-        make_objective=partial(_make_objective, settings),
+        judge=Objective(settings),
+        make_training=training_by(Objective, settings, keep_weights=weights is not None),
+        checkpoints=folder_beside(options.storage, CHECKPOINTS),
+        weights=weights,
     )
     if handed_in:
         beside, job, count = queue(study, job, handed_in)
         if count:
             placement.warm_up()
-        code = watched(beside, job, placement, console, settings)
+        code = watched(job, placement, console, settings)
         return announce(study, beside, handed_in, options.reports, code)
     placement.warm_up()
-    code = watched(study, job, placement, console, settings)
+    code = watched(job, placement, console, settings)
     return finish(study, options, code)
 
 
-def watched(
-    study: optuna.Study, job: Job, placement: Placement, console: Terminal, settings: Settings
-) -> int:
+def watched(job: Job, placement: Placement, console: Terminal, settings: Settings) -> int:
     """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
     from search.dashboard_view import DashboardView
-    from search.supervision import supervise
+    from search.workers.coordinator import coordinate
 
     view = DashboardView(
-        study,
         job.storage,
+        job.study,
         max_params=settings.limits.max_params,
         target=settings.problem.target,
-        before=study.get_trials(deepcopy=False),
     )
-    code = supervise(
-        study, job, placement.workers, console, start=placement.start, on_look=view.look
-    )
-    view.refresh(study.get_trials(deepcopy=False))
-    sweep_checkpoints(study, settings)
+    code = coordinate(job, placement.workers, console, start=placement.start, on_look=view.look)
+    view.refresh()
     return code
 
 
 def _settings(options: argparse.Namespace, source: DataSource, placement: Placement) -> Settings:
     from objective import Limits, Settings
-    from search.engine.beside import CHECKPOINTS, folder_beside
-    from search.engine.weights import weights_folder
     from search.study_settings import commit
 
     return Settings(
@@ -280,32 +277,8 @@ def _settings(options: argparse.Namespace, source: DataSource, placement: Placem
         train_images=options.train_images,
         device=placement.device,
         arithmetic=placement.arithmetic,
-        checkpoints=folder_beside(options.storage, CHECKPOINTS),
-        weights=weights_folder(options.storage),
         commit=commit(ROOT),
     )
-
-
-def _make_objective(settings: Settings, worker: int, source: DataSource) -> Objective:
-    """In a worker's process: the objective on that worker's device, with the data it has there."""
-    from objective import Objective
-    from search.engine.hardware import device_of_worker
-
-    device = device_of_worker(settings.device, worker)
-    return Objective(replace(settings, device=device, source=source))
-
-
-def sweep_checkpoints(study: optuna.Study, settings: Settings) -> None:
-    """Delete the state of trials that others ended: in the dashboard, or cut too often."""
-    from optuna.trial import TrialState
-
-    from search.engine.checkpoint import sweep
-    from search.engine.claims import first_number
-
-    if settings.checkpoints:
-        unfinished = (TrialState.RUNNING, TrialState.WAITING)
-        living = study.get_trials(deepcopy=False, states=unfinished)
-        sweep(settings.checkpoints, study.study_name, {first_number(trial) for trial in living})
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:

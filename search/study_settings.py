@@ -40,7 +40,8 @@ def distributions(max_params: int, problem: Problem) -> dict[str, BaseDistributi
     """Every parameter that the space draws, with its range."""
     import optuna
 
-    from objective import Limits, suggest
+    from objective import Limits
+    from search.candidates import suggest
 
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     suggest(trial, Limits(max_params=max_params), problem)
@@ -83,7 +84,7 @@ def simplest_start(
 
 def code_fingerprint(root: Path) -> str:
     """A digest of the program's files on which a trial's figures depend."""
-    files = [root / "space.py", root / "objective.py"]
+    files = [root / "space.py", root / "objective.py", root / "search" / "candidates.py"]
     files += sorted((root / "search" / "engine").rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:

@@ -127,13 +127,11 @@ BEST_ACCURACY = Attribute("best_accuracy", share)
 LABEL = Attribute("label", string)
 HANDED_IN = Attribute("handed_in", string)  # the candidate as JSON, in place of parameters
 FINALIST = Attribute("finalist", mapping)  # which training of the shortlist or finalists it is
-# Written and read by who hands trials out (claims).
-WORKER = Attribute("worker", string)
-RETRY_OF = Attribute("retry_of", natural)  # the first attempt's number
-RETRIES = Attribute("retries", natural)  # the number of the attempt before
-RETRIED = Attribute("retried", flag)
-REACHED_BEFORE = Attribute("reached_before", natural)  # epochs of earlier attempts
-CUTS = Attribute("cuts", natural)
+# Written and read by who hands trials out (study.shared, workers.coordinator).
+PARENT = Attribute("parent", string)  # the process that asked for it, and tells how it ended
+WORKER = Attribute("worker", string)  # the process that trains it
+DEATHS = Attribute("worker_deaths", mapping)  # count, and the epoch after which they were
+RETRIED = Attribute("retried", flag)  # of older studies: a copy of it was trained again
 # Of a study: written by study_settings and finals; read by every command.
 SETTINGS = Attribute("settings", mapping)
 CHANGES = Attribute("continued_with_other_settings", items)

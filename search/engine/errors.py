@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
+
 from search.engine.text import one_line
+
+LONGEST_TRACEBACK = 8_000  # characters, the last ones
 
 
 class UserError(Exception):
@@ -29,3 +33,13 @@ class TrainingError(Exception):
 
 class InterruptedTraining(Exception):
     """Training was asked to stop before its last epoch."""
+
+
+def reason_of(error: Exception) -> str:
+    """Why a trial failed, from the error of its candidate."""
+    return f"failed: {error or type(error).__name__}"
+
+
+def traceback_of(error: Exception) -> str:
+    """An error's traceback as it is kept in a trial."""
+    return "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]

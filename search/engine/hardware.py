@@ -66,5 +66,4 @@ def use_bfloat16(precision: str, device: str) -> bool:
 
     if device != "cpu":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(probe and probe())
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))

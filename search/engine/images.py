@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from search.engine.dataset import DataSource, load_training
+
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
@@ -40,6 +42,24 @@ def on_device(
         labels=_tensor(labels).to(device=device, dtype=torch.int64),
         mean=mean,
         deviation=deviation,
+    )
+
+
+def load_images(
+    source: DataSource, device: str, *, train_images: int | None = None
+) -> tuple[Images, Images]:
+    """The training and the validation images, on a device.
+
+    Args:
+        source: The data.
+        device: As torch names it.
+        train_images: Only the first so many to train on; None for all.
+    """
+    train, validation = load_training(source)
+    keep, on = slice(train_images), torch.device(device)
+    return (
+        on_device(train.images[keep], train.labels[keep], source.mean, source.std, on),
+        on_device(validation.images, validation.labels, source.mean, source.std, on),
     )
 
 

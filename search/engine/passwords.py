@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
+VARIABLES = ("PGPASSWORD", "PGPASSFILE", "MYSQL_PWD")  # in which drivers look for one
 SETTINGS = ("password", "sslpassword")  # of libpq, where a URL's query names them
 
 
@@ -38,6 +42,16 @@ def has_password(url: str) -> bool:
     return parts is not None and (
         parts.password is not None or any(name in parts.query for name in SETTINGS)
     )
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Start processes within that do not inherit passwords: they need none."""
+    taken = {name: os.environ.pop(name, None) for name in VARIABLES}
+    try:
+        yield
+    finally:
+        os.environ.update({name: value for name, value in taken.items() if value is not None})
 
 
 def masked(text: str) -> str:

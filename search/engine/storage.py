@@ -19,6 +19,8 @@ from search.engine.sqlite import Access, check_file, open_file, table_names
 if TYPE_CHECKING:
     import optuna
 
+    from search.study.stored import StoredStudy
+
 Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
@@ -104,36 +106,24 @@ def _cause(error: BaseException, storage: str) -> str:
     return passwords.without_secrets(text, storage).splitlines()[0]
 
 
-def probe(study: optuna.Study, storage: str) -> None:
-    """Write to a study to see whether it can be written.
-
-    Raises:
-        UserError: If not, with the reason.
-    """
-    with readable_errors(storage):
-        study.set_user_attr("last_probe", time.time())
-
-
-def connect(storage: str, *, patient: bool = False) -> optuna.storages.RDBStorage:
+def connect(storage: str) -> optuna.storages.RDBStorage:
     """Open a storage of ours for writing, creating its tables where there are none.
 
     Args:
         storage: A URL or the path of an SQLite file.
-        patient: Wait for a database server that does not answer, as a worker does in mid-run;
-            what it then raises is the driver's.
 
     Raises:
         UserError: If it cannot be opened.
     """
-    return _connect(storage, Access.OWN, patient=patient)
+    return _connect(storage, Access.OWN)
 
 
-def _connect(storage: str, access: Access, *, patient: bool = False) -> optuna.storages.RDBStorage:
+def _connect(storage: str, access: Access) -> optuna.storages.RDBStorage:
     from sqlalchemy.exc import OperationalError
 
     path = sqlite_file(storage)
     if path is None:
-        return _connect_server(storage, patient=patient)
+        return _connect_server(storage)
     check_storage(storage, read_only=access is not Access.OWN)
     with readable_errors(storage):
         try:
@@ -145,19 +135,14 @@ def _connect(storage: str, access: Access, *, patient: bool = False) -> optuna.s
             raise
 
 
-def _connect_server(storage: str, *, patient: bool) -> optuna.storages.RDBStorage:
+def _connect_server(storage: str) -> optuna.storages.RDBStorage:
     with readable_errors(storage):
         from search.engine.patience import patience_of
-        from search.engine.servers import PatientStorage
+        from search.engine.servers import open_server
 
-        def opening() -> PatientStorage:
-            return _open_tables(lambda: PatientStorage(storage))
-
-        patience = patience_of(storage)
-        if not patient:
-            return patience.keep(opening, storage)
-    patience.answered = True  # to the one that started this process
-    return patience.keep(opening, storage)
+        return patience_of(storage).keep(
+            lambda: _open_tables(lambda: open_server(storage)), storage
+        )
 
 
 def _open_tables(opening: Callable[[], Storage]) -> Storage:
@@ -174,7 +159,7 @@ def _open_tables(opening: Callable[[], Storage]) -> Storage:
     return opening()
 
 
-def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> optuna.Study:
+def open_study(storage: str, name: str | None = None, *, read_only: bool = False) -> StoredStudy:
     """Open a study that exists, without a sampler; nothing is created or converted.
 
     Args:
@@ -187,6 +172,8 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
         UserError: If there is no such study or the storage cannot be opened.
     """
     import optuna
+
+    from search.study.stored import StoredStudy
 
     path = sqlite_file(storage)
     if path is not None:
@@ -206,11 +193,11 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
         raise UserError(
             f"{shown} has no study {name!r}", f"Name one with --study: {', '.join(sorted(names))}"
         )
-    study = optuna.load_study(study_name=name, storage=opened)
+    study = StoredStudy(name, opened)
     if path is None or (read_only and not is_ours(study)):
         return study
     opened.engine.dispose()
-    return optuna.load_study(study_name=name, storage=_connect(storage, Access.USE))
+    return StoredStudy(name, _connect(storage, Access.USE))
 
 
 def is_ours(study: optuna.Study) -> bool:
@@ -288,13 +275,15 @@ def _search_first(storage: str, study: str | None = None) -> str:
     return f"Run {command_line('run.py', **options_of(storage, study))} first"
 
 
-def create_study(storage: str, name: str) -> optuna.Study:
+def create_study(storage: str, name: str) -> StoredStudy:
     """Open the study of a name, or create it; for the parent process alone.
 
     Raises:
         UserError: If the storage cannot be opened or the study is one of another program.
     """
     import optuna
+
+    from search.study.stored import StoredStudy
 
     refuse_foreign(storage, name)
     opened = connect(storage)
@@ -306,4 +295,4 @@ def create_study(storage: str, name: str) -> optuna.Study:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.set_metric_names([METRIC])
-    return study
+    return StoredStudy(name, opened)

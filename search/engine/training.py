@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,8 +18,8 @@ from torch.profiler import record_function
 
 from search.engine.arithmetic import FLOAT32, Arithmetic
 from search.engine.augment import distort
-from search.engine.checkpoint import Checkpoint
 from search.engine.deskew import Deskew, moments
+from search.engine.epoch import Epoch
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.exact import has_hooks, is_exactly
 from search.engine.images import Images
@@ -31,20 +29,8 @@ from search.engine.seeds import mix_seed
 from search.engine.tensors import is_dense, load_state, state_of, tensors_of
 from search.engine.views import MeanOfViews, Views
 
-_OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-STATE_FORMAT = 2  # of checkpoints; one of another is not gone on from
+STATE_FORMAT = 3  # of ``TrainingRun.state``; one of another is not gone on from
 VALIDATION_BATCH = 400  # images; the activations of larger ones fall out of a CPU core's cache
-
-
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """What one epoch of training gave."""
-
-    number: int  # from 1
-    accuracy: float  # on the validation images, in [0, 1]; NaN without validation
-    loss: float  # mean cross entropy on the validation images; NaN without validation
-    training_loss: float  # mean over the epoch's steps, with dropout and augmentation
-    seconds: float  # training and validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,21 +41,8 @@ class Fit:
     epochs: list[Epoch]
 
 
-def fit(
-    build: Callable[[], nn.Module],
-    recipe: Recipe,
-    training: Images,
-    validation: Images | None,
-    *,
-    epochs: int,
-    seed: int,
-    arithmetic: Arithmetic = FLOAT32,
-    checkpoint: Checkpoint | None = None,
-    on_resume: Callable[[list[Epoch]], None] = lambda epochs: None,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Fit:
-    """Train a fresh network for a fixed number of epochs.
+class TrainingRun:
+    """The training of a fresh network for a fixed number of epochs, an epoch at a time.
 
     Each epoch draws its random numbers from (seed, epoch) alone. The steps of an epoch use whole
     batches only; which images are left over differs from epoch to epoch with the order.
@@ -86,9 +59,101 @@ def fit(
         epochs: How many, from 1.
         seed: Of initial weights, order, augmentation and dropout.
         arithmetic: Precision and kernels.
-        checkpoint: Gone on from, and written after every epoch but the last; what follows an
-            interruption is bit-equal on the CPU to what would have been without it.
-        on_resume: Called with the epochs that the checkpoint held.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        recipe: Recipe,
+        training: Images,
+        validation: Images | None,
+        *,
+        epochs: int,
+        seed: int,
+        arithmetic: Arithmetic = FLOAT32,
+    ) -> None:
+        self.curve: list[Epoch] = []
+        self.length = epochs
+        self._seed = seed
+        self._validation = validation
+        torch.manual_seed(mix_seed(seed, "weights"))
+        device = training.pixels.device
+        model = build().to(device)
+        _make_lazy_layers(model, training)
+        self.model = model.to(memory_format=torch.channels_last)
+        trained, upright = without_surroundings(self.model)
+        self._trainer = Trainer(
+            trained, recipe, training, epochs=epochs, arithmetic=arithmetic, upright=upright
+        )
+        self._judged = self._trainer.network
+        if trained is not self.model:
+            self._judged = make_network(self.model, arithmetic, device)
+
+    def epochs(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
+        """Train the epochs that are left; after the last the model has its averaged weights.
+
+        Args:
+            should_stop: Asked before every step.
+
+        Raises:
+            TrainingError: If the mean loss of an epoch is not finite.
+            InterruptedTraining: If ``should_stop`` said so.
+        """
+        for number in range(len(self.curve) + 1, self.length + 1):
+            started = time.perf_counter()
+            training_loss = self._trainer.epoch(number, self._seed, should_stop)
+            accuracy = loss = math.nan
+            if self._validation is not None:
+                with self._trainer.averaged_weights(), record_function("validation"):
+                    accuracy, loss = evaluate(self._judged, self._validation)
+            self.curve.append(
+                Epoch(
+                    number=number,
+                    accuracy=accuracy,
+                    loss=loss,
+                    training_loss=training_loss,
+                    seconds=time.perf_counter() - started,
+                )
+            )
+            yield self.curve[-1]
+        self._trainer.keep_average()
+
+    def state(self) -> dict[str, Any]:
+        """All that later epochs depend on, beside what the run was made with."""
+        curve = [dataclasses.asdict(epoch) for epoch in self.curve]
+        return {"trainer": self._trainer.state(), "curve": curve}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave of a run that was made with the same.
+
+        On the CPU what follows is bit-equal to what would have been without the interruption.
+        """
+        self._trainer.load_state(state["trainer"])
+        self.curve = [Epoch(**values) for values in state["curve"]]
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    recipe: Recipe,
+    training: Images,
+    validation: Images | None,
+    *,
+    epochs: int,
+    seed: int,
+    arithmetic: Arithmetic = FLOAT32,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Fit:
+    """Train a fresh network from start to end; see ``TrainingRun``.
+
+    Args:
+        build: As ``TrainingRun``'s, and so are those that follow.
+        recipe: Of the training.
+        training: Images.
+        validation: Images, or None.
+        epochs: How many.
+        seed: Of all that is drawn.
+        arithmetic: Precision and kernels.
         on_epoch: Called after every epoch; what it raises ends the training.
         should_stop: Asked before every step.
 
@@ -96,46 +161,12 @@ def fit(
         TrainingError: If the mean loss of an epoch is not finite.
         InterruptedTraining: If ``should_stop`` said so.
     """
-    torch.manual_seed(mix_seed(seed, "weights"))
-    model = build().to(training.pixels.device)
-    _make_lazy_layers(model, training)
-    model = model.to(memory_format=torch.channels_last)
-    trained, upright = without_surroundings(model)
-    judged = None
-    if trained is not model:
-        judged = make_network(model, arithmetic, training.pixels.device)
-    trainer = Trainer(
-        trained, recipe, training, epochs=epochs, arithmetic=arithmetic, upright=upright
+    run = TrainingRun(
+        build, recipe, training, validation, epochs=epochs, seed=seed, arithmetic=arithmetic
     )
-    curve: list[Epoch] = []
-    saved = checkpoint.load() if checkpoint else None
-    if saved and saved.get("format") == STATE_FORMAT:
-        trainer.load_state(saved["trainer"])
-        curve = [Epoch(**values) for values in saved["curve"]]
-        on_resume(curve)
-    for number in range(len(curve) + 1, epochs + 1):
-        started = time.perf_counter()
-        training_loss = trainer.epoch(number, seed, should_stop)
-        accuracy = loss = math.nan
-        if validation is not None:
-            with trainer.averaged_weights(), record_function("validation"):
-                accuracy, loss = evaluate(judged or trainer.network, validation)
-        curve.append(
-            Epoch(
-                number=number,
-                accuracy=accuracy,
-                loss=loss,
-                training_loss=training_loss,
-                seconds=time.perf_counter() - started,
-            )
-        )
-        if checkpoint and number < epochs:
-            epochs_so_far = [dataclasses.asdict(epoch) for epoch in curve]
-            state = {"trainer": trainer.state(), "curve": epochs_so_far}
-            checkpoint.save({"format": STATE_FORMAT, **state})
-        on_epoch(curve[-1])
-    trainer.keep_average()
-    return Fit(model=model, epochs=curve)
+    for epoch in run.epochs(should_stop):
+        on_epoch(epoch)
+    return Fit(model=run.model, epochs=run.curve)
 
 
 def without_surroundings(model: nn.Module) -> tuple[nn.Module, bool]:
@@ -301,12 +332,11 @@ class Trainer:
 
 def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """The recipe's optimiser, in fused kernels where the device has them."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    kind = _without_compiler(_OPTIMIZERS[recipe.optimizer])
     # Torch's fused kernels read a tensor's memory from end to end, gaps or not.
     fused_kernels = all(p.device.type in ("cpu", "cuda") and is_dense(p) for p in parameters)
+    rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return kind(
+        return torch.optim.SGD(
             parameters,
             lr=rate,
             momentum=recipe.momentum,
@@ -314,19 +344,5 @@ def make_optimizer(recipe: Recipe, parameters: list[nn.Parameter]) -> torch.opti
             weight_decay=decay,
             fused=fused_kernels,
         )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(parameters, lr=rate, weight_decay=decay, fused=fused_kernels)
-
-
-@cache
-def _without_compiler(
-    kind: type[torch.optim.Optimizer],
-) -> Callable[..., torch.optim.Optimizer]:
-    """A class of optimiser whose methods do not load torch.compile, which never sees them here.
-
-    Torch wraps them to keep its compiler out of them; the wrappers import it, which takes two
-    seconds and 149 MB of every worker. The methods within are the same.
-    """
-    names = ("add_param_group", "state_dict", "load_state_dict")
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    step = torch.no_grad()(inspect.unwrap(kind.step))
-    return type(kind.__name__, (kind,), {**methods, "step": step})

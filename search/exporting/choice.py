@@ -10,10 +10,10 @@ from search.engine.errors import UserError
 from search.engine.text import counted
 
 if TYPE_CHECKING:
-    import optuna
+    from search.study.stored import StoredStudy
 
 
-def at_rank(study: optuna.Study, rank: int, storage: str) -> tuple[optuna.Study, int]:
+def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, int]:
     """The study and the number of the trial at a place of the leaderboard.
 
     Raises:
@@ -41,7 +41,7 @@ def directory_name(study: str, number: int) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', study).strip('.-')}-{number}"
 
 
-def refuse_incomplete(study: optuna.Study, number: int) -> None:
+def refuse_incomplete(study: StoredStudy, number: int) -> None:
     """Refuse a trial that has no final network.
 
     Raises:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from objective import Settings
-    from search.engine.training import Epoch
+    from search.engine.epoch import Epoch
     from search.reproduce import Recorded
     from space import Candidate
 
@@ -21,16 +21,10 @@ def kept_network(
 ) -> nn.Module | None:
     """The trial's network with the weights that it ended with, or None where they are not kept."""
     import space
-    from search.engine.claims import first_number
-    from search.engine.weights import load_weights, weights_file, weights_folder
+    from search.study.weights import unpack_weights, weights_files
 
-    folder = weights_folder(storage)
-    if folder is None:
-        return None
-    number = first_number(study.get_trials(deepcopy=False)[trial.number])
-    weights = load_weights(
-        weights_file(folder, study.study_name, number, trial.candidate, trial.seed)
-    )
+    packed = weights_files(storage, study.study_name).read(trial.number)
+    weights = unpack_weights(packed, study.get_trials(deepcopy=False)[trial.number])
     if weights is None:
         return None
     network = space.build(candidate)

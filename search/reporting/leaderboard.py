@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from optuna.study import Study, StudyDirection, get_all_study_names, load_study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from search.engine.attributes import integer, text
@@ -35,6 +35,7 @@ from search.reporting.records import (
     read_trials,
 )
 from search.reporting.shortlist import Shortlisted, read_shortlist
+from search.study.stored import StoredStudy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +166,8 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
 
 
 def companion(study: Study, name: str) -> Study | None:
-    """A study beside this one in its storage; None where there is no such study."""
-    if name not in get_all_study_names(study._storage):
-        return None
-    return load_study(study_name=name, storage=study._storage)
+    """A study beside this one; None where there is none, or this one's storage is not known."""
+    return study.companion(name) if isinstance(study, StoredStudy) else None
 
 
 def _trials(study: Study | None) -> list[FrozenTrial]:

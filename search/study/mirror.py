@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -49,8 +50,15 @@ class MirroredStorage(InMemoryStorage):
 
     def refresh(self) -> None:
         """See what other processes have made and ended since the last look."""
+        unfinished: dict[int, FrozenTrial] = {}
+        if self._foreign:
+            states = (TrialState.RUNNING, TrialState.WAITING)
+            get_all = self._backend.get_all_trials
+            found = self._keep(lambda: get_all(self._there, deepcopy=False, states=states))
+            unfinished = {trial.number: trial for trial in found}
         for trial_id in sorted(self._foreign):
-            self._update(trial_id, self._read(self._ids[trial_id]))
+            known = unfinished.get(self.get_trial(trial_id).number)
+            self._update(trial_id, known or self._read(self._ids[trial_id]))
         while True:
             number = self.get_n_trials(self._here)
             try:
@@ -59,16 +67,33 @@ class MirroredStorage(InMemoryStorage):
                 return
             self._take_in(self._read(there))
 
-    def own(self, trial_id: int) -> None:
-        """Count a running trial as this process's: nobody else writes it from now on."""
-        self._foreign.discard(trial_id)
+    def id_of(self, number: int) -> int:
+        """A trial's id here, from its number."""
+        return self.get_trial_id_from_study_id_trial_number(self._here, number)
 
-    def write_draft(self, trial_id: int) -> None:
+    def look_again(self, number: int) -> FrozenTrial:
+        """See what others have made of a trial that counts as this process's; returns it."""
+        trial_id = self.id_of(number)
+        there = self._ids.get(trial_id)
+        if there is not None and not self.get_trial(trial_id).state.is_finished():
+            self._update(trial_id, self._read(there))
+        return self.get_trial(trial_id)
+
+    def disown(self, number: int) -> None:
+        """Count a running trial as another process's, which ``refresh`` looks at."""
+        self._foreign.add(self.id_of(number))
+
+    def write_draft(self, number: int) -> None:
         """Put a trial that was drawn into the database, with all that is known of it.
+
+        One that is there stays as it is.
 
         Raises:
             RuntimeError: If another process has made a trial of its number.
         """
+        trial_id = self.id_of(number)
+        if trial_id in self._ids:
+            return
         trial = self.get_trial(trial_id)
         self._keep(lambda: self._backend.create_new_trial(self._there, trial))
         self._ids[trial_id] = self._keep(lambda: self._id_there(trial.number))
@@ -114,7 +139,7 @@ class MirroredStorage(InMemoryStorage):
         """A draft, or a trial that is written as it is at once."""
         trial_id = super().create_new_trial(study_id, template_trial)
         if template_trial is not None:
-            self.write_draft(trial_id)
+            self.write_draft(self.get_trial(trial_id).number)
             if template_trial.state == TrialState.WAITING:
                 self._foreign.add(trial_id)  # whoever asks next takes it
         return trial_id
@@ -135,21 +160,32 @@ class MirroredStorage(InMemoryStorage):
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """As Optuna's; a draft that ends is written."""
-        change = self._backend.set_trial_state_values
-        taken = self._through(trial_id, lambda there: change(there, state, values))
+        taken = self._through(trial_id, lambda there: self._change_there(there, state, values))
         if taken is False:  # another process was first
             self._update(trial_id, self._read(self._ids[trial_id]))
             return False
         done = super().set_trial_state_values(trial_id, state, values)
         if state == TrialState.RUNNING:
-            self.own(trial_id)
+            self._foreign.discard(trial_id)  # nobody else writes it from now on
         elif state.is_finished():
-            if trial_id not in self._ids:
-                self.write_draft(trial_id)
+            self.write_draft(self.get_trial(trial_id).number)
             self._foreign.discard(trial_id)
         else:
             self._foreign.add(trial_id)
         return done
+
+    def _change_there(self, there: int, state: TrialState, values: Sequence[float] | None) -> bool:
+        """Change a state in the database; that it was done by a call whose answer was lost is none.
+
+        ``keep`` does a call again, and the first one may have reached the server.
+        """
+        try:
+            return self._backend.set_trial_state_values(there, state, values)
+        except UpdateFinishedTrialError:
+            found = self._backend.get_trial(there)
+            if (found.state, found.values) != (state, values and list(values)):
+                raise
+            return True
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float

@@ -11,32 +11,25 @@ from search.engine.location import sqlite_file
 from search.engine.storage import is_storage_error, readable_errors
 
 if TYPE_CHECKING:
-    import optuna
-
-
-def is_deleted(study: optuna.Study) -> bool:
-    """Whether a study, in the dashboard for instance, was deleted or renamed after it was opened.
-
-    A renamed one is a copy with another number.
-    """
-    try:
-        return study._storage.get_study_id_from_name(study.study_name) != study._study_id
-    except KeyError:
-        return True
+    from collections.abc import Callable
 
 
 class Vanishing:
     """Watches over a study; a file's identity counts, as SQLite goes on writing to a deleted one.
 
     Args:
-        study: Opened just now.
-        storage: Where; of any kind.
+        storage: A URL or the path of an SQLite file.
+        study: The study's name.
+        find: The number that the storage has for it now; raises KeyError where it is not there. One
+            that was renamed in the dashboard is a copy with another number.
     """
 
-    def __init__(self, study: optuna.Study, storage: str) -> None:
-        self._study = study
+    def __init__(self, storage: str, study: str, find: Callable[[], int]) -> None:
         self._storage = storage
+        self._study = study
+        self._find = find
         self._path = sqlite_file(storage)
+        self._number = find()
         self._identity = self._look()
 
     def _look(self) -> int | None:
@@ -57,10 +50,13 @@ class Vanishing:
                 "Put it back, or run the command again to begin a new one",
             )
         with readable_errors(self._storage):
-            deleted = is_deleted(self._study)
+            try:
+                deleted = self._find() != self._number
+            except KeyError:
+                deleted = True
         if deleted:
             raise UserError(
-                f"the study {self._study.study_name!r} was deleted or renamed while the search ran",
+                f"the study {self._study!r} was deleted or renamed while the search ran",
                 "Run the command again to begin a new one",
             )
 

@@ -14,7 +14,6 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.claims import first_number
 from search.engine.seeds import mix_seed
 
 STARTUP_TRIALS = 10  # TPE draws at random until so many trials are finished
@@ -23,9 +22,8 @@ STARTUP_TRIALS = 10  # TPE draws at random until so many trials are finished
 class SamplerByTrial(BaseSampler):
     """A sampler that starts from a fresh seed for every trial.
 
-    The seed comes from the study's seed and the trial's number, that of its first attempt, so
-    what a trial draws depends on the history alone: not on which worker asks, nor on whether the
-    search was interrupted.
+    The seed comes from the study's seed and the trial's number, so what a trial draws depends on
+    the history alone: not on whether the search was interrupted.
 
     Args:
         seed: The study's seed.
@@ -39,7 +37,7 @@ class SamplerByTrial(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin a trial with a sampler of its own."""
-        self._sampler = self._make(mix_seed(self._seed, "sampler", first_number(trial)) % 2**32)
+        self._sampler = self._make(mix_seed(self._seed, "sampler", trial.number) % 2**32)
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(

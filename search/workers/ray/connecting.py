@@ -11,21 +11,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from search.engine.cluster.addresses import (
-    AUTO,
-    LOCAL,
-    START,
-    check_answers,
-    check_reachable,
-    check_shared,
-)
-from search.engine.cluster.ray_workers import RayWorkers
+from search.engine import passwords
 from search.engine.errors import UserError
 from search.engine.hardware import WORKERS_PER_GPU, default_workers, use_bfloat16
 from search.engine.location import without_password
-from search.engine.workers import Job
+from search.workers.messages import MakeTraining
+from search.workers.ray.addresses import AUTO, LOCAL, START, check_answers
+from search.workers.ray.ray_workers import RayWorkers
+
+if TYPE_CHECKING:
+    from search.engine.dataset import DataSource
 
 LOCAL_OBJECTS = 200_000_000  # bytes of memory for objects: MNIST's training file has 47 MB
 TRY_SECONDS = 300.0  # for a machine to fetch the program and run a first function
@@ -46,10 +43,8 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
         workers: How many shall run; None for as many as there is room for.
 
     Raises:
-        UserError: If Ray is not installed, the cluster cannot be reached, or it cannot use the
-            storage.
+        UserError: If Ray is not installed or the cluster cannot be reached.
     """
-    check_shared(storage, address)
     if address not in (AUTO, LOCAL):
         check_answers(address)
     try:
@@ -59,8 +54,6 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
             "--cluster needs Ray, which is not installed",
             "Install it: pip install -r requirements-cluster.txt",
         ) from None
-    if address != LOCAL:
-        check_answers(_resolved(address))
     _hide_password(storage)
     with tempfile.TemporaryDirectory() as folder:
         _copy_program(root, Path(folder))
@@ -72,7 +65,7 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
                 "include_dashboard": False,
                 "object_store_memory": LOCAL_OBJECTS,
             }
-        with _printed() as printed:
+        with _printed() as printed, passwords.kept_from_children():
             try:
                 ray.init(
                     runtime_env={"working_dir": folder, "env_vars": ENVIRONMENT},
@@ -84,26 +77,9 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
                 if "InvalidAuthToken" in printed():
                     raise UserError(f"the cluster at {address} wants a token", TOKEN) from None
                 raise UserError(f"Ray cannot be used: {_shortly(error)}", START) from None
-    machines = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
-    check_reachable(storage, set(machines), ray.util.get_node_ip_address())
+    machines = sum(bool(node["Alive"]) for node in ray.nodes())
     found = ray.cluster_resources()
-    return Cluster(
-        machines=len(machines), cpus=int(found.get("CPU", 0)), gpus=int(found.get("GPU", 0))
-    )
-
-
-def _resolved(address: str) -> str:
-    """A cluster's ``host:port``, also of ``auto``.
-
-    Raises:
-        UserError: If there is none.
-    """
-    from ray._private.services import canonicalize_bootstrap_address_or_die
-
-    try:
-        return str(canonicalize_bootstrap_address_or_die(address))
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"no Ray cluster can be used: {_shortly(error)}", START) from None
+    return Cluster(machines=machines, cpus=int(found.get("CPU", 0)), gpus=int(found.get("GPU", 0)))
 
 
 @contextmanager
@@ -136,7 +112,7 @@ def _hide_password(storage: str) -> None:
     shown = without_password(storage)
     if shown == storage:
         return
-    from ray._raylet import setproctitle  # type: ignore[attr-defined]
+    from setproctitle import setproctitle
 
     setproctitle(" ".join([sys.executable, *sys.argv]).replace(storage, shown))
 
@@ -214,9 +190,11 @@ class Cluster:
             last = (str(error).strip().splitlines() or ["no reason given"])[-1]
             raise UserError(f"a machine of the cluster runs no worker: {last}", INSTALL) from None
 
-    def start(self, job: Job, count: int, *, device: str) -> RayWorkers:
+    def start(
+        self, make_training: MakeTraining, source: DataSource, count: int, *, device: str
+    ) -> RayWorkers:
         """Have Ray place so many workers."""
-        return RayWorkers(job, count, resources=resources(device))
+        return RayWorkers(make_training, source, count, resources=resources(device))
 
 
 def resources(device: str) -> dict[str, float]:

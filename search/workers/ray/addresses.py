@@ -10,52 +10,15 @@ import os
 import socket
 
 from search.engine.errors import UserError
-from search.engine.location import sqlite_file, without_password
 
 LOCAL = "local"  # in place of an address: start Ray on this machine
 AUTO = "auto"  # the cluster that this machine belongs to
 PATIENCE = 5.0  # seconds for a machine to answer
-THIS_MACHINE = ("", "localhost", "127.0.0.1", "::1")
 START = "Start one with ray start --head, or use --cluster local"
 # HTTP/2, on which Ray's heads speak gRPC (RFC 9113): what a client says first, an empty frame of
 # settings included. A server answers with settings of its own: a frame whose fourth byte is 4.
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 FRAME_HEAD, SETTINGS = 9, 4
-
-
-def check_shared(storage: str, address: str) -> None:
-    """Refuse a storage that the workers of a cluster cannot share.
-
-    Raises:
-        UserError: If it is an SQLite file and the cluster is more than this machine.
-    """
-    if address != LOCAL and sqlite_file(storage) is not None:
-        raise UserError(
-            "SQLite is for one machine's local disk: the workers of a cluster cannot share it",
-            "Use --storage postgresql+psycopg://USER:PASSWORD@HOST/NAME, or --cluster local",
-        )
-
-
-def check_reachable(storage: str, machines: set[str], here: str) -> None:
-    """Refuse a storage's address that means another machine on each machine.
-
-    Args:
-        storage: Of the study.
-        machines: Addresses of the cluster's machines.
-        here: This machine's.
-
-    Raises:
-        UserError: If the storage is on "localhost" and there are other machines.
-    """
-    if sqlite_file(storage) is not None or machines <= {here}:
-        return
-    from sqlalchemy.engine import make_url
-
-    if (make_url(storage).host or "") in THIS_MACHINE:
-        raise UserError(
-            f"{without_password(storage)} is another server on every machine of the cluster",
-            "Name the database server by an address that all machines can reach",
-        )
 
 
 def check_answers(address: str) -> None:

@@ -1,0 +1,1 @@
+"""Trains trials: one process owns the study, workers here or elsewhere own networks."""

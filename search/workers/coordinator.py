@@ -1,0 +1,433 @@
+"""The one process that owns the study: hands trials to workers, reports, prunes, tells.
+
+A trial's way: ``SharedStudy.claim`` asks for it and has the judge propose it; a worker that is
+ready is given the task; it tells ``Begun``, an ``EpochDone`` after each epoch and ``Trained``,
+and each is written into the study as it comes.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from search.engine import attributes
+from search.engine.output import complain, say
+from search.engine.patience import patience_of
+from search.engine.storage import is_storage_error
+from search.engine.text import counted
+from search.progress import Progress
+from search.reporting.records import read_limits
+from search.study.parents import BEAT_SECONDS
+from search.study.sampling import make_pruner, make_sampler
+from search.study.shared import FAILURES_IN_A_ROW, Answer, SharedStudy, count_finished
+from search.study.trial_files import TrialFiles
+from search.study.vanishing import Vanishing
+from search.workers import messages
+from search.workers.messages import Event, MakeTraining, Workers
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from search.engine.dataset import DataSource
+    from search.engine.epoch import Epoch
+    from search.study.judge import Judge, Task
+    from search.terminal import Terminal
+
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
+    getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
+]
+WAIT_SECONDS = 0.5  # for the workers to tell something
+SHOW_SECONDS = 0.5  # between two looks of the user at the study
+REFRESH_SECONDS = 2.0  # between two looks at what other commands do
+TAKE_OVER_SECONDS = 5.0  # between two looks for trials whose process is gone
+DEATHS_IN_A_ROW = 10  # so often each worker may die without an epoch finished in between
+Start = Callable[[MakeTraining, "DataSource", int], Workers]
+
+
+class WorkerError(Exception):
+    """A worker ended over an error that is not a candidate's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done to a study that exists."""
+
+    storage: str
+    study: str
+    trials: int  # finished trials that the study shall hold
+    sampler: str
+    pruner: str
+    seed: int
+    epochs: int
+    validation_images: int  # that a reported accuracy is counted on
+    source: DataSource
+    judge: Judge  # the objective's part in this process
+    make_training: MakeTraining  # and in the workers
+    queue_only: bool = False  # start what is queued; the sampler draws nothing
+    checkpoints: Path | None = None  # folder of the states of running trials; None: in memory
+    weights: Path | None = None  # folder of the networks of complete ones; None: not kept
+
+
+def coordinate(
+    job: Job,
+    workers: int,
+    console: Terminal,
+    *,
+    start: Start,
+    on_look: Callable[[Sequence[FrozenTrial]], None] = lambda trials: None,
+) -> int:
+    """Have workers train until the study holds the job's trials.
+
+    Args:
+        job: What is to be done.
+        workers: How many at most; no more are started than trials are left that nobody runs.
+        console: Shows the progress.
+        start: Starts so many workers: on this machine, or elsewhere.
+        on_look: Told the study's trials again and again.
+
+    Returns:
+        The exit code: 0, 1 after failures in a row, 128 + N when stopped by signal N.
+
+    Raises:
+        UserError: If the study can no longer be read or written.
+    """
+    study = SharedStudy(
+        job.storage,
+        job.study,
+        make_sampler(job.sampler, job.seed),
+        make_pruner(job.pruner, job.epochs, job.validation_images),
+    )
+    vanishing = Vanishing(job.storage, job.study, study.find)
+    with vanishing.said():
+        taken = study.take_over()
+        if taken:
+            say(f"going on with what was cut in an earlier run: {counted(taken, 'trial')}")
+        trials = study.trials()
+        finished = count_finished(trials)
+        if finished >= job.trials:
+            held = counted(finished, "finished trial")
+            say(f"the study already holds {held} of the {job.trials:,} asked for: nothing to do")
+            return 0
+        running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
+        workers = max(1, min(workers, job.trials - finished - running))
+        with _signals() as signals:
+            pool = start(job.make_training, job.source, workers)
+            run = _Run(job, study, pool, workers, signals, vanishing.check)
+            try:
+                return run.to_the_end(console, on_look)
+            except WorkerError as error:
+                complain(f"error: {error}")
+                return 1
+            except KeyboardInterrupt:
+                return 128 + signals[0]
+            except Exception as error:
+                if signals and is_storage_error(error):  # stopped while it waited for a server
+                    return 128 + signals[0]
+                raise
+            finally:
+                pool.close()
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """What asks this process to stop, as it comes; the second one stops it wherever it is."""
+    came: list[int] = []
+
+    def on_signal(received: int, _frame: object) -> None:
+        came.append(received)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in STOP_SIGNALS:
+        if number == signal.SIGINT or before[number] != signal.SIG_IGN:  # which nohup asks for
+            signal.signal(number, on_signal)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(kw_only=True)
+class _Training:
+    """A trial that a worker is at."""
+
+    number: int
+    curve: list[Epoch] = field(default_factory=list)
+
+
+class _Run:
+    """One call of ``coordinate``."""
+
+    def __init__(
+        self,
+        job: Job,
+        study: SharedStudy,
+        pool: Workers,
+        workers: int,
+        signals: list[int],
+        check: Callable[[], None],
+    ) -> None:
+        self._job, self._study, self._pool, self._signals = job, study, pool, signals
+        self._workers = workers
+        self._states = TrialFiles(job.checkpoints, job.study)
+        self._names: dict[int, str] = {}  # of the workers
+        self._ready: set[int] = set()
+        self._at: dict[int, _Training] = {}  # by worker
+        self._deaths = 0  # of workers, with no epoch finished in between
+        self._progress: Progress | None = None
+        self._regular = [
+            _Regularly(SHOW_SECONDS, check),
+            _Regularly(REFRESH_SECONDS, study.refresh, share=0.1),
+            _Regularly(BEAT_SECONDS, self._beat),
+            _Regularly(TAKE_OVER_SECONDS, self._take_over),
+        ]
+
+    def to_the_end(
+        self, console: Terminal, on_look: Callable[[Sequence[FrozenTrial]], None]
+    ) -> int:
+        """The loop; returns the exit code."""
+        job = self._job
+        limits = read_limits(self._study.study.user_attrs.get("settings"))
+        with Progress(
+            console, epochs=job.epochs, workers=self._workers, limits=limits
+        ) as self._progress:
+            patience = patience_of(job.storage)
+            patience.give_up, patience.say = lambda: bool(self._signals), self._progress.say
+            self._regular.append(_Regularly(SHOW_SECONDS, lambda: self._show(on_look)))
+            answer = Answer.WAIT
+            while not self._signals and not (
+                answer in (Answer.ENOUGH, Answer.FAILING) and not self._at
+            ):
+                for regular in self._regular:
+                    regular()
+                answer = self._hand_out()
+                for worker, event in self._pool.events(
+                    0 if answer is Answer.AGAIN else WAIT_SECONDS
+                ):
+                    self._hear(worker, event)
+                for line in self._pool.notices():
+                    self._say(line)
+            if self._signals:
+                self._say("stopping: the same command goes on with what is being trained")
+                for training in self._at.values():
+                    self._try(training.number, partial(self._study.put_back, training.number))
+            self._show(on_look)
+        if self._signals:
+            return 128 + self._signals[0]
+        return self._failing()
+
+    def _hand_out(self) -> Answer:
+        """Give each worker that is ready a trial, as long as more are wanted."""
+        if not self._ready:
+            return Answer.WAIT
+        answer = Answer.GIVEN
+        while self._ready and answer is Answer.GIVEN:
+            worker = min(self._ready)
+            answer = self._study.claim(
+                self._job.judge,
+                self._job.trials,
+                self._names[worker],
+                partial(self._give, worker),
+                partial(self._take, worker),
+                queue_only=self._job.queue_only,
+            )
+        return answer
+
+    def _give(self, worker: int, task: Task) -> None:
+        self._ready.discard(worker)
+        self._at[worker] = _Training(number=task.number)
+        self._pool.give(worker, replace(task, state=self._states.read(task.number)))
+
+    def _take(self, worker: int, task: Task) -> None:
+        del self._at[worker]
+        self._pool.stop(worker, task.number)
+
+    def _hear(self, worker: int, event: Event) -> None:
+        """Take in what a worker has told."""
+        match event:
+            case messages.Ready():
+                self._names[worker] = event.name
+                self._ready.add(worker)
+                return
+            case messages.Broken():
+                raise WorkerError(
+                    f"a worker ended over an error of the program:\n{event.traceback}"
+                )
+            case messages.Died():
+                self._ready.discard(worker)
+                self._died(self._at.pop(worker, None), event)
+                return
+            case messages.Trained() | messages.Failed() | messages.Stopped():
+                self._ready.add(worker)
+                training = self._at.pop(worker, None)
+            case _:
+                training = self._at.get(worker)
+        if training is None:  # its trial has ended otherwise
+            return
+        if not self._try(training.number, partial(self._take_in, training, event)):
+            self._at.pop(worker, None)
+            self._pool.stop(worker, training.number)
+
+    def _try(self, number: int, action: Callable[[], Any]) -> bool:
+        """Write into a trial; False where it has ended, by this or by somebody else.
+
+        What others do in the dashboard stays as they left it.
+        """
+        try:
+            action()
+        except optuna.TrialPruned:
+            return False
+        except UpdateFinishedTrialError:
+            self._study.was_ended(number)
+            self._states.remove(number)
+            return False
+        return True
+
+    def _take_in(self, training: _Training, event: Event) -> None:
+        """Write what was told of a trial into the study.
+
+        Raises:
+            optuna.TrialPruned: If that ended it.
+        """
+        number, judge = training.number, self._job.judge
+        trial = self._study.trial(number)
+        match event:
+            case messages.Begun():
+                if event.curve:
+                    self._set(trial, {"resumed_after_epoch": event.curve[-1].number})
+                self._set(trial, event.facts)
+                for epoch in event.curve:
+                    self._report(training, epoch)
+            case messages.EpochDone():
+                self._deaths = 0
+                if event.state is not None:
+                    self._states.write(number, event.state)
+                self._report(training, event.epoch)
+            case messages.Trained():
+                judge.record(trial, training.curve)
+                self._set(trial, event.facts)
+                if event.weights is not None:
+                    TrialFiles(self._job.weights, self._job.study).write(number, event.weights)
+                self._study.complete(number, event.value)
+                self._states.remove(number)
+            case messages.Failed():
+                judge.record(trial, training.curve)
+                self._study.fail(number, event.reason, event.traceback)
+                self._states.remove(number)
+
+    def _report(self, training: _Training, epoch: Epoch) -> None:
+        """Take in one more epoch, unless an earlier attempt at the trial has reported the same.
+
+        Raises:
+            optuna.TrialPruned: If the trial was pruned.
+        """
+        number = training.number
+        training.curve.append(epoch)
+        before = self._study.reported(number, epoch.number)
+        if before == epoch.accuracy:
+            return
+        if before is not None:  # it began anew, on a machine that computes otherwise
+            self._study.overwrite(number, epoch.number, epoch.accuracy)
+            return
+        trial = self._study.trial(number)
+        try:
+            self._job.judge.report(trial, training.curve)
+        except optuna.TrialPruned:
+            self._job.judge.record(trial, training.curve)
+            self._study.prune(number)
+            self._states.remove(number)
+            raise
+
+    @staticmethod
+    def _set(trial: optuna.Trial, facts: dict[str, Any]) -> None:
+        known = trial.user_attrs
+        for name, value in facts.items():
+            if name not in known or known[name] != value:
+                trial.set_user_attr(name, value)
+
+    def _died(self, training: _Training | None, event: messages.Died) -> None:
+        """Have what a dead worker trained go on elsewhere.
+
+        Raises:
+            WorkerError: If workers die again and again.
+        """
+        self._deaths += 1
+        if not event.node:
+            self._say("1 worker died, now replaced; what was trained there goes on")
+        if training is not None:
+            alone = None if event.node else len(training.curve)
+            put_back = partial(self._study.put_back, training.number, died_after=alone)
+            self._try(training.number, put_back)
+        if self._deaths >= DEATHS_IN_A_ROW * self._workers:
+            raise WorkerError(
+                f"workers died {counted(self._deaths, 'time')} with no epoch finished in between, "
+                f"the last{event.how}. Mend that and give the same command again."
+            )
+
+    def _beat(self) -> None:
+        lost = self._study.beat()
+        for worker, training in list(self._at.items()):
+            if training.number in lost:
+                del self._at[worker]
+                self._pool.stop(worker, training.number)
+
+    def _take_over(self) -> None:
+        taken = self._study.take_over()
+        if taken:
+            self._say(f"going on with what was cut elsewhere: {counted(taken, 'trial')}")
+
+    def _show(self, on_look: Callable[[Sequence[FrozenTrial]], None]) -> None:
+        trials = self._study.trials()
+        if self._progress:
+            self._progress.update(trials, self._job.trials)
+        on_look(trials)
+
+    def _say(self, line: str) -> None:
+        if self._progress:
+            self._progress.say(line)
+
+    def _failing(self) -> int:
+        """1, with the last one's traceback printed, if the run ended over failed trials, else 0."""
+        failures = self._study.failures()
+        if len(failures) < FAILURES_IN_A_ROW:
+            return 0
+        reason = attributes.REASON.of(failures[0]) or "unknown"
+        failed = counted(len(failures), "trial")
+        complain(f"error: {failed} failed in a row, the last: {reason}")
+        for line in (attributes.TRACEBACK.of(failures[0]) or "").splitlines():
+            complain(line)
+        return 1
+
+
+class _Regularly:
+    """Does something when it is called, but not more often than every so many seconds.
+
+    Args:
+        seconds: Between two times.
+        action: Done.
+        share: Of the time that may go there at most: what takes long is done less often.
+    """
+
+    def __init__(self, seconds: float, action: Callable[[], None], share: float = 1.0) -> None:
+        self._seconds, self._action, self._share = seconds, action, share
+        self._next = time.monotonic()
+
+    def __call__(self) -> None:
+        begun = time.monotonic()
+        if begun < self._next:
+            return
+        self._action()
+        now = time.monotonic()
+        self._next = now + max(self._seconds, (now - begun) * (1 / self._share - 1))

@@ -1,0 +1,132 @@
+"""What a coordinator and its workers tell each other: numbers, and bytes of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from search.engine.dataset import DataSource
+    from search.engine.epoch import Epoch
+    from search.study.judge import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stop:
+    """To a worker: end the training of a trial now, if you are still at it."""
+
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """From a worker: it can be given a task."""
+
+    name: str  # of its process, as ``owner_name`` gives it
+    node: str = ""  # of its machine, as Ray names it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Its network is built."""
+
+    facts: dict[str, Any]  # the trial's attributes that only the worker knows
+    curve: Sequence[Epoch]  # the epochs of the state that it goes on from
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochDone:
+    """An epoch more is trained."""
+
+    epoch: Epoch
+    state: bytes | None  # to go on from; None after the last epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """All epochs are."""
+
+    value: float
+    facts: dict[str, Any]
+    weights: bytes | None  # where networks are kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped:
+    """It ended its training because it was told to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed:
+    """The candidate raised an error."""
+
+    reason: str
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """The worker could not even begin, over an error of the program."""
+
+    traceback: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Died:
+    """A worker is gone; another takes its place."""
+
+    how: str  # to stand behind "the last"
+    node: str = ""  # the machine that was lost with it; empty where the worker died alone
+
+
+Event = Ready | Begun | EpochDone | Trained | Stopped | Failed | Broken | Died
+Tell = Callable[[Event], None]
+
+
+class Training(Protocol):
+    """A worker's part of an objective: trains one task after the other."""
+
+    def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
+        """Train; tells ``Begun``, ``EpochDone`` and ``Trained``.
+
+        Raises:
+            search.engine.errors.InterruptedTraining: If ``should_stop``, asked often, said so.
+            Exception: Of the candidate.
+        """
+        ...
+
+
+# Makes a worker's part in its process, from its index and the data as they are there; pickled.
+MakeTraining = Callable[[int, "DataSource"], Training]
+
+
+class Workers(Protocol):
+    """Some workers, each replaced when it dies, here or on other machines.
+
+    A worker is known by its index. It is ready when ``events`` has told ``Ready`` of it, and again
+    after ``Trained``, ``Stopped`` and ``Failed``.
+    """
+
+    def give(self, worker: int, task: Task) -> None:
+        """Have a worker that is ready train a task."""
+        ...
+
+    def stop(self, worker: int, number: int) -> None:
+        """Have a worker end the training of a trial, if it is still at it."""
+        ...
+
+    def events(self, seconds: float) -> list[tuple[int, Event]]:
+        """What workers have told since the last call; waits so long for the first.
+
+        A worker that died has told its last, and is replaced.
+        """
+        ...
+
+    def notices(self) -> list[str]:
+        """Lines for the user on what became of the workers, each once."""
+        ...
+
+    def close(self) -> None:
+        """End all at once: they hold nothing."""
+        ...

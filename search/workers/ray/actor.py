@@ -1,0 +1,77 @@
+"""What runs on a machine of the cluster: one worker, which the search gives tasks and asks."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import queue
+import threading
+import traceback
+from contextlib import suppress
+
+from search.engine.allocator import keep_freed_memory
+from search.engine.dataset import Bytes
+from search.study.judge import Task
+from search.study.owners import owner_name
+from search.workers.messages import Broken, Event, Ready, Stop
+from search.workers.worker import serve
+
+
+class SearchWorker:
+    """Becomes a Ray actor; its process is shown as ``ray::SearchWorker``.
+
+    Args:
+        job: What makes its training, and the data without their arrays; pickled, so that what
+            cannot be imported here is told by ``events``.
+        index: The worker's.
+        images: The training file's, as a view of this machine's object store.
+        labels: Likewise.
+    """
+
+    def __init__(self, job: bytes, index: int, images: Bytes, labels: Bytes) -> None:
+        import ray
+
+        self._job, self._index, self._arrays = job, index, (images, labels)
+        self._node = ray.get_runtime_context().get_node_id()
+        self._inbox: queue.SimpleQueue[Task | Stop] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        keep_freed_memory()
+        try:
+            make_training, source = pickle.loads(self._job)
+            source = dataclasses.replace(source, arrays=self._arrays)
+            training = make_training(self._index, source)
+        except Exception:
+            self._told.put(Broken(traceback=traceback.format_exc()))
+            return
+        self._told.put(Ready(name=owner_name(), node=self._node))
+        serve(self, self._told.put, training)
+
+    def next_task(self) -> Task:
+        """See ``worker.Inbox``."""
+        while not isinstance(message := self._inbox.get(), Task):
+            continue  # what was to stop has ended already
+        return message
+
+    def stops(self, number: int) -> bool:
+        """See ``worker.Inbox``."""
+        with suppress(queue.Empty):
+            return self._inbox.get_nowait() == Stop(number=number)
+        return False
+
+    def hear(self, message: Task | Stop) -> None:
+        """Take what the search says."""
+        self._inbox.put(message)
+
+    def events(self) -> list[Event]:
+        """What there is to tell; waits for the first."""
+        told = [self._told.get()]
+        with suppress(queue.Empty):
+            while True:
+                told.append(self._told.get_nowait())
+        return told
