@@ -123,7 +123,7 @@ def keep(storage: Path, kept: Path) -> None:
 
 def about(sittings: Path) -> str:
     """Commands, commits, machine and durations, as Markdown."""
-    from objective import versions
+    from search.study.recording import versions
 
     done = [json.loads(line) for line in sittings.read_text(encoding="utf-8").splitlines()]
     rows = [

@@ -58,18 +58,14 @@ History = list[tuple[int, float]]  # passes and best accuracy so far, after ever
 
 
 def run(search: Search) -> History:
-    """Passes and best validation accuracy so far, after every finished trial.
-
-    Raises:
-        InterruptedTraining: The process that this one belongs to has ended.
-    """
+    """Passes and best validation accuracy so far, after every finished trial."""
     import torch
 
     from objective import Objective, Settings
     from search.engine.allocator import keep_freed_memory
     from search.engine.hardware import use_bfloat16
-    from search.engine.sampling import make_pruner, make_sampler
     from search.engine.sources import locate
+    from search.study.sampling import make_pruner, make_sampler
     from search.study_settings import simplest_start
 
     torch.set_num_threads(1)
@@ -93,10 +89,10 @@ def run(search: Search) -> History:
         )
     )
     passed, best, history = 0, 0.0, []
-    while passed < search.passes:
+    while passed < search.passes and not is_left_alone():
         trial = study.ask()
         try:
-            value = objective(trial, is_left_alone)
+            value = objective(trial)
         except optuna.TrialPruned:
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:

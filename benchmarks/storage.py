@@ -2,25 +2,25 @@
 
     python benchmarks/storage.py                            all; needs PostgreSQL's server installed
     python benchmarks/storage.py steps --postgresql URL     on a server of yours, an empty database
-    python benchmarks/storage.py busy --workers 32          32 workers of about 120 MB each
+    python benchmarks/storage.py busy --workers 32          32 workers of about 200 MB each
 
 Tables, as Markdown: what the single steps of a trial cost in a study of so many finished trials;
-operations per second of concurrent processes (one report, committed, is one operation); TPE's time
-for one candidate; and the share of their time that workers spend in a stand-in for training: it
-sleeps and reports, the rest is the real worker's loop with the real space, sampler and pruner.
+TPE's time for one candidate; and the share of their time that workers spend in a stand-in for
+training, which sleeps and tells of epochs, beside the share of one core that the process takes
+which owns the study: all but the training is the real thing, with the real space, sampler, pruner.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,24 +30,30 @@ if __package__ in (None, ""):
 
 import optuna
 
-from benchmarks.filled_study import LIMITS, SPACE, fill, finished_trial, new_study
-from objective import _Watch, check_limits, draw
+from benchmarks.filled_study import SPACE, fill, finished_trial, new_study
+from objective import Objective, Settings
+from search.candidates import suggest
 from search.cli import natural, positive
-from search.engine import workers
 from search.engine.dataset import DataSource
-from search.engine.frugal import together
-from search.engine.problem import MNIST_PROBLEM
-from search.engine.sampling import make_sampler
-from search.engine.storage import connect, open_study
-from search.engine.training import Epoch
-from search.supervision import supervise
+from search.engine.epoch import Epoch
+from search.engine.problem import MNIST, MNIST_PROBLEM
+from search.engine.storage import open_study
+from search.study.judge import Task
+from search.study.sampling import make_pruner, make_sampler
+from search.study.shared import SharedStudy
 from search.terminal import Terminal
-from tests.no_data import job_without_data
+from search.workers.coordinator import coordinate
+from search.workers.local import LocalWorkers
+from search.workers.messages import Begun, EpochDone, Tell, Trained
+from tests.no_data import NO_DATA, job_without_data
 
 SIZES = (100, 1_000, 5_000)
 TPE_SIZES = (100, 1_000, 10_000)
 REPEATS = 20
 REPORTS = 20  # of a trial
+JUDGE = Objective(Settings(source=replace(NO_DATA, name=MNIST)))  # loads no image
+FACTS = {"trained_on": {}, "device": "cpu", "versions": {}}  # as many as a worker tells
+STATE = bytes(300_000)  # as large as that of 20,000 parameters, their averages and Adam's two
 
 
 def milliseconds(action: Callable[[], Any], repeats: int = REPEATS) -> float:
@@ -60,70 +66,33 @@ def milliseconds(action: Callable[[], Any], repeats: int = REPEATS) -> float:
     return statistics.median(times)
 
 
-def job_for(storage: str, study: str, make_objective: Any = None, **more: Any) -> workers.Job:
-    """A job with the search's own sampler and pruner."""
-    settings = {"sampler": "tpe", "pruner": "median", "epochs": REPORTS, "trials": 10**9}
-    return job_without_data(storage, make_objective, **{"study": study, **settings, **more})
-
-
 def steps(storage: str, name: str, size: int) -> list[float]:
-    """Milliseconds of ask (without the sampler), report, tell, and a whole read for a report."""
-    new_study(storage, name)
-    fill(storage, name, size)
-    study = workers.load_study(job_for(storage, name, sampler="random"))
-    job = job_for(storage, name)
-    workers._claim(study, job, "benchmark")  # the first one reads the whole study
-    trials: list[optuna.Trial] = []
+    """Milliseconds of a claim (drawn at random), a report, an end, and a read of the whole study.
 
-    def ask() -> None:
-        _, trial = workers._claim(study, job, "benchmark")
-        assert trial is not None
-        trials.append(trial)
+    A report is one with the pruner's look.
+    """
+    fill(new_study(storage, name), size)
+    study = SharedStudy(
+        storage, name, make_sampler("random", 0), make_pruner("median", REPORTS, 10_000)
+    )
+    tasks: list[Task] = []
 
-    asked = milliseconds(ask)
-    reporting, count = trials[0], iter(range(10**6))
-    reported = milliseconds(lambda: reporting.report(0.5, next(count)))
-    looked = milliseconds(lambda: reporting.should_prune())
-    told = milliseconds(lambda: study.tell(trials.pop(), 0.5))
+    def claim() -> None:
+        study.claim(JUDGE, 10**9, "benchmark", tasks.append, tasks.remove)
+
+    claimed = milliseconds(claim)
+    trial, numbers = study.trial(tasks.pop().number), iter(range(1, REPEATS + 1))
+    reported = milliseconds(lambda: JUDGE.report(trial, [epoch(next(numbers))]))
+    ended = milliseconds(lambda: study.complete(tasks.pop().number, 0.5), len(tasks))
     read = milliseconds(lambda: open_study(storage, name).get_trials(deepcopy=False), 3)
-    return [asked, reported, looked, told, read]
-
-
-def report_for(storage: str, study: str, seconds: float, start: Any, counts: Any) -> None:
-    """In a process: report to a trial of its own for so long."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    opened = optuna.load_study(study_name=study, storage=connect(storage))
-    trial = opened.ask()
-    start.wait()
-    end = time.monotonic() + seconds
-    step = 0
-    while time.monotonic() < end:
-        trial.report(0.5, step)
-        step += 1
-    counts.put(step)
-
-
-def operations(storage: str, processes: int, seconds: float = 5.0) -> float:
-    """Reports per second of so many concurrent processes."""
-    name = f"operations {processes}"
-    new_study(storage, name)
-    context = multiprocessing.get_context("spawn")
-    start, counts = context.Barrier(processes), context.Queue()
-    arguments = (storage, name, seconds, start, counts)
-    reporting = [context.Process(target=report_for, args=arguments) for _ in range(processes)]
-    for process in reporting:
-        process.start()
-    total: int = sum(counts.get() for _ in reporting)
-    for process in reporting:
-        process.join()
-    return total / seconds
+    return [claimed, reported, ended, read]
 
 
 def suggestion(size: int) -> float:
     """Milliseconds in which TPE draws a candidate in a study of so many trials, without storage."""
     study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", 0))
     study.add_trials([finished_trial(number) for number in range(size)])
-    return milliseconds(lambda: draw(study.ask(), SPACE, MNIST_PROBLEM), 3)
+    return milliseconds(lambda: suggest(study.ask(), SPACE, MNIST_PROBLEM), 3)
 
 
 def epoch(number: int) -> Epoch:
@@ -133,7 +102,7 @@ def epoch(number: int) -> Epoch:
 
 
 class StandIn:
-    """Trains nothing: sleeps and reports; writes down when it slept.
+    """Trains nothing: sleeps and tells; writes down when it slept.
 
     Its first trial waits until all workers are there, and then a part of a trial's time, so that
     they do not all go in step.
@@ -160,25 +129,26 @@ class StandIn:
             time.sleep(0.1)
         time.sleep(self._wait)
 
-    def __call__(self, trial: optuna.Trial, should_stop: Callable[[], bool]) -> float:
-        """Judge a trial as the objective does, but for the training."""
-        with together(trial):
-            check_limits(trial, draw(trial, SPACE, MNIST_PROBLEM), LIMITS)
+    def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
+        """Train a task."""
+        tell(Begun(facts=FACTS, curve=()))
         if not self._log.exists():
             self._meet()
-        watch = _Watch(trial)
         for number in range(1, REPORTS + 1):
             start = time.time()
             time.sleep(self._seconds / REPORTS)
             with self._log.open("a") as log:
                 log.write(json.dumps([start, time.time()]) + "\n")
-            watch(epoch(number))
-        watch.record()
-        return epoch(REPORTS).accuracy
+            tell(EpochDone(epoch=epoch(number), state=STATE if number < REPORTS else None))
+        tell(Trained(value=epoch(REPORTS).accuracy, facts={}, weights=None))
 
 
-def busy_share(storage: str, *, count: int, before: int, each: int, seconds: float) -> float:
-    """The share of their time that workers sleep, while all of them have something to do.
+def busy(
+    storage: str, *, count: int, before: int, each: int, seconds: float
+) -> tuple[float, float]:
+    """While all workers have something to do: the share of their time that they sleep.
+
+    And the share of one core that the process takes which owns the study.
 
     Args:
         storage: A URL.
@@ -188,16 +158,26 @@ def busy_share(storage: str, *, count: int, before: int, each: int, seconds: flo
         seconds: That a trial sleeps.
     """
     name = f"busy {count} {before}"
-    study = new_study(storage, name)
-    fill(storage, name, before)
+    fill(new_study(storage, name), before)
+    looks: list[tuple[float, float]] = []  # times of the clock and of the processor
     with tempfile.TemporaryDirectory() as folder:
-        job = job_for(
+        job = job_without_data(
             storage,
-            name,
+            JUDGE,
+            partial(StandIn, seconds=seconds, log=Path(folder), count=count),
+            study=name,
+            sampler="tpe",
+            pruner="median",
+            epochs=REPORTS,
             trials=before + each * count,
-            make_objective=partial(StandIn, seconds=seconds, log=Path(folder), count=count),
         )
-        code = supervise(study, job, count, Terminal(quiet=True))
+        code = coordinate(
+            job,
+            count,
+            Terminal(quiet=True),
+            start=LocalWorkers,
+            on_look=lambda trials: looks.append((time.time(), time.process_time())),
+        )
         assert code == 0
         slept: list[list[list[float]]] = [
             [json.loads(line) for line in file.read_text().splitlines()]
@@ -208,7 +188,9 @@ def busy_share(storage: str, *, count: int, before: int, each: int, seconds: flo
     end = min(spans[-1][1] for spans in slept)
     assert end - begin > seconds, "too few trials to have all workers at work together"
     within = sum(max(0.0, min(b, end) - max(a, begin)) for spans in slept for a, b in spans)
-    return within / (count * (end - begin))
+    seen = [look for look in looks if begin <= look[0] <= end]
+    owner = (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
+    return within / (count * (end - begin)), owner
 
 
 @contextmanager
@@ -237,7 +219,7 @@ def row(*cells: object) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", default=["steps", "operations", "tpe", "busy"])
+    parser.add_argument("what", nargs="*", default=["steps", "tpe", "busy"])
     parser.add_argument("--postgresql", metavar="URL", help="default: start a server for this")
     parser.add_argument("--workers", type=positive, default=32)
     parser.add_argument("--seconds", type=float, default=10.0, help="that a stand-in trial takes")
@@ -246,34 +228,28 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storages(options.postgresql) as urls:
         if "steps" in options.what:
-            row("storage", "trials", "ask, ms", "report", "prune?", "tell", "whole read")
-            row(*["--:"] * 7)
+            row("storage", "trials", "claim, ms", "report", "end", "whole read")
+            row(*["--:"] * 6)
             for kind, url in urls.items():
                 for size in SIZES:
                     row(kind, f"{size:,}", *steps(url, f"steps {size}", size))
-        if "operations" in options.what:
-            row("storage", "processes", "operations a second")
-            row(*["--:"] * 3)
-            for kind, url in urls.items():
-                for processes in (1, 8):
-                    row(kind, processes, operations(url, processes))
         if "tpe" in options.what:
             row("trials", "TPE's time for a candidate, ms")
             row(*["--:"] * 2)
             for size in TPE_SIZES:
                 row(f"{size:,}", suggestion(size))
         if "busy" in options.what:
-            row("workers", "trials before", "busy, %")
-            row(*["--:"] * 3)
+            row("workers", "trials before", "busy, %", "the study's process, % of a core")
+            row(*["--:"] * 4)
             for before in options.before:
-                share = busy_share(
+                share, owner = busy(
                     urls["PostgreSQL"],
                     count=options.workers,
                     before=before,
                     each=4,
                     seconds=options.seconds,
                 )
-                row(options.workers, f"{before:,}", 100 * share)
+                row(options.workers, f"{before:,}", 100 * share, 100 * owner)
 
 
 if __name__ == "__main__":

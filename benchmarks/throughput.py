@@ -101,8 +101,9 @@ def fast_seconds(case: Case, source: DataSource, images: int, start: Any, result
     import torch
 
     from search.engine.allocator import keep_freed_memory
+    from search.engine.epoch import Epoch
     from search.engine.images import on_device
-    from search.engine.training import Epoch, fit
+    from search.engine.training import fit
 
     torch.set_num_threads(1)
     keep_freed_memory()

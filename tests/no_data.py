@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from search.engine.dataset import DataSource
-from search.engine.workers import Job
+from search.study.judge import Judge
+from search.workers.coordinator import Job
+from search.workers.messages import MakeTraining
 
 NO_DATA = DataSource(
     folder=Path("/nowhere"), name="none", description="none", fingerprint="", mean=0.0, std=1.0
 )
 
 
-def job_without_data(storage: str, make_objective: Any, **settings: Any) -> Job:
+def job_without_data(
+    storage: str, judge: Judge, make_training: MakeTraining, **settings: Any
+) -> Job:
     """A job on the study "s" with random draws and without a pruner, unless settings differ."""
     usual: dict[str, Any] = {
         "study": "s",
@@ -24,4 +28,5 @@ def job_without_data(storage: str, make_objective: Any, **settings: Any) -> Job:
         "validation_images": 10_000,
         "source": NO_DATA,
     }
-    return Job(storage=storage, make_objective=make_objective, **{**usual, **settings})
+    given = {**usual, **settings}
+    return Job(storage=storage, judge=judge, make_training=make_training, **given)

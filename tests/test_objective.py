@@ -23,7 +23,7 @@ from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, fingerprint
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.recipe import ADJUSTED, Recipe
-from search.engine.sampling import make_sampler
+from search.study.sampling import make_sampler
 from space import Candidate, Conv, Pool
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.owners import machine_name
+from search.study.owners import machine_name
 from search.progress import Progress, duration, outcome, percent, snapshot, worker_name
 from search.reporting.records import Limits
 from search.terminal import Terminal

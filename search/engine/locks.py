@@ -2,54 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from search.engine.beside import LOCK, beside
 from search.engine.location import sqlite_file
-
-Result = TypeVar("Result")
-
-
-def under_lock(storage: str, action: Callable[[], Result]) -> Result:
-    """Do what may be done twice while holding a storage; again where a server's lock was lost."""
-    from search.engine.patience import LockLost
-
-    while True:
-        try:
-            with study_lock(storage):
-                return action()
-        except LockLost:
-            continue  # taking it waits for the server
-
-
-def try_under_lock(storage: str, action: Callable[[], Result]) -> Result | None:
-    """Do something while holding a storage, or None where it cannot be held soon or was lost."""
-    from search.engine.patience import LockLost
-
-    try:
-        with study_lock(storage, timeout=1.0) as held:
-            return action() if held else None
-    except LockLost:
-        return None
-
-
-def be_patient(
-    storage: str, *, give_up: Callable[[], bool], say: Callable[[str], None] = lambda line: None
-) -> None:
-    """Say how to wait for a database server that went away; an SQLite file is not waited for.
-
-    Args:
-        storage: A URL or the path of an SQLite file.
-        give_up: Asked while waiting, a Ctrl-C for instance.
-        say: Told when the waiting begins and ends.
-    """
-    if sqlite_file(storage) is None:
-        from search.engine.patience import patience_of
-
-        patience = patience_of(storage)
-        patience.give_up, patience.say = give_up, say
 
 
 @contextmanager

@@ -7,7 +7,7 @@ trial that was drawn is written as a whole, in one transaction, once it is known
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -143,6 +143,16 @@ class MirroredStorage(InMemoryStorage):
             if template_trial.state == TrialState.WAITING:
                 self._foreign.add(trial_id)  # whoever asks next takes it
         return trial_id
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """As Optuna's, which takes it that no trial before the last that waited waits again."""
+        among = None if states is None else {state for state in TrialState if state in states}
+        return super().get_all_trials(study_id, deepcopy, among)
 
     def set_trial_param(
         self,

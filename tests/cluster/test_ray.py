@@ -15,9 +15,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.storage import connect
 from tests.cluster.rays import Nodes, command_lines, workers
-from tests.faults.processes import check_done, check_retried, finish, start, trials, wait_for
+from tests.faults.processes import (
+    check_done,
+    check_whole,
+    finish,
+    process_of,
+    start,
+    trials,
+    wait_for,
+)
 
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 LONG = ("--pruner", "none", "--epochs", "5000")
 START = 240.0  # seconds for Ray, on a machine that has other things to do
 
@@ -64,14 +71,10 @@ class Look:
         return [t for t in found if t.state == TrialState.RUNNING and t.intermediate_values]
 
 
-def process_of(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs["worker"].rsplit(":", 2)[1])
-
-
 def test_a_node_that_dies_in_mid_trial_costs_no_trial(
     shared: list[str], database: str, nodes: Nodes
 ) -> None:
-    """The killed node's trial starts again on another, and its worker is replaced there."""
+    """The killed node's trial goes on elsewhere, and its worker is replaced there."""
     look = Look(database)
     process = start(shared, "--trials", "4", "--pruner", "none", "--epochs", "120")
     wait_for(lambda: len(look.training()) == 3, process, START)
@@ -84,7 +87,12 @@ def test_a_node_that_dies_in_mid_trial_costs_no_trial(
     )
     nodes.kill(node)
     killed = time.monotonic()
-    wait_for(lambda: look.trials()[cut.number].state == TrialState.FAIL, process, 120)
+
+    def goes_on() -> bool:
+        again = look.trials()[cut.number]
+        return bool(again.user_attrs["worker"] != cut.user_attrs["worker"])
+
+    wait_for(goes_on, process, 120)
     assert time.monotonic() - killed < 120, "long before a silence would show it"
     code, out, err = finish(process)
     print(out)  # pytest -rP shows it
@@ -92,13 +100,12 @@ def test_a_node_that_dies_in_mid_trial_costs_no_trial(
     assert err == ""
     assert "was lost with 1 worker;" in out or "1 worker died" in out
     found = look.trials()
-    assert sum(trial.state in FINISHED for trial in found) == 4
-    assert all(trial.state.is_finished() for trial in found)
-    check_retried(found)
-    assert found[cut.number].user_attrs["reason"] == "its worker died"
-    (again,) = [t for t in found if t.user_attrs.get("retries") == cut.number]
-    assert again.state in FINISHED
+    check_whole(found, 4)
+    again = found[cut.number]
+    assert len(again.intermediate_values) > len(cut.intermediate_values)
+    assert again.intermediate_values.items() >= cut.intermediate_values.items()
     assert again.user_attrs["seed"] == cut.user_attrs["seed"]
+    assert again.user_attrs["resumed_after_epoch"] >= 1
     assert "[4/4]" in out
     assert password not in out
     assert [log for log in nodes.logs() if password.encode() in log.read_bytes()] == []
@@ -116,11 +123,13 @@ def test_ctrl_c_frees_the_cluster(
         os.killpg(process.pid, signal.SIGINT)
     code, out, _ = finish(process, 120)
     assert code == 130
-    assert "stopping" in out
     _, alive = psutil.wait_procs(workers(), timeout=30)
     assert alive == []
-    check_retried(look.trials())
-    assert [t for t in look.trials() if t.state == TrialState.RUNNING] == []
+    found = look.trials()
+    assert len(found) == 3
+    if times == 1:
+        assert "stopping" in out
+        assert {trial.state for trial in found} == {TrialState.WAITING}, "to go on with"
 
 
 def test_ray_on_this_machine_alone_needs_no_server(command: list[str], tmp_path: Path) -> None:
@@ -155,5 +164,4 @@ def test_a_worker_that_dies_alone_is_replaced(shared: list[str], database: str) 
     code, out, err = finish(process)
     assert code == 0, err
     assert "1 worker died, now replaced" in out
-    assert sum(trial.state in FINISHED for trial in look.trials()) == 2
-    check_retried(look.trials())
+    check_whole(look.trials(), 2)

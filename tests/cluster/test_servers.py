@@ -13,17 +13,20 @@ from typing import Any
 import optuna
 import pytest
 from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
-from search.engine import patience, workers
-from search.engine.claims import claim
+from search.engine import patience
 from search.engine.errors import UserError
-from search.engine.locks import be_patient, study_lock
-from search.engine.patience import LockLost
-from search.engine.storage import create_study, probe
+from search.engine.locks import study_lock
+from search.engine.patience import LockLost, patience_of
+from search.engine.storage import create_study, open_study
+from search.study.judge import Task
+from search.study.mirror import MirroredStorage
+from search.study.shared import Answer, SharedStudy
+from search.study.vanishing import Vanishing
 from tests.cluster.postgres import PostgresServer
-from tests.no_data import job_without_data
+from tests.cluster.stand_ins import StandIn, share
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -36,9 +39,9 @@ with study_lock(sys.argv[1]):
 
 
 @pytest.fixture
-def study(database: str) -> Iterator[optuna.Study]:
-    yield create_study(database, "s")
-    be_patient(database, give_up=lambda: False)
+def study(database: str) -> SharedStudy:
+    create_study(database, "s")
+    return share(database)
 
 
 @pytest.fixture
@@ -62,15 +65,61 @@ def back_when_missed(database: str, server: PostgresServer) -> Iterator[Callable
         thread.start()
         return said
 
-    be_patient(database, give_up=lambda: False, say=say)
+    patience_of(database).say = say
     yield stop
     missed.set()
     thread.join()
 
 
+class Restarting(StandIn):
+    """Restarts the server at one moment of a claim, once.
+
+    Args:
+        server: The server.
+        when: ``drawn``, ``given`` or ``written``.
+    """
+
+    def __init__(self, server: PostgresServer, when: str) -> None:
+        self._server, self._when = server, when
+        self.given: list[int] = []
+        self.taken: list[int] = []  # back
+
+    def at(self, moment: str) -> None:
+        if self._when == moment:
+            self._when = ""
+            restart(self._server)
+
+    def propose(self, trial: optuna.Trial) -> Task:
+        self.at("drawn")
+        return super().propose(trial)
+
+    def give(self, task: Task) -> None:
+        self.given.append(task.number)
+        self.at("given")
+
+    def take(self, task: Task) -> None:
+        self.taken.append(task.number)
+
+    def claim(self, study: SharedStudy) -> Answer:
+        return study.claim(self, 1, "me", self.give, self.take)
+
+
 def restart(server: PostgresServer) -> None:
     server.stop()
     server.start()
+
+
+def claimed(study: SharedStudy) -> optuna.Trial:
+    """A trial that is started, and written."""
+    numbers: list[int] = []
+    answer = study.claim(StandIn(), 10**9, "me", lambda task: numbers.append(task.number), print)
+    assert answer is Answer.GIVEN
+    return study.trial(numbers[0])
+
+
+def stored(database: str) -> list[FrozenTrial]:
+    """The trials as another process sees them."""
+    return open_study(database, "s").get_trials()
 
 
 def test_the_lock_is_held_among_all_processes_and_dies_with_its_holder(database: str) -> None:
@@ -93,19 +142,17 @@ def test_the_lock_is_held_among_all_processes_and_dies_with_its_holder(database:
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_everything_that_a_trial_writes_waits_for_the_server(
-    study: optuna.Study, back_when_missed: Callable[[], list[str]], times: int
+    study: SharedStudy, database: str, back_when_missed: Callable[[], list[str]], times: int
 ) -> None:
-    trial = study.ask()
+    trial = claimed(study)
     trial.report(0.25, 1)
     said = back_when_missed()
     if times == 1:
         trial.report(0.5, 2)
         trial.set_user_attr("label", "kept")
-        trial.suggest_float("x", 0, 1)
-        study.tell(trial, 0.75)
-    else:
-        study.tell(trial, 0.75)
-    ended = study.trials[0]
+        study.beat()
+    study.complete(trial.number, 0.75)
+    (ended,) = stored(database)
     assert (ended.state, ended.value) == (TrialState.COMPLETE, 0.75)
     assert ended.intermediate_values == ({1: 0.25, 2: 0.5} if times == 1 else {1: 0.25})
     assert "waiting for it, up to 5 minutes" in said[0]
@@ -113,10 +160,19 @@ def test_everything_that_a_trial_writes_waits_for_the_server(
     assert len(said) == 2
 
 
-def test_an_end_that_was_written_though_the_connection_broke_is_no_error(
-    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+def test_a_claim_waits_for_the_server(
+    study: SharedStudy, database: str, back_when_missed: Callable[[], list[str]]
 ) -> None:
-    trial, other = study.ask(), study.ask()
+    said = back_when_missed()
+    claimed(study)
+    assert [trial.state for trial in stored(database)] == [TrialState.RUNNING]
+    assert len(said) == 2
+
+
+def test_an_end_that_was_written_though_the_connection_broke_is_no_error(
+    study: SharedStudy, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, other = claimed(study), claimed(study)
     write = RDBStorage.set_trial_state_values
     broken: list[int] = []
 
@@ -128,76 +184,106 @@ def test_an_end_that_was_written_though_the_connection_broke_is_no_error(
         lost = OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
         raise optuna.exceptions.StorageInternalError from lost
 
-    monkeypatch.setattr(RDBStorage, "set_trial_state_values", breaks_after_the_first)
-    study.tell(trial, 0.5)
-    assert study.trials[0].value == 0.5
-    write(study._storage._backend, other._trial_id, TrialState.FAIL)  # type: ignore[attr-defined]
+    with monkeypatch.context() as patched:
+        patched.setattr(RDBStorage, "set_trial_state_values", breaks_after_the_first)
+        study.complete(trial.number, 0.5)
+    assert broken
+    assert stored(database)[0].value == 0.5
+    open_study(database, "s").tell(other.number, state=TrialState.FAIL)
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
-        study._storage.set_trial_state_values(other._trial_id, TrialState.COMPLETE, [0.5])
+        study.complete(other.number, 0.5)
+    assert study.was_ended(other.number)
+    assert study.trials()[1].state == TrialState.FAIL
 
 
 def test_a_restart_ends_the_lock_and_no_connection_is_replaced_under_it(
-    study: optuna.Study, database: str, server: PostgresServer
+    study: SharedStudy, database: str, server: PostgresServer
 ) -> None:
     with pytest.raises(LockLost), study_lock(database):
         restart(server)
     with pytest.raises(LockLost), study_lock(database):
         restart(server)
         with pytest.raises(LockLost):
-            study.get_trials()
+            study.refresh()
         with pytest.raises(LockLost):
-            study.enqueue_trial({})
-    assert study.trials == []
+            study.study.enqueue_trial({})
+    assert stored(database) == []
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_trial_that_was_taken_while_the_lock_was_lost_is_given_back(
-    study: optuna.Study,
+@pytest.mark.parametrize("queued", [True, False])
+@pytest.mark.parametrize("when", ["drawn", "given", "written"])
+def test_a_claim_whose_lock_was_lost_is_begun_anew_and_nothing_is_doubled(
+    study: SharedStudy,
     database: str,
     server: PostgresServer,
     monkeypatch: pytest.MonkeyPatch,
     when: str,
+    queued: bool,
 ) -> None:
-    study.enqueue_trial({"x": 0.5}, user_attrs={"label": "queued"})
-    taken: list[int] = []
-    restarts = [True]
+    if queued:
+        open_study(database, "s").enqueue_trial({"x": 0.5}, user_attrs={"label": "queued"})
+    judge = Restarting(server, when)
+    write = MirroredStorage.write_draft
 
-    def claim_over_a_restart(*arguments: Any, **more: Any) -> Any:
-        if restarts and when == "before":
-            restarts.pop()
-            restart(server)
-        decision, trial = claim(*arguments, **more)
-        assert trial is not None
-        if restarts:
-            restarts.pop()
-            restart(server)
-        assert trial is not None
-        taken.append(trial.number)
-        return decision, trial
+    def write_draft(self: MirroredStorage, number: int) -> None:
+        write(self, number)
+        judge.at("written")
 
-    monkeypatch.setattr(workers, "claim", claim_over_a_restart)
-    job = job_without_data(database, lambda index, source: lambda trial, should_stop: 0.0, trials=1)
-    _, trial = workers._claim(study, job, "me")
-    assert trial is not None
-    assert trial.suggest_float("x", 0, 1) == 0.5
-    assert trial.user_attrs["label"] == "queued"
-    found = study.trials
-    assert sum(t.state == TrialState.RUNNING for t in found) == 1
-    assert [t for t in found if t.state == TrialState.WAITING] == []
-    assert taken == ([0] if when == "before" else [0, 1])
+    monkeypatch.setattr(MirroredStorage, "write_draft", write_draft)
+    assert judge.claim(study) is Answer.AGAIN
+    study.take_over()
+    goes_on = len(judge.given) > len(judge.taken)  # all of it had been written
+    assert judge.claim(study) is (Answer.WAIT if goes_on else Answer.GIVEN)
+    assert len(judge.given) == len(judge.taken) + 1
+    (trial,) = stored(database)
+    assert (trial.state, list(trial.params)) == (TrialState.RUNNING, ["x"])
+    if queued:
+        assert (trial.params["x"], trial.user_attrs["label"]) == (0.5, "queued")
+    study.complete(0, 0.5)
+    assert judge.claim(study) is Answer.ENOUGH
+
+
+def test_a_trial_that_was_written_though_the_connection_broke_is_given_again(
+    study: SharedStudy, database: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = Restarting(server, "never")
+    write = RDBStorage.create_new_trial
+
+    def breaks(self: RDBStorage, *arguments: Any) -> int:
+        write(self, *arguments)
+        raise OperationalError("COMMIT", {}, Exception("gone"), connection_invalidated=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RDBStorage, "create_new_trial", breaks)
+        assert judge.claim(study) is Answer.AGAIN
+    assert judge.taken == [0]
+    assert study.take_over() == 1
+    assert judge.claim(study) is Answer.GIVEN
+    assert judge.given == [0, 0]
+    assert [trial.state for trial in stored(database)] == [TrialState.RUNNING]
 
 
 def test_one_who_stops_does_not_wait_and_patience_ends(
-    study: optuna.Study, database: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    study: SharedStudy, database: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    vanishing = Vanishing(database, "s", study.find)
     server.stop()
-    be_patient(database, give_up=lambda: True)
+    patience_of(database).give_up = lambda: True
     with pytest.raises(UserError, match="cannot be used: connection failed") as caught:
-        probe(study, database)
+        vanishing.check()
     assert server.password not in str(caught.value)
-    be_patient(database, give_up=lambda: False)
+    patience_of(database).give_up = lambda: False
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 2.0)
     started = time.monotonic()
     with pytest.raises(UserError, match="Check --storage, and that the database server runs"):
-        probe(study, database)
+        vanishing.check()
     assert time.monotonic() - started >= 2
+
+
+def test_what_never_answered_is_not_waited_for(server: PostgresServer) -> None:
+    wrong = server.url(password="mistaken-secret")
+    started = time.monotonic()
+    with pytest.raises(UserError, match="cannot be used") as caught:
+        create_study(wrong, "s")
+    assert time.monotonic() - started < 30
+    assert "mistaken-secret" not in str(caught.value)

@@ -105,33 +105,23 @@ def check_sound(database: Path) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def check_retried(found: list[FrozenTrial]) -> None:
-    """Fail unless every cut trial was queued again, once and with the same candidate."""
+def check_whole(found: list[FrozenTrial], total: int) -> None:
+    """Fail unless there are exactly so many trials, all finished, with curves without gaps."""
+    assert [trial.number for trial in found] == list(range(total))
     for trial in found:
-        if trial.state != TrialState.FAIL:
-            continue
-        assert trial.user_attrs.get("retried"), f"trial {trial.number} is lost"
-        again = [t for t in found if t.user_attrs.get("retries") == trial.number]
-        assert len(again) == 1, f"trial {trial.number} is retried {len(again)} times"
-        known = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        assert again[0].system_attrs["fixed_params"] == known
-        if again[0].state in FINISHED:
-            assert again[0].params.items() >= known.items()
-            assert "candidate" not in trial.user_attrs or (
-                again[0].user_attrs["candidate"] == trial.user_attrs["candidate"]
-            )
+        assert trial.state in FINISHED, (trial.number, trial.state, trial.user_attrs)
+        curve = trial.intermediate_values
+        assert sorted(curve) == list(range(1, len(curve) + 1)), (trial.number, curve)
+        assert trial.user_attrs.get("epochs", 0) == len(curve), (trial.number, curve)
 
 
 def check_done(database: Path, total: int) -> None:
-    """Fail unless exactly so many trials are finished, the cut ones retried, and nothing is left.
+    """Fail unless there are exactly so many trials, all finished, and nothing is left.
 
-    Left could be a running or waiting trial, a checkpoint, or a lock that someone holds.
+    Left could be a checkpoint, or a lock that someone holds.
     """
-    found = trials(database)
     check_sound(database)
-    assert sum(trial.state in FINISHED for trial in found) == total
-    assert [t for t in found if t.state in (TrialState.RUNNING, TrialState.WAITING)] == []
-    check_retried(found)
+    check_whole(trials(database), total)
     assert not list(database.parent.glob("*.checkpoints/*"))
     check_unlocked(database)
 
@@ -146,13 +136,17 @@ def check_unlocked(database: Path) -> None:
 
 
 def cut_trials(database: Path, killed: list[int]) -> list[int]:
-    """Numbers of the trials that processes were running when they were killed."""
+    """Numbers of the trials that processes were training when they were killed."""
     return [
         trial.number
         for trial in trials(database)
-        if trial.state == TrialState.RUNNING
-        and int(trial.user_attrs.get("worker", "::0").split(":")[-2] or 0) in killed
+        if trial.state == TrialState.RUNNING and process_of(trial) in killed
     ]
+
+
+def process_of(trial: FrozenTrial) -> int:
+    """The number of the process that trains a trial, or that did."""
+    return int(trial.user_attrs.get("worker", "::0").split(":")[-2] or 0)
 
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:

@@ -97,10 +97,10 @@ def test_notes_and_attributes_edited_and_a_trial_ended_in_the_dashboard(
     wait_for(lambda: running(database) is not None, process)
     trial = running(database)
     assert trial is not None
-    ours = dict.fromkeys(("retry_of", "cuts", "reached_before", "worker"), "../../mine")
+    ours = dict.fromkeys(("parent", "worker_deaths", "worker", "seed"), "../../mine")
     note = f"/api/studies/1/{trial._trial_id}/note"
-    assert dashboard.ask("PUT", note, body="look at this", version=2) == 204
-    assert dashboard.ask("PUT", note, body="", version=3) == 204
+    assert dashboard.ask("PUT", note, body="look at this", version=1) == 204
+    assert dashboard.ask("PUT", note, body="", version=2) == 204
     attributes = f"/api/trials/{trial._trial_id}/user-attrs"
     edited = dashboard.ask("POST", attributes, user_attrs={**ours, "mine": [1, "two"]})
     assert edited == 204, "the trial was still running"

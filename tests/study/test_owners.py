@@ -9,9 +9,9 @@ import sys
 import psutil
 import pytest
 
-from search.engine.owners import BOOT, is_here, machine_name, owner_name, runs_here
+from search.study.owners import BOOT, is_here, machine_name, owner_name, runs_here
 
-NAME_ITSELF = "from search.engine.owners import owner_name as n; print(n(), flush=True); input()"
+NAME_ITSELF = "from search.study.owners import owner_name as n; print(n(), flush=True); input()"
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number() -> None:

@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.sampling import make_pruner, make_sampler
+from search.study.sampling import make_pruner, make_sampler
 
 
 def search(study: optuna.Study, trials: int) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from search.engine.attributes import WORKER
-from search.engine.owners import owner_name
+from search.study.owners import owner_name
 from search.engine.pool import Workers
 from search.engine.storage import create_study
 from search.engine.workers import Job, Objective
