@@ -7,9 +7,10 @@
 A worker, the parent or all processes are killed with SIGKILL, a drawn time after a trial has
 begun; then the same command is given again. After each kill: the file is whole, trials that had
 finished are the same to the last byte of their record, no process of the killed is left, no lock is
-held. Each cut trial must be queued once more with the same candidate, and in the end exactly the
-asked number of trials must be finished, with nothing running, waiting or left over. Ends with
-exit code 1 and the broken promise at the first that is broken.
+held. Each cut trial must go on under its number with its parameters, and in the end the study must
+hold exactly the asked number of trials, numbered from 0, all finished, none failed, each with a
+curve without gaps, and nothing left over. Ends with exit code 1 and the broken promise at the first
+that is broken.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
+from optuna.trial import TrialState
 
 ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put tests/ on the path, not its parent
@@ -35,7 +38,6 @@ if __package__ in (None, ""):  # run as a script: Python put tests/ on the path,
 from tests.engine.idx_files import write_idx  # noqa: E402
 from tests.faults.processes import (  # noqa: E402
     check_done,
-    check_retried,
     check_sound,
     check_unlocked,
     cut_trials,
@@ -43,6 +45,7 @@ from tests.faults.processes import (  # noqa: E402
     finished_records,
     kill_group,
     kill_parent,
+    process_of,
     start,
     started,
     trials,
@@ -53,7 +56,7 @@ from tests.faults.processes import (  # noqa: E402
 VICTIMS = ("worker", "parent", "all")
 LATEST = 5.0  # seconds after a trial began at which the last kill falls
 STEP = 10  # a search that ends before the kills do is asked for so many trials more
-RETRY_SECONDS = 60.0  # a worker's cut trial must be queued again within
+RETRY_SECONDS = 60.0  # a worker's cut trial must go on within
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,7 @@ class Soak:
             *("--epochs", "6", "--workers", "2", "--seed", str(seed)),
         ]
         self._kept = finished_records(self._database)
+        self._params: dict[int, dict[str, Any]] = {}  # of cut trials
         self._target = max(STEP, len(self._kept))
         self._process: subprocess.Popen[str] | None = None
 
@@ -127,7 +131,10 @@ class Soak:
         cut = self._strike(process, victim, drawn)
         check_sound(self._database)
         self._check_kept()
-        check_retried(trials(self._database))
+        for trial in trials(self._database):
+            if trial.number in cut:
+                known = self._params.setdefault(trial.number, trial.params)
+                assert trial.params == known, f"trial {trial.number} has other parameters"
         kill = Kill(
             number=number,
             victim=victim,
@@ -164,31 +171,27 @@ class Soak:
             chosen = drawn.choice(living)
             chosen.kill()
             cut = cut_trials(self._database, [chosen.pid])
-            wait_for(lambda: not self._running(cut), process, RETRY_SECONDS)
+            wait_for(lambda: not self._is_at(cut, chosen.pid), process, RETRY_SECONDS)
             return cut
         if victim == "parent":
-            kill_parent(process)  # its workers notice, and end their trials themselves
-            cut = self._interrupted()
+            kill_parent(process)  # its workers notice, and end
         else:
             kill_group(process)
             _, alive = psutil.wait_procs(living, timeout=10)
             assert alive == [], "orphans"
-            cut = cut_trials(self._database, [worker.pid for worker in living])
+        cut = [t.number for t in trials(self._database) if t.state == TrialState.RUNNING]
         check_unlocked(self._database)
         self._process = None
         return cut
 
-    def _running(self, numbers: list[int]) -> bool:
+    def _is_at(self, numbers: list[int], process: int) -> bool:
+        """Whether one of some trials still stands as trained by a process."""
         return any(
-            t.number in numbers and not t.state.is_finished() for t in trials(self._database)
+            trial.number in numbers
+            and not trial.state.is_finished()
+            and process_of(trial) == process
+            for trial in trials(self._database)
         )
-
-    def _interrupted(self) -> list[int]:
-        """Trials that are cut and whose retry has not begun."""
-        found = trials(self._database)
-        begun = {t.user_attrs.get("retries") for t in found if t.datetime_start is not None}
-        cut = [t for t in found if t.user_attrs.get("reason") == "interrupted"]
-        return [t.number for t in cut if t.number not in begun]
 
     def _check_kept(self) -> None:
         now = finished_records(self._database)
@@ -197,7 +200,7 @@ class Soak:
         self._kept = now
 
     def complete(self) -> tuple[int, int]:
-        """Let the search end, check the whole; returns how many trials finished and were cut."""
+        """Let the search end, check the whole; returns how many trials finished and went on."""
         process = self._process or start(self._command, "--trials", str(self._target))
         self._process = None
         code, _, errors = finish(process, timeout=600)
@@ -205,11 +208,9 @@ class Soak:
         check_done(self._database, self._target)
         self._check_kept()
         found = trials(self._database)
-        check_retried(found)
-        cut = {number for kill in self.kills for number in kill.cut}
-        retried = {t.user_attrs.get("retries") for t in found}
-        assert cut <= retried, f"lost: {sorted(cut - retried)}"
-        return self._target, len(retried - {None})
+        for number, params in self._params.items():
+            assert found[number].params == params, f"trial {number} has other parameters"
+        return self._target, sum("resumed_after_epoch" in trial.user_attrs for trial in found)
 
     def stop(self) -> None:
         """End what still runs."""
@@ -220,7 +221,7 @@ class Soak:
 def table(kills: list[Kill]) -> str:
     """The kills by victim, in Markdown."""
     lines = [
-        "| killed | kills | moments after a trial began | trials cut | retried | lost |",
+        "| killed | kills | moments after a trial began | trials cut | went on | lost |",
         "|---|---:|---|---:|---:|---:|",
     ]
     for victim in (*VICTIMS, "together"):
@@ -252,14 +253,14 @@ def main() -> int:
                     f"{kill.finished} finished, cut: {cut}",
                     flush=True,
                 )
-            finished, cut_in_all = soak.complete()
+            finished, resumed = soak.complete()
         finally:
             soak.stop()
     print(f"\n{table(soak.kills)}")
     seconds = time.monotonic() - begun
     print(
-        f"\n{finished} of {finished} trials finished, {cut_in_all} attempts cut and each tried "
-        f"again with its candidate, 0 lost, in {seconds / 60:.1f} min"
+        f"\n{finished} of {finished} trials finished under their numbers, 0 failed, 0 lost; "
+        f"{resumed} of them went on from a finished epoch; {seconds / 60:.1f} min"
     )
     return 0
 

@@ -15,17 +15,18 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 import space
-from objective import note
+from search.candidates import note
 from search.dashboard_figures import budget_use, pareto
 from search.dashboard_view import (
     DashboardView,
     _artifacts,
-    _note_owner,
     artifacts_folder,
     how_it_ended,
 )
 from search.engine.storage import RECORDED, create_study
-from search.engine.weights import save_weights, weights_file, weights_folder
+from search.study.judge import Task
+from search.study.stored import StoredStudy
+from search.study.weights import pack_weights, weights_files
 from tests.browser import browser, needs_browser
 from tests.reporting.studies import complete, failed, pruned, realistic
 from tests.test_dashboard import DASHBOARD, answers, free_port
@@ -40,7 +41,7 @@ def storage(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def study(storage: str) -> optuna.Study:
+def study(storage: str) -> StoredStudy:
     """With a trial of every kind; the complete one has left its weights."""
     study = create_study(storage, "cnn-search")
     study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
@@ -59,31 +60,50 @@ def study(storage: str) -> optuna.Study:
 
 
 def keep(storage: str, trial: FrozenTrial) -> None:
-    folder = weights_folder(storage)
-    assert folder is not None
-    file = weights_file(folder, "cnn-search", trial.number, SMALL.to_json(), 7)
-    assert save_weights(file, space.build(SMALL).state_dict())
+    task = Task(number=trial.number, seed=7, params=trial.params)
+    packed = pack_weights(space.build(SMALL), task)
+    assert weights_files(storage, "cnn-search").write(trial.number, packed)
 
 
-def look(study: optuna.Study, storage: str) -> None:
-    view = DashboardView(study, storage, max_params=20_000, target=0.994, before=())
-    view.refresh(study.get_trials(deepcopy=False))
+def new_view(storage: str) -> DashboardView:
+    return DashboardView(storage, "cnn-search", max_params=20_000, target=0.994)
 
 
-def notes(study: optuna.Study) -> list[str]:
-    return [get_note(_note_owner(study, trial, study._storage)) for trial in study.trials]
+def look(study: StoredStudy, storage: str) -> None:
+    view = new_view(storage)
+    view.look([])
+    view.look(study.get_trials(deepcopy=False))
+    view.refresh()
 
 
-def files(study: optuna.Study) -> list[str]:
-    return sorted(meta["filename"] for meta in _artifacts(study).values())
+def trial_of(study: StoredStudy, number: int) -> optuna.Trial:
+    found = study.storage.get_study_id_from_name(study.study_name)
+    there = study.storage.get_trial_id_from_study_id_trial_number(found, number)
+    drawing_nothing = optuna.load_study(
+        study_name=study.study_name,
+        storage=study.storage,
+        sampler=optuna.samplers.RandomSampler(),
+    )
+    return optuna.Trial(drawing_nothing, there)
+
+
+def notes(study: StoredStudy) -> list[str]:
+    return [get_note(trial_of(study, trial.number)) for trial in study.trials]
+
+
+def artifacts(study: StoredStudy) -> dict[str, dict[str, str]]:
+    number = study.storage.get_study_id_from_name(study.study_name)
+    return _artifacts(study.storage.get_study_system_attrs(number))
+
+
+def files(study: StoredStudy) -> list[str]:
+    return sorted(meta["filename"] for meta in artifacts(study).values())
 
 
 def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
-    study: optuna.Study, storage: str
+    study: StoredStudy, storage: str
 ) -> None:
-    save_note(
-        _note_owner(study, study.trials[0], study._storage), note(SMALL)
-    )  # as the worker left it
+    save_note(trial_of(study, 0), note(SMALL))  # as it is while a trial runs
     before = study.trials
     look(study, storage)
     ends = [
@@ -99,22 +119,23 @@ def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
 
 
 def test_the_work_grows_with_what_is_new_not_with_what_is_there(
-    study: optuna.Study, storage: str, monkeypatch: pytest.MonkeyPatch
+    study: StoredStudy, storage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = study.get_trials(deepcopy=False)
-    view = DashboardView(study, storage, max_params=20_000, target=0.994, before=before)
+    view = new_view(storage)
+    view.look(before)
     new = [failed(reason=f"new {number}", candidate=SMALL.to_json()) for number in range(20)]
     study.add_trials(new)
     trials = study.get_trials(deepcopy=False)
     readings = []
-    read_all = study._storage.get_study_system_attrs
+    read_all = view._backend.get_study_system_attrs
 
     def counted(study_id: int) -> dict[str, Any]:
         readings.append(study_id)
         return read_all(study_id)
 
     with monkeypatch.context() as patched:
-        patched.setattr(study._storage, "get_study_system_attrs", counted)
+        patched.setattr(view._backend, "get_study_system_attrs", counted)
         view._note(trials)
         view._note(trials)
     assert len(readings) == 1, "all notes are read once, not for each trial"
@@ -122,14 +143,14 @@ def test_the_work_grows_with_what_is_new_not_with_what_is_there(
     assert all(found.startswith("**new ") for found in notes(study)[len(before) :])
 
 
-def test_what_a_person_wrote_into_a_note_stays(study: optuna.Study, storage: str) -> None:
-    save_note(_note_owner(study, study.trials[1], study._storage), "look at this one")
+def test_what_a_person_wrote_into_a_note_stays(study: StoredStudy, storage: str) -> None:
+    save_note(trial_of(study, 1), "look at this one")
     look(study, storage)
     assert notes(study)[1] == "look at this one"
 
 
 def test_the_best_networks_files_take_the_place_of_an_earlier_best(
-    study: optuna.Study, storage: str
+    study: StoredStudy, storage: str
 ) -> None:
     look(study, storage)
     look(study, storage)
@@ -141,17 +162,18 @@ def test_the_best_networks_files_take_the_place_of_an_earlier_best(
     folder = artifacts_folder(storage)
     assert folder is not None
     assert {path.name for path in folder.iterdir()} == {
-        meta["artifact_id"] for meta in _artifacts(study).values()
+        meta["artifact_id"] for meta in artifacts(study).values()
     }
 
 
 def test_only_what_is_named_as_an_artifact_is_deleted(
-    study: optuna.Study, storage: str, tmp_path: Path
+    study: StoredStudy, storage: str, tmp_path: Path
 ) -> None:
     precious = tmp_path / "precious.txt"
     precious.write_text("a user's own")
     meta = {"artifact_id": "../precious.txt", "filename": "best-trial-9.svg"}
-    study._storage.set_study_system_attr(study._study_id, "artifacts:x", json.dumps(meta))
+    number = study.storage.get_study_id_from_name("cnn-search")
+    study.storage.set_study_system_attr(number, "artifacts:x", json.dumps(meta))
     look(study, storage)
     assert files(study) == ["best-trial-0.learning-curve.svg", "best-trial-0.safetensors"]
     assert precious.read_text() == "a user's own"
@@ -168,11 +190,12 @@ def test_figures_stay_small_however_many_trials_there_are() -> None:
     assert json.loads(pareto([], max_params=20_000, target=0.994).to_json())
 
 
-def test_a_study_that_was_deleted_meanwhile_ends_nothing(study: optuna.Study, storage: str) -> None:
-    view = DashboardView(study, storage, max_params=20_000, target=0.994, before=())
-    trials = study.get_trials(deepcopy=False)
-    optuna.delete_study(study_name="cnn-search", storage=study._storage)
-    view.refresh(trials)
+def test_a_study_that_was_deleted_meanwhile_ends_nothing(study: StoredStudy, storage: str) -> None:
+    view = new_view(storage)
+    view.look([])
+    view.look(study.get_trials(deepcopy=False))
+    optuna.delete_study(study_name="cnn-search", storage=study.storage)
+    view.refresh()
 
 
 def test_a_reason_is_never_missing() -> None:
@@ -182,7 +205,7 @@ def test_a_reason_is_never_missing() -> None:
 
 @needs_browser
 def test_the_dashboard_shows_the_figures_and_the_files(
-    study: optuna.Study, storage: str, tmp_path: Path
+    study: StoredStudy, storage: str, tmp_path: Path
 ) -> None:
     look(study, storage)
     port = free_port()

@@ -99,8 +99,8 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path, data: Path)
 def test_searching_never_imports_what_only_the_export_needs() -> None:
     program = (
         "import sys; sys.argv = ['run.py']\n"
-        "import search.run, search.supervision, search.engine.workers, objective, space\n"
-        "import search.engine.training, search.engine.weights, search.report\n"
+        "import search.run, search.workers.coordinator, search.workers.training, objective, space\n"
+        "import search.engine.training, search.study.weights, search.report\n"
         "print([name for name in ('onnx', 'onnxruntime', 'onnxscript', 'safetensors')"
         " if name in sys.modules])"
     )

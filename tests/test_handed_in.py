@@ -10,8 +10,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from objective import Limits, check_limits
+from objective import Limits
 from search import handed_in
+from search.candidates import check_limits
 from search.engine.errors import UserError
 from search.engine.recipe import Recipe
 from search.engine.storage import open_study

@@ -8,20 +8,21 @@ import statistics
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import optuna
-import optuna_dashboard
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
 import space
-from objective import Limits, Objective, Settings, check_limits
+from objective import Limits, Objective, Settings
 from search import study_settings
+from search.candidates import check_limits, rebuild
 from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource, fingerprint
-from search.engine.errors import InterruptedTraining, TrainingError
+from search.engine.errors import TrainingError
 from search.engine.recipe import ADJUSTED, Recipe
 from search.study.sampling import make_sampler
 from space import Candidate, Conv, Pool
@@ -161,20 +162,88 @@ def test_a_trained_trial_records_what_it_did(source: DataSource) -> None:
     assert seen["device"].startswith("cpu")
     assert "torch" in seen["versions"]
     assert 0 < seen["validation_loss"] < 10
-    assert f"**{seen['parameters']:,}**" in optuna_dashboard.get_note(trial)
 
 
-def test_a_retried_trial_repeats_the_first_ones_curve(source: DataSource) -> None:
-    study = new_study()
-    judge = Objective(Settings(source=source, epochs=2))
-    first = ask_small(study)
-    study.tell(first, judge(first))
-    study.enqueue_trial(first.params, user_attrs={"retry_of": 0})
-    again, other = study.ask(), ask_small(study)
-    study.tell(again, judge(again))
-    study.tell(other, judge(other))
-    curves = [trial.intermediate_values for trial in study.trials]
-    assert curves[0] == curves[1] != curves[2]
+def test_an_interrupted_trial_is_proposed_as_it_was(source: DataSource, tmp_path: Path) -> None:
+    """Without a word of Optuna's on constraints that are set already."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/a.db")
+    study = optuna.create_study(
+        study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0)
+    )
+    judge = Objective(Settings(source=source, limits=Limits(max_macs=10**9)))
+    task = judge.propose(study.ask())
+    before = study.trials[0]
+    there = storage.get_trial_id_from_study_id_trial_number(1, 0)
+    storage.set_trial_state_values(there, TrialState.WAITING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert judge.propose(study.ask()) == task
+    (after,) = study.trials
+    assert (after.params, after.user_attrs) == (before.params, before.user_attrs)
+
+
+def test_a_candidate_is_rebuilt_from_its_trials_parameters(source: DataSource) -> None:
+    study, judge = new_study(), Objective(Settings(source=source))
+    for _ in range(20):
+        trial = study.ask()
+        try:
+            task = judge.propose(trial)
+        except optuna.TrialPruned:
+            continue
+        again = rebuild(task, Limits(), judge.settings.problem)
+        assert again.to_json() == trial.user_attrs["candidate"]
+
+
+def test_plain_optuna_runs_it_without_anything_else_of_ours(source: DataSource) -> None:
+    """As a notebook does: one process, any storage, Optuna's own pruner."""
+    study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
+    study.enqueue_trial(study_settings.simplest_start(20_000))
+    study.optimize(Objective(Settings(source=source, epochs=2)), n_trials=3)
+    assert [trial.number for trial in study.trials] == [0, 1, 2]
+    first = study.trials[0]
+    assert first.state == TrialState.COMPLETE
+    assert first.value == first.intermediate_values[2]
+    assert study.best_value >= first.value
+
+
+def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path) -> None:
+    """The command's first trial is, bit by bit, what the objective makes of its parameters."""
+    from functools import partial
+
+    from search.engine.storage import RECORDED, create_study
+    from search.terminal import Terminal
+    from search.workers.coordinator import Job, coordinate
+    from search.workers.local import LocalWorkers
+    from search.workers.training import training_by
+
+    settings = Settings(source=source, epochs=2, seed=5)
+    path = str(tmp_path / "a.db")
+    study = create_study(path, "s")
+    study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
+    study.enqueue_trial(study_settings.simplest_start(20_000))
+    job = Job(
+        storage=path,
+        study="s",
+        trials=1,
+        sampler="random",
+        pruner="none",
+        seed=5,
+        epochs=2,
+        validation_images=200,
+        source=source,
+        judge=Objective(settings),
+        make_training=training_by(Objective, settings),
+    )
+    assert coordinate(job, 1, Terminal(quiet=True), start=partial(LocalWorkers)) == 0
+    plain = new_study()
+    plain.enqueue_trial(study_settings.simplest_start(20_000))
+    plain.optimize(Objective(settings), n_trials=1)
+    assert study.trials[0].intermediate_values == plain.trials[0].intermediate_values
+    timed = {"seconds", "worker", "parent"}
+    both = [study.trials[0].user_attrs, plain.trials[0].user_attrs]
+    assert [{k: v for k, v in of.items() if k not in timed} for of in both][0] == {
+        k: v for k, v in both[1].items() if k not in timed
+    }
 
 
 class PruneAfter(optuna.pruners.BasePruner):
@@ -195,11 +264,6 @@ def test_a_pruned_trial_records_when_and_why(source: DataSource) -> None:
     assert trial.user_attrs["epochs"] == 2
     assert trial.user_attrs["reason"].startswith("pruneafter pruner at epoch 2: 0.")
     assert "validation_loss" in trial.user_attrs
-
-
-def test_a_stopped_trial_says_so(source: DataSource) -> None:
-    with pytest.raises(InterruptedTraining):
-        Objective(Settings(source=source))(ask_small(new_study()), lambda: True)
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
@@ -240,6 +304,7 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import optuna, objective, torch
 from search import study_settings
+from search.candidates import check_limits, rebuild
 torch.set_num_threads(1)
 from search.engine.dataset import DataSource
 from pathlib import Path

@@ -9,9 +9,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.study.owners import machine_name
 from search.progress import Progress, duration, outcome, percent, snapshot, worker_name
 from search.reporting.records import Limits
+from search.study.owners import machine_name
 from search.terminal import Terminal
 
 

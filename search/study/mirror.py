@@ -18,6 +18,13 @@ from optuna.trial import FrozenTrial, TrialState
 Call = Callable[[], Any]
 
 
+class NumberTaken(Exception):
+    """A process that does not heed the study's lock made a trial: the study is to be read anew.
+
+    What was to have its number is in the database under another one, and failed unless it ended.
+    """
+
+
 class MirroredStorage(InMemoryStorage):
     """One study of a database, for the process that asks, reports and tells.
 
@@ -89,14 +96,18 @@ class MirroredStorage(InMemoryStorage):
         One that is there stays as it is.
 
         Raises:
-            RuntimeError: If another process has made a trial of its number.
+            NumberTaken: If another process has made a trial of its number meanwhile.
         """
         trial_id = self.id_of(number)
         if trial_id in self._ids:
             return
         trial = self.get_trial(trial_id)
-        self._keep(lambda: self._backend.create_new_trial(self._there, trial))
-        self._ids[trial_id] = self._keep(lambda: self._id_there(trial.number))
+        there: int = self._keep(lambda: self._backend.create_new_trial(self._there, trial))
+        if self._keep(lambda: self._backend.get_trial_number_from_id(there)) != number:
+            if not trial.state.is_finished():
+                self._keep(lambda: self._backend.set_trial_state_values(there, TrialState.FAIL))
+            raise NumberTaken
+        self._ids[trial_id] = there
 
     def _id_there(self, number: int) -> int:
         found: int = self._keep(

@@ -22,7 +22,7 @@ from search.engine.locks import study_lock
 from search.engine.patience import LockLost, patience_of
 from search.engine.storage import connect, is_storage_error
 from search.study import parents
-from search.study.mirror import MirroredStorage
+from search.study.mirror import MirroredStorage, NumberTaken
 from search.study.owners import owner_name
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class SharedStudy:
                     return None
                 self._mirror.refresh()
                 return action()
-        except LockLost:
+        except (LockLost, NumberTaken):
             self._open()
             return None
 

@@ -77,12 +77,12 @@ class TrialFiles:
                     file.unlink(missing_ok=True)
             path.parent.rmdir()
 
-    def sweep(self, living: set[int]) -> None:
-        """Delete the files of trials that are none of these; files of other studies are left."""
+    def sweep(self, ended: set[int]) -> None:
+        """Delete what these trials have left; files of other studies are left."""
         if self.folder is None:
             return
         named = re.compile(rf"{self._start}(\d+)\.pt{HALF_WRITTEN}")
         for file in list(self.folder.glob(f"{self._start}*")):
             match = named.fullmatch(file.name)
-            if match and int(match[1]) not in living:
+            if match and int(match[1]) in ended:
                 self.remove(int(match[1]))

@@ -206,24 +206,25 @@ class _Run:
             patience = patience_of(job.storage)
             patience.give_up, patience.say = lambda: bool(self._signals), self._progress.say
             self._regular.append(_Regularly(SHOW_SECONDS, lambda: self._show(on_look)))
-            answer = Answer.WAIT
+            answer = Answer.AGAIN
             while not self._signals and not (
                 answer in (Answer.ENOUGH, Answer.FAILING) and not self._at
             ):
-                for regular in self._regular:
+                told = self._pool.events(0 if answer is Answer.AGAIN else WAIT_SECONDS)
+                for regular in self._regular:  # before what was told: this machine may have slept
                     regular()
-                answer = self._hand_out()
-                for worker, event in self._pool.events(
-                    0 if answer is Answer.AGAIN else WAIT_SECONDS
-                ):
+                for worker, event in told:
                     self._hear(worker, event)
                 for line in self._pool.notices():
                     self._say(line)
+                answer = self._hand_out()
             if self._signals:
                 self._say("stopping: the same command goes on with what is being trained")
                 for training in self._at.values():
                     self._try(training.number, partial(self._study.put_back, training.number))
             self._show(on_look)
+        ended = {t.number for t in self._study.trials() if t.state.is_finished()}
+        self._states.sweep(ended)  # also of trials that somebody ended in the dashboard
         if self._signals:
             return 128 + self._signals[0]
         return self._failing()
@@ -422,12 +423,18 @@ class _Regularly:
 
     def __init__(self, seconds: float, action: Callable[[], None], share: float = 1.0) -> None:
         self._seconds, self._action, self._share = seconds, action, share
-        self._next = time.monotonic()
+        self._next = _now()
 
     def __call__(self) -> None:
-        begun = time.monotonic()
+        begun = _now()
         if begun < self._next:
             return
         self._action()
-        now = time.monotonic()
+        now = _now()
         self._next = now + max(self._seconds, (now - begun) * (1 / self._share - 1))
+
+
+def _now() -> float:
+    """Seconds, those included in which this machine slept, where the system counts them."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -11,7 +11,6 @@ from tests.cluster.postgres import PostgresServer
 def test_what_was_committed_outlives_a_restart(database: str, server: PostgresServer) -> None:
     study = create_study(database, "kept")
     study.add_trial(optuna.trial.create_trial(value=0.5))
-    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     server.stop()
     server.start()
     assert open_study(database).best_value == 0.5

@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import copy
 import io
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.pruners import NopPruner
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from objective import Limits, check_limits, draw
+from objective import Limits
 from search import finals, handed_in, reproduce
+from search.candidates import check_limits, suggest
 from search.dashboard_figures import budget_use, pareto
 from search.dashboard_view import how_it_ended
 from search.engine import attributes
 from search.engine.attributes import Attribute
-from search.engine.claims import claim, count_finished, epochs_done, first_number, release_dead
 from search.engine.errors import UserError
-from search.engine.heartbeat import Silence
-from search.engine.owners import owner_name
 from search.engine.problem import MNIST_PROBLEM
+from search.engine.storage import RECORDED, create_study
 from search.progress import Progress, outcome, snapshot
 from search.reporting import records
 from search.reporting.leaderboard import summarize
 from search.reporting.render import render
+from search.study.parents import elsewhere, orphans, owner_of
+from search.study.shared import SharedStudy, count_finished
 from search.terminal import Terminal
 from search.time_left import seconds_left
+from tests.workers.stand_ins import Judge
 
 KNOWN = [value for value in vars(attributes).values() if isinstance(value, Attribute)]
 NAMES = sorted({attribute.name for attribute in KNOWN} | {"kind", "rank", "search_trial"})
@@ -69,9 +75,9 @@ def made() -> optuna.Study:
         None,
     ]
     for end in ends:
-        _, trial = claim(study, 100, "elsewhere:1:1.0", frozenset())
-        assert trial is not None
-        check_limits(trial, draw(trial, Limits(), MNIST_PROBLEM), Limits())
+        trial = study.ask()
+        check_limits(trial, suggest(trial, Limits(), MNIST_PROBLEM), Limits())
+        trial.set_user_attr("parent", "elsewhere:1:1.0")
         for name, value in {"seed": 3, "seconds": 2.5, "epochs": 2, "device": "cpu"}.items():
             trial.set_user_attr(name, value)
         trial.report(0.9, 1)
@@ -90,14 +96,12 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
     now = snapshot(trials, 10)
     assert now.finished == count_finished(trials)
     for trial in trials:
-        outcome(trial), how_it_ended(trial), first_number(trial), handed_in.result(trial)
-        assert first_number(trial) <= trial.number
+        outcome(trial), how_it_ended(trial), owner_of(trial), handed_in.result(trial)
     left = seconds_left(trials, 10, epochs=3, workers=2)
     assert left is None or 0 <= left < float("inf")
     with Progress(Terminal(io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
         shown.update(trials, 10)
-    epochs_done(trials)
-    Silence().look(trials)
+    orphans(trials, mine=(), silent=elsewhere(trials))
     assert pareto(trials, max_params=20_000, target=0.994).to_json()
     assert budget_use(trials, max_params=20_000).to_json()
     finals.distinct(trials, 3, records.Limits())
@@ -130,10 +134,25 @@ def edited(template: list[FrozenTrial], edits: Edits) -> optuna.Study:
 def test_nothing_that_reads_a_study_raises(template: list[FrozenTrial], edits: Edits) -> None:
     study = edited(template, edits)
     look(study, study.get_trials())
-    release_dead(study, alone=[1, "elsewhere:1:1.0"], gone={"elsewhere:1:2.0"})
-    claim(study, 100, owner_name(), frozenset())
-    look(study, study.get_trials())
-    assert count_finished(study.get_trials()) == 3, "nothing counts twice"
+    assert count_finished(study.get_trials()) == 3
+
+
+@settings(found_by, max_examples=10)
+@given(edits_of)
+def test_a_search_goes_on_whatever_was_edited(template: list[FrozenTrial], edits: Edits) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "a.db")
+        create_study(path, "made").set_user_attr("settings", dict.fromkeys(RECORDED, {}))
+        made = create_study(path, "made")
+        made.add_trials(edited(template, edits).get_trials())
+        study = SharedStudy(path, "made", RandomSampler(seed=0), NopPruner())
+        taken = study.take_over()
+        study.claim(Judge(), 100, "w", lambda task: None, lambda task: None)
+        for number in (4, 5):
+            if study.trials()[number].state == TrialState.RUNNING:
+                study.put_back(number, died_after=1)
+        assert 0 <= taken <= 2
+        assert count_finished(made.get_trials()) == 3, "nothing counts twice"
 
 
 @settings(found_by, max_examples=8)

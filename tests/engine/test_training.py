@@ -16,13 +16,14 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from search.engine import training
 from search.engine.arithmetic import FLOAT32, Arithmetic
 from search.engine.augment import _basis
+from search.engine.epoch import Epoch
 from search.engine.errors import InterruptedTraining, TrainingError
 from search.engine.images import Images, on_device
 from search.engine.network import make_network
 from search.engine.recipe import Augmentation, Recipe
 from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.engine.seeds import mix_seed
-from search.engine.training import Epoch, Fit
+from search.engine.training import Fit
 
 RECIPE = Recipe(
     learning_rate=0.1,

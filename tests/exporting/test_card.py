@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import space
-from objective import layer_lines
+from search.candidates import layer_lines
 from search.engine.problem import MNIST_PROBLEM, Problem
 from search.exporting.card import Origin, Sizes, model_card
 from search.exporting.checks import Measured

@@ -119,9 +119,7 @@ def test_what_is_not_to_be_trained_leaves_nobody_waiting(path: str, study: Share
     assert "ValueError" in failed.user_attrs["traceback"]
 
 
-def test_a_trial_is_in_the_file_as_a_whole_once_it_is_given(
-    path: str, study: SharedStudy
-) -> None:
+def test_a_trial_is_in_the_file_as_a_whole_once_it_is_given(path: str, study: SharedStudy) -> None:
     start(study)
     (trial,) = trials(path)
     assert trial.state == TrialState.RUNNING
@@ -197,6 +195,18 @@ def test_a_kill_while_it_is_given_loses_nothing(path: str, study: SharedStudy) -
         ask(study, give=die)
     assert trials(path) == []
     assert start(opened(path)).number == 0
+
+
+def test_a_trial_that_someone_makes_meanwhile_without_the_lock_stays_his(
+    path: str, study: SharedStudy
+) -> None:
+    taken: list[Task] = []
+    answer = study.claim(Judge(), 9, "w", lambda task: queue(path), taken.append)
+    assert (answer, [task.number for task in taken]) == (Answer.AGAIN, [0])
+    his, ours = trials(path)
+    assert (his.state, his.user_attrs["label"]) == (TrialState.WAITING, "mine")
+    assert ours.state == TrialState.FAIL
+    assert start(study).params == {"x": 0.25}
 
 
 def test_a_trial_whose_worker_dies_again_and_again_is_given_up(

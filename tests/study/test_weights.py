@@ -2,49 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import torch
+from optuna.trial import FrozenTrial
 from torch import nn
 
 from search.engine.tensors import FlatTensors, tensors_of
-from search.engine.weights import load_weights, save_weights, weights_file, weights_folder
+from search.study.judge import Task
+from search.study.weights import pack_weights, unpack_weights, weights_files
+
+TASK = Task(number=3, seed=7, params={"width": 4, "rate": 0.1})
+
+
+def trial(task: Task = TASK) -> FrozenTrial:
+    """As a study holds it."""
+    distributions = {
+        "width": optuna.distributions.IntDistribution(1, 9),
+        "rate": optuna.distributions.FloatDistribution(0, 1),
+    }
+    handed_in = {} if task.candidate is None else {"handed_in": task.candidate}
+    return optuna.trial.create_trial(
+        value=0.5,
+        params=task.params,
+        distributions={name: distributions[name] for name in task.params},
+        user_attrs={"seed": task.seed, **handed_in},
+    )
 
 
 def test_they_lie_beside_an_sqlite_file_and_nowhere_for_a_server(tmp_path: Path) -> None:
-    assert weights_folder(str(tmp_path / "a.db")) == tmp_path / "a.db.weights"
-    assert weights_folder("postgresql+psycopg://user@host/db") is None
+    assert weights_files(str(tmp_path / "a.db"), "s").folder == tmp_path / "a.db.weights"
+    assert weights_files("postgresql+psycopg://user@host/db", "s").folder is None
 
 
-def test_a_network_whose_tensors_are_views_comes_back_small_and_equal(tmp_path: Path) -> None:
+def test_a_network_whose_tensors_are_views_comes_back_small_and_equal() -> None:
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 10))
     network = network.to(memory_format=torch.channels_last)
     assert isinstance(tensors_of(network), FlatTensors)
-    file = weights_file(tmp_path / "w", "study", 3, "{}", 7)
-    file.path.parent.mkdir()
-    file.path.with_name(f"{file.path.name}.ab_12345").touch()
-    file.path.with_name("study-30.pt").touch()
-    assert save_weights(file, network.state_dict())
-    found = load_weights(file)
+    packed = pack_weights(network, TASK)
+    found = unpack_weights(packed, trial())
     assert found is not None
     assert found.keys() == network.state_dict().keys()
     for name, tensor in network.state_dict().items():
         assert torch.equal(found[name], tensor)
         assert found[name].is_contiguous()
-    assert file.path.stat().st_size < 6_000
-    assert len(list(file.path.parent.iterdir())) == 2  # this one and the other trial's
+    assert len(packed) < 6_000
 
 
-def test_another_study_candidate_or_seed_has_another_file_or_none(tmp_path: Path) -> None:
-    file = weights_file(tmp_path, "study", 3, "{}", 7)
-    save_weights(file, {"a": torch.ones(2)})
-    assert load_weights(weights_file(tmp_path, "study", 3, "{}", 7)) is not None
+def test_those_of_other_parameters_another_candidate_or_seed_are_not_used() -> None:
+    packed = pack_weights(nn.Linear(2, 2), TASK)
+    assert unpack_weights(packed, trial()) is not None
     for other in (
-        weights_file(tmp_path, "other", 3, "{}", 7),
-        weights_file(tmp_path, "study", 4, "{}", 7),
-        weights_file(tmp_path, "study", 3, "[]", 7),
-        weights_file(tmp_path, "study", 3, "{}", 8),
+        replace(TASK, params={"width": 5, "rate": 0.1}),
+        replace(TASK, params={}),
+        replace(TASK, candidate="{}"),
+        replace(TASK, seed=8),
     ):
-        assert load_weights(other) is None
-    file.path.write_bytes(file.path.read_bytes()[:-1])
-    assert load_weights(file) is None
+        assert unpack_weights(packed, trial(other)) is None
+    assert unpack_weights(packed[:-1], trial()) is None
+    assert unpack_weights(None, trial()) is None

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import io
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.attributes import WORKER
-from search.study.owners import owner_name
-from search.engine.pool import Workers
-from search.engine.storage import create_study
-from search.engine.workers import Job, Objective
-from search.supervision import STOP_SIGNALS, supervise
+from search.engine.attributes import PARENT
+from search.engine.dataset import DataSource
+from search.engine.storage import RECORDED, create_study
 from search.terminal import Terminal
+from search.workers.coordinator import STOP_SIGNALS, coordinate
+from search.workers.messages import MakeTraining, Training, Workers
 from tests.no_data import job_without_data
+from tests.workers.stand_ins import Judge
+
+
+@contextmanager
+def another_process() -> Iterator[str]:
+    """The name of a process that runs meanwhile."""
+    code = "from search.study.owners import owner_name as n; print(n(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.communicate("")
 
 
 class _Started(Exception):
     """With how many workers."""
 
 
-def _make(index: int, source: object) -> Objective:
+def _make(index: int, source: DataSource) -> Training:
     raise AssertionError("no worker starts here")
 
 
-def _start(job: Job, count: int) -> Workers:
+def _start(make: MakeTraining, source: DataSource, count: int) -> Workers:
     raise _Started(count)
 
 
@@ -56,12 +71,18 @@ def test_workers_are_at_most_the_trials_that_are_left(
 ) -> None:
     path = str(tmp_path / "a.db")
     study = create_study(path, "s")
+    study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
     for _ in range(finished):
         study.tell(study.ask(), state=TrialState.PRUNED)
     study.tell(study.ask(), state=TrialState.FAIL)  # counts for nothing
-    for _ in range(running):
-        study.ask().set_user_attr(WORKER.name, owner_name())
-    job = job_without_data(path, _make, trials=total)
+    with another_process() as other:
+        for _ in range(running):
+            study.ask().set_user_attr(PARENT.name, other)
+        check(path, total, asked, expected)
+
+
+def check(path: str, total: int, asked: int, expected: int) -> None:
+    job = job_without_data(path, Judge(), _make, trials=total)
     with pytest.raises(_Started) as started:
-        supervise(study, job, asked, Terminal(io.StringIO()), start=_start)
+        coordinate(job, asked, Terminal(io.StringIO()), start=_start)
     assert started.value.args == (expected,)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from search.engine.dataset import DataSource
 
 PLACING_SECONDS = 20.0  # a worker that waits longer for a CPU is told of
+LOST_SECONDS = 3.0  # in which Ray notices that a machine is lost
 
 
 @dataclasses.dataclass(kw_only=True, eq=False)
@@ -105,12 +106,23 @@ class RayWorkers:
         """What became of a worker; frees what it takes of its machine."""
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(slot.actor)
-        machines = {node["NodeID"]: node for node in self._ray.nodes()}
-        machine = machines.get(slot.node)
-        lost = "" if machine is None or machine["Alive"] else str(machine["NodeManagerHostname"])
+        lost = self._lost_machine(slot.node)
         if lost:
             self._lost[lost] += 1
         return Died(how=f": {str(error).strip().splitlines()[-1].strip()}", node=lost)
+
+    def _lost_machine(self, node: str) -> str:
+        """The name of a machine if it is lost; Ray tells of the worker a moment sooner."""
+        until = time.monotonic() + LOST_SECONDS
+        while True:
+            machine = {node["NodeID"]: node for node in self._ray.nodes()}.get(node)
+            if machine is None:
+                return ""
+            if not machine["Alive"]:
+                return str(machine["NodeManagerHostname"])
+            if time.monotonic() >= until:
+                return ""
+            time.sleep(0.2)
 
     def notices(self) -> list[str]:
         """Which machines were lost, and how many workers wait for a CPU."""
