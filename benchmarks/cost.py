@@ -22,8 +22,8 @@ import optuna
 from optuna.trial import TrialState
 
 import space
-from search.engine.storage import open_study
 from search.references import REFERENCES
+from search.study.storage import open_study
 
 DRAWS = 2000
 LIMIT = 20_000

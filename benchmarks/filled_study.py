@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, create_trial
 from objective import Limits
 from search.candidates import check_limits, suggest
 from search.engine.problem import MNIST_PROBLEM
-from search.engine.storage import RECORDED, create_study
+from search.study.storage import RECORDED, create_study
 
 SPACE = Limits()  # what candidates are drawn for
 LIMITS = Limits(max_params=10**9)  # so that none ends before its first epoch

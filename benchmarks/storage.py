@@ -38,10 +38,10 @@ from search.cli import natural, positive
 from search.engine.dataset import DataSource
 from search.engine.epoch import Epoch
 from search.engine.problem import MNIST, MNIST_PROBLEM
-from search.engine.storage import open_study
 from search.study.judge import Task
 from search.study.sampling import make_pruner, make_sampler
 from search.study.shared import SharedStudy
+from search.study.storage import open_study
 from search.terminal import Terminal
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers

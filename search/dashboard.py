@@ -27,7 +27,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 from search.cli import HelpFormatter, Parser, run_command, storage_name, whole
 from search.engine.errors import UserError
 from search.engine.output import complain, say
-from search.engine.storage import DEFAULT_STORAGE
+from search.study.storage import DEFAULT_STORAGE
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     from optuna.artifacts import FileSystemArtifactStore
 
     from search.dashboard_view import artifacts_folder
-    from search.engine.storage import is_ours, open_study
+    from search.study.storage import is_ours, open_study
 
     study = open_study(options.storage)
     try:  # before anything is said or made

@@ -20,10 +20,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from search.engine import attributes
-from search.engine.beside import ARTIFACTS, folder_beside
 from search.engine.recipe import adjusted_of
-from search.engine.storage import connect, is_storage_error
 from search.engine.text import counted
+from search.study.beside import ARTIFACTS, folder_beside
+from search.study.storage import connect, is_storage_error
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

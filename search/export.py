@@ -42,7 +42,7 @@ from search.cli import (
 from search.engine.commands import shell_line
 from search.engine.errors import UserError
 from search.engine.output import say
-from search.engine.storage import DEFAULT_STORAGE
+from search.study.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -92,11 +92,11 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from search.engine.sources import locate
-    from search.engine.storage import open_study
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
     from search.exporting.folder import check_folder
     from search.exporting.network import kept_network, trained_network
     from search.reproduce import read_candidate, recorded, say_adjusted, settings_of
+    from search.study.storage import open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy

@@ -42,8 +42,8 @@ from search.cli import (
 from search.engine import attributes
 from search.engine.errors import UserError
 from search.engine.output import say
-from search.engine.storage import DEFAULT_STORAGE
 from search.engine.text import counted
+from search.study.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -125,12 +125,12 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
 
     from search.engine.companions import finalists_of, shortlist_of
-    from search.engine.storage import open_study, refuse_foreign
     from search.finals import check, distinct, queue, stamp, trainings
     from search.handed_in import check_references
     from search.references import expressible
     from search.reporting.files import check_report
     from search.reporting.records import read_limits
+    from search.study.storage import open_study, refuse_foreign
     from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -277,10 +277,10 @@ def train(
     """Run the trainings that are queued in a study; returns the exit code."""
     from optuna.trial import TrialState
 
-    from search.engine.beside import CHECKPOINTS, folder_beside
     from search.engine.dataset import load_training
     from search.engine.hardware import default_workers
     from search.placement import warm_up
+    from search.study.beside import CHECKPOINTS, folder_beside
     from search.workers.coordinator import Job, coordinate
     from search.workers.local import LocalWorkers
     from search.workers.training import training_by

@@ -121,9 +121,9 @@ def queue(
         That study, and how many trainings are to be done.
     """
     from search.engine.companions import FINALIST
-    from search.engine.locks import study_lock
-    from search.engine.storage import create_study
     from search.handed_in import FINISHED, UNFINISHED
+    from search.study.locks import study_lock
+    from search.study.storage import create_study
 
     with study_lock(storage):
         finals = create_study(storage, name)

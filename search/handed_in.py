@@ -155,8 +155,8 @@ def queue(
     Returns:
         The study beside it, its job, and how many trials are to be done.
     """
-    from search.engine.locks import study_lock
-    from search.engine.storage import create_study
+    from search.study.locks import study_lock
+    from search.study.storage import create_study
 
     name = candidates_of(study.study_name)
     with study_lock(job.storage):

@@ -37,7 +37,7 @@ from search.cli import (
 )
 from search.engine.errors import UserError
 from search.engine.output import say
-from search.engine.storage import DEFAULT_STORAGE
+from search.study.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -90,8 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     import optuna
 
-    from search.engine.storage import open_study, readable_errors
     from search.reporting.files import check_report
+    from search.study.storage import open_study, readable_errors
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_directory(options.reports, "--reports")

@@ -32,8 +32,8 @@ from search.cli import HelpFormatter, Parser, natural, path_name, run_command, s
 from search.engine import attributes
 from search.engine.errors import UserError
 from search.engine.output import say
-from search.engine.storage import DEFAULT_STORAGE
 from search.engine.text import counted
+from search.study.storage import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -228,8 +228,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     from search.engine.hardware import resolve_device
     from search.engine.sources import locate
-    from search.engine.storage import open_study
     from search.study.recording import versions
+    from search.study.storage import open_study
     from search.study_settings import commit
 
     study = open_study(options.storage, options.study, read_only=True)

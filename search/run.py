@@ -48,8 +48,8 @@ from search.cli import (
 from search.engine.commands import command_line
 from search.engine.output import say
 from search.engine.recipe import MOST_EPOCHS
-from search.engine.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 from search.engine.text import counted
+from search.study.storage import DEFAULT_STORAGE, DEFAULT_STUDY
 
 if TYPE_CHECKING:
     import optuna
@@ -183,10 +183,10 @@ def main(arguments: list[str] | None = None) -> int:
     from search.engine.companions import candidates_of
     from search.engine.dataset import missing_classes
     from search.engine.sources import locate
-    from search.engine.storage import refuse_foreign
     from search.handed_in import announce, check_fit, queue, read_all
     from search.placement import place
     from search.reporting.files import check_report
+    from search.study.storage import refuse_foreign
     from search.terminal import Terminal
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         continue_anyway=options.continue_anyway,
     )
     from objective import Objective
-    from search.engine.beside import CHECKPOINTS, WEIGHTS, folder_beside
+    from search.study.beside import CHECKPOINTS, WEIGHTS, folder_beside
     from search.workers.coordinator import Job
     from search.workers.training import training_by
 

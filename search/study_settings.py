@@ -85,6 +85,7 @@ def simplest_start(
 def code_fingerprint(root: Path) -> str:
     """A digest of the program's files on which a trial's figures depend."""
     files = [root / "space.py", root / "objective.py", root / "search" / "candidates.py"]
+    files += [root / "search" / "study" / "sampling.py"]
     files += sorted((root / "search" / "engine").rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:
@@ -151,9 +152,9 @@ def open_for_search(
         UserError: If they differ and ``continue_anyway`` was not given.
     """
     from search.engine.interrupts import uninterrupted
-    from search.engine.locks import study_lock
-    from search.engine.storage import create_study
     from search.reachable import first_candidate
+    from search.study.locks import study_lock
+    from search.study.storage import create_study
 
     now = describe(settings, sampler=sampler, pruner=pruner)
     with study_lock(storage), uninterrupted():

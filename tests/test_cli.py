@@ -13,7 +13,7 @@ import pytest
 from search import dashboard
 from search.cli import LARGEST, whole
 from search.engine.errors import UserError
-from search.engine.storage import create_study
+from search.study.storage import create_study
 
 # Every numeric option of every command, with its floor and its ceiling.
 NUMBERS = [

@@ -23,8 +23,8 @@ from search.dashboard_view import (
     artifacts_folder,
     how_it_ended,
 )
-from search.engine.storage import RECORDED, create_study
 from search.study.judge import Task
+from search.study.storage import RECORDED, create_study
 from search.study.stored import StoredStudy
 from search.study.weights import pack_weights, weights_files
 from tests.browser import browser, needs_browser

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.storage import create_study, open_study
+from search.study.storage import create_study, open_study
 from tests.conftest import ROOT
 from tests.test_run import run
 

@@ -15,10 +15,10 @@ from objective import Settings
 from search.engine.companions import FINALIST, OPENINGS
 from search.engine.recipe import Recipe
 from search.engine.sources import locate
-from search.engine.storage import open_study
 from search.finals import distinct, stamp
 from search.reporting.records import Limits
 from search.retraining import Entry
+from search.study.storage import open_study
 from space import Candidate, Conv, Dropout, Pool
 from tests.engine.idx_files import write_idx
 

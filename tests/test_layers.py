@@ -1,4 +1,4 @@
-"""The imports run one way: engine, space, objective, references, commands; reporting reads."""
+"""The imports run one way: engine, study, space, objective, workers, commands."""
 
 from __future__ import annotations
 
@@ -36,8 +36,14 @@ def offenders(files: list[Path], *allowed: str) -> list[str]:
     ]
 
 
-def test_the_engine_knows_nothing_of_spaces_or_commands() -> None:
+def test_the_engine_knows_nothing_of_studies_spaces_or_commands() -> None:
     assert offenders([*(ROOT / "search/engine").rglob("*.py")], "search.engine") == []
+
+
+def test_studies_are_kept_without_a_word_of_who_trains() -> None:
+    assert (
+        offenders([*(ROOT / "search/study").rglob("*.py")], "search.engine", "search.study") == []
+    )
 
 
 def test_space_stands_on_the_engine() -> None:
@@ -45,7 +51,24 @@ def test_space_stands_on_the_engine() -> None:
 
 
 def test_objective_stands_on_both() -> None:
-    assert offenders([ROOT / "objective.py"], "search.engine", "space") == []
+    known = ("search.engine", "search.study.judge", "space")
+    assert offenders([ROOT / "search/candidates.py"], *known, "objective") == []
+    more = ("search.study.recording", "search.study.owners", "search.candidates")
+    assert offenders([ROOT / "objective.py"], *known, *more) == []
+
+
+def test_workers_train_by_any_objective_and_know_no_command() -> None:
+    allowed = ("search.engine", "search.study", "search.workers", "objective")
+    shown = ("search.progress", "search.terminal", "search.reporting.records")
+    assert offenders([*(ROOT / "search/workers").rglob("*.py")], *allowed, *shown) == []
+
+
+def test_what_runs_in_a_worker_opens_no_study() -> None:
+    """It knows tasks, and how its process is named."""
+    files = [ROOT / f"search/workers/{name}.py" for name in ("worker", "training", "local")]
+    files.append(ROOT / "search/workers/ray/actor.py")
+    allowed = ("search.study.judge", "search.study.owners", "search.study.weights")
+    assert offenders(files, "search.engine", "search.workers", "objective", *allowed) == []
 
 
 def test_references_stand_on_the_space() -> None:
@@ -57,8 +80,8 @@ def test_references_stand_on_the_space() -> None:
 def test_reporting_reads_and_never_trains() -> None:
     files = [*(ROOT / "search/reporting").rglob("*.py")]
     allowed = (
-        *("search.reporting", "search.references", "space"),
-        *("search.engine.errors", "search.engine.storage", "search.engine.recipe"),
+        *("search.reporting", "search.references", "space", "search.study.stored"),
+        *("search.engine.errors", "search.study.storage", "search.engine.recipe"),
         "search.engine.attributes",
         *("search.engine.companions", "search.engine.text", "search.engine.problem"),
     )
@@ -87,7 +110,7 @@ def test_the_test_images_are_opened_by_the_finalists_alone() -> None:
 def test_ray_is_known_to_the_cluster_alone_which_imports_it_when_it_is_used() -> None:
     files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
     users = {file for file in files if ray_imports(ast.walk(ast.parse(file.read_text())))}
-    assert {file.parent for file in users} == {ROOT / "search/engine/cluster"}
+    assert {file.parent for file in users} == {ROOT / "search/workers/ray"}
     for file in users:
         assert not ray_imports(ast.parse(file.read_text()).body), "at the top, before it is needed"
 
@@ -108,9 +131,9 @@ def test_only_the_placement_knows_of_clusters() -> None:
     users = {
         file.relative_to(ROOT).as_posix()
         for file in files
-        if any(name.startswith("search.engine.cluster") for name in imports(file))
+        if any(name.startswith("search.workers.ray") for name in imports(file))
     }
-    assert {user for user in users if not user.startswith("search/engine/cluster/")} == {
+    assert {user for user in users if not user.startswith("search/workers/ray/")} == {
         "search/placement.py"
     }
 

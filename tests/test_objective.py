@@ -210,7 +210,7 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
     """The command's first trial is, bit by bit, what the objective makes of its parameters."""
     from functools import partial
 
-    from search.engine.storage import RECORDED, create_study
+    from search.study.storage import RECORDED, create_study
     from search.terminal import Terminal
     from search.workers.coordinator import Job, coordinate
     from search.workers.local import LocalWorkers

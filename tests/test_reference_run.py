@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.reference_run import LIMIT, is_done
-from search.engine.storage import open_study
 from search.reporting import words
 from search.reporting.leaderboard import summarize
+from search.study.storage import open_study
 
 ROOT = Path(__file__).parents[1]
 KEPT = sorted(path.parent for path in ROOT.glob("reports/*/study.db"))

@@ -28,7 +28,7 @@ FILES = ["leaderboard.csv", "leaderboard.html", "leaderboard.json", "leaderboard
 WRITER = """
 import select, sys, time
 import optuna
-from search.engine.storage import open_study
+from search.study.storage import open_study
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 study = open_study(sys.argv[1])
 longest = 0.0

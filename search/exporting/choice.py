@@ -20,8 +20,8 @@ def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, i
         UserError: If fewer are ranked.
     """
     from search.engine.companions import candidates_of
-    from search.engine.storage import open_study
     from search.reporting.leaderboard import summarize
+    from search.study.storage import open_study
 
     entries = summarize(study).entries
     if rank > len(entries):

@@ -18,12 +18,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from search.engine.attributes import DEATHS, RETRIED, natural
 from search.engine.errors import reason_of, traceback_of
 from search.engine.location import sqlite_file
-from search.engine.locks import study_lock
-from search.engine.patience import LockLost, patience_of
-from search.engine.storage import connect, is_storage_error
 from search.study import parents
+from search.study.locks import study_lock
 from search.study.mirror import MirroredStorage, NumberTaken
 from search.study.owners import owner_name
+from search.study.server_retry import LockLost, retry_of
+from search.study.storage import connect, is_storage_error
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -84,7 +84,7 @@ class SharedStudy:
 
     def _keep(self, call: Callable[[], Result]) -> Result:
         """Do a call of the database's; again where its server was away for a while."""
-        return patience_of(self._storage).keep(call, self._storage) if self._on_server else call()
+        return retry_of(self._storage).keep(call, self._storage) if self._on_server else call()
 
     def find(self) -> int:
         """The study's number in its storage; raises KeyError where it is gone."""

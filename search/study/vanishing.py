@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.engine.errors import UserError
 from search.engine.location import sqlite_file
-from search.engine.storage import is_storage_error, readable_errors
+from search.study.storage import is_storage_error, readable_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable

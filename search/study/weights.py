@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from search.engine.beside import WEIGHTS, folder_beside
 from search.engine.companions import HANDED_IN
+from search.study.beside import WEIGHTS, folder_beside
 from search.study.trial_files import TrialFiles
 
 if TYPE_CHECKING:

@@ -22,14 +22,14 @@ from optuna.trial import TrialState
 
 from search.engine import attributes
 from search.engine.output import complain, say
-from search.engine.patience import patience_of
-from search.engine.storage import is_storage_error
 from search.engine.text import counted
 from search.progress import Progress
 from search.reporting.records import read_limits
 from search.study.parents import BEAT_SECONDS
 from search.study.sampling import make_pruner, make_sampler
+from search.study.server_retry import retry_of
 from search.study.shared import FAILURES_IN_A_ROW, Answer, SharedStudy, count_finished
+from search.study.storage import is_storage_error
 from search.study.trial_files import TrialFiles
 from search.study.vanishing import Vanishing
 from search.workers import messages
@@ -203,8 +203,8 @@ class _Run:
         with Progress(
             console, epochs=job.epochs, workers=self._workers, limits=limits
         ) as self._progress:
-            patience = patience_of(job.storage)
-            patience.give_up, patience.say = lambda: bool(self._signals), self._progress.say
+            retry = retry_of(job.storage)
+            retry.give_up, retry.say = lambda: bool(self._signals), self._progress.say
             self._regular.append(_Regularly(SHOW_SECONDS, lambda: self._show(on_look)))
             answer = Answer.AGAIN
             while not self._signals and not (

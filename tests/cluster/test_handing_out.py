@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from search.engine.dataset import DataSource
-from search.engine.storage import create_study
+from search.study.storage import create_study
 from search.terminal import Terminal
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers

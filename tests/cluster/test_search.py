@@ -19,7 +19,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.storage import connect, open_study
+from search.study.storage import connect, open_study
 from tests.cluster.postgres import USER, PostgresServer, free_port
 from tests.engine.idx_files import write_idx
 from tests.faults.processes import check_whole

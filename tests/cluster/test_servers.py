@@ -16,14 +16,14 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
-from search.engine import patience
 from search.engine.errors import UserError
-from search.engine.locks import study_lock
-from search.engine.patience import LockLost, patience_of
-from search.engine.storage import create_study, open_study
+from search.study import server_retry
 from search.study.judge import Task
+from search.study.locks import study_lock
 from search.study.mirror import MirroredStorage
+from search.study.server_retry import LockLost, retry_of
 from search.study.shared import Answer, SharedStudy
+from search.study.storage import create_study, open_study
 from search.study.vanishing import Vanishing
 from tests.cluster.postgres import PostgresServer
 from tests.cluster.stand_ins import StandIn, share
@@ -31,7 +31,7 @@ from tests.cluster.stand_ins import StandIn, share
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
-from search.engine.locks import study_lock
+from search.study.locks import study_lock
 with study_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()
@@ -65,7 +65,7 @@ def back_when_missed(database: str, server: PostgresServer) -> Iterator[Callable
         thread.start()
         return said
 
-    patience_of(database).say = say
+    retry_of(database).say = say
     yield stop
     missed.set()
     thread.join()
@@ -263,17 +263,17 @@ def test_a_trial_that_was_written_though_the_connection_broke_is_given_again(
     assert [trial.state for trial in stored(database)] == [TrialState.RUNNING]
 
 
-def test_one_who_stops_does_not_wait_and_patience_ends(
+def test_one_who_stops_does_not_wait_and_waiting_ends(
     study: SharedStudy, database: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vanishing = Vanishing(database, "s", study.find)
     server.stop()
-    patience_of(database).give_up = lambda: True
+    retry_of(database).give_up = lambda: True
     with pytest.raises(UserError, match="cannot be used: connection failed") as caught:
         vanishing.check()
     assert server.password not in str(caught.value)
-    patience_of(database).give_up = lambda: False
-    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 2.0)
+    retry_of(database).give_up = lambda: False
+    monkeypatch.setattr(server_retry, "RETRY_SECONDS", 2.0)
     started = time.monotonic()
     with pytest.raises(UserError, match="Check --storage, and that the database server runs"):
         vanishing.check()

@@ -25,13 +25,13 @@ from search.engine import attributes
 from search.engine.attributes import Attribute
 from search.engine.errors import UserError
 from search.engine.problem import MNIST_PROBLEM
-from search.engine.storage import RECORDED, create_study
 from search.progress import Progress, outcome, snapshot
 from search.reporting import records
 from search.reporting.leaderboard import summarize
 from search.reporting.render import render
 from search.study.parents import elsewhere, orphans, owner_of
 from search.study.shared import SharedStudy, count_finished
+from search.study.storage import RECORDED, create_study
 from search.terminal import Terminal
 from search.time_left import seconds_left
 from tests.workers.stand_ins import Judge

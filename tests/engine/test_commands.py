@@ -13,7 +13,7 @@ from search import run
 from search.cli import changed
 from search.engine.commands import FOLDER, command_line
 from search.engine.errors import UserError
-from search.engine.storage import DEFAULT_STORAGE, open_study
+from search.study.storage import DEFAULT_STORAGE, open_study
 
 NAMES = ["a  b", "it's", '"$HOME"', "-x", "*", "two\nlines", "\x1b[2J", "ü", "back\\slash\n"]
 

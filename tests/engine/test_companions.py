@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from search.engine.companions import candidates_of, finalists_of, is_companion, shortlist_of
-from search.engine.storage import create_study, open_study
+from search.study.storage import create_study, open_study
 
 
 def test_a_study_without_the_one_that_it_is_named_after_is_no_companion() -> None:

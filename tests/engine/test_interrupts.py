@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.engine.interrupts import uninterrupted
-from search.engine.storage import open_study
+from search.study.storage import open_study
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("run", "finalists", "report", "export", "reproduce", "dashboard")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from search.cli import Parser, storage_name
 from search.engine.errors import UserError
 from search.engine.location import sqlite_file, without_password
-from search.engine.locks import study_lock
-from search.engine.storage import create_study, open_study
+from search.study.locks import study_lock
+from search.study.storage import create_study, open_study
 
 NAMES = st.one_of(
     st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1),

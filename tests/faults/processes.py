@@ -17,8 +17,8 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.errors import UserError
-from search.engine.locks import study_lock
-from search.engine.storage import connect, open_study
+from search.study.locks import study_lock
+from search.study.storage import connect, open_study
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search.study.storage import open_study
 from tests.faults.processes import trials
 
 ROOT = Path(__file__).parents[2]
@@ -116,8 +116,8 @@ def test_a_space_that_always_fails_stops_with_a_summary(
     assert "5 trials failed in a row, the last: failed: no such layer" in done.stderr
     found = trials(tmp_path / "study.db")
     assert [trial.state for trial in found] == [TrialState.FAIL] * 5
-    study = optuna.load_study(study_name="cnn-search", storage=f"sqlite:///{tmp_path}/study.db")
-    notes = study._storage.get_study_system_attrs(study._study_id)
+    study = open_study(str(tmp_path / "study.db"))
+    notes = study.storage.get_study_system_attrs(study.storage.get_study_id_from_name("cnn-search"))
     assert any("no such layer" in str(value) for value in notes.values())
 
 

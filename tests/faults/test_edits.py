@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.storage import create_study
+from search.study.storage import create_study
 from tests.faults.processes import (
     check_done,
     finish,

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 import space
 from search.references import REFERENCES
+from search.study.stored import StoredStudy
 
 SETTINGS: dict[str, Any] = {
     "max_params": 20_000,
@@ -39,9 +41,11 @@ def study_of(
     name: str = "cnn-search",
     settings: dict[str, Any] | None = SETTINGS,
     direction: Literal["maximize", "minimize"] = "maximize",
-) -> optuna.Study:
+) -> StoredStudy:
     """A study that holds these trials; in memory, where no other storage is named."""
-    study = optuna.create_study(study_name=name, storage=storage, direction=direction)
+    place = optuna.storages.InMemoryStorage() if storage is None else RDBStorage(storage)
+    optuna.create_study(study_name=name, storage=place, direction=direction)
+    study = StoredStudy(name, place)
     if settings is not None:
         study.set_user_attr("settings", settings)
     study.add_trials(trials)

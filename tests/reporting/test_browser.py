@@ -280,7 +280,7 @@ def test_finalists_lead_with_the_figures_of_their_csv(
 ) -> None:
     search = study_of([complete(accuracy=0.9931), complete(accuracy=0.9925)])
     beside = optuna.create_study(
-        study_name="cnn-search finalists", storage=search._storage, direction="maximize"
+        study_name="cnn-search finalists", storage=search.storage, direction="maximize"
     )
     second = {"label": "reference: narrow-8k", "kind": "reference", "search_trial": None}
     beside.add_trials(group(0.9951, 0.9962, 0.9958) + group(0.9931, 0.9944, 0.9925, **second))

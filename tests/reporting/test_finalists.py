@@ -51,7 +51,7 @@ def read(*trials: FrozenTrial) -> Finalists:
 def with_finalists(trials: list[FrozenTrial], openings: object = None) -> Summary:
     search = study_of([complete(accuracy=0.993), complete(accuracy=0.992)])
     beside = optuna.create_study(
-        study_name="cnn-search finalists", storage=search._storage, direction="maximize"
+        study_name="cnn-search finalists", storage=search.storage, direction="maximize"
     )
     beside.set_user_attr("test set openings", [OPENING] if openings is None else openings)
     beside.add_trials(trials)

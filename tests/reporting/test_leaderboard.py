@@ -141,7 +141,7 @@ def test_what_was_handed_in_is_ranked_marked_and_not_counted() -> None:
     search = study_of([complete(accuracy=0.99), complete(accuracy=0.98)])
     label = "handed in: mine"
     beside = optuna.create_study(
-        study_name="cnn-search candidates", storage=search._storage, direction="maximize"
+        study_name="cnn-search candidates", storage=search.storage, direction="maximize"
     )
     rejected = REFERENCES["wide-vgg"].candidate.to_json()
     beside.add_trials(

@@ -19,6 +19,7 @@ from search.reporting import words
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.picture import learning_curve
 from search.reporting.render import render
+from search.study.stored import StoredStudy
 from tests.reporting.studies import SETTINGS, complete, study_of
 
 CANDIDATE = space.Candidate(layers=(space.Conv(width=8),), head=space.Head(classes=3))
@@ -51,7 +52,7 @@ def summary_of(settings: dict[str, Any], *, tested: bool, system: str = "handed 
     if tested:
         finals = optuna.create_study(study_name=finalists_of("s"), storage=storage)
         finals.add_trial(finalist(0))
-    return summarize(study)
+    return summarize(StoredStudy("s", storage))
 
 
 @pytest.mark.parametrize("settings", [NEW, OLD], ids=["new", "old"])

@@ -77,7 +77,7 @@ def test_the_report_shows_who_became_a_finalist() -> None:
         ("cnn-search shortlist", [*again(0, 0.9930, 0.9931), *again(1, 0.9941, 0.9945)]),
         ("cnn-search finalists", again(1, 0.9950, test_accuracy=0.9950, kind="finalist")),
     ):
-        beside = optuna.create_study(study_name=name, storage=search._storage, direction="maximize")
+        beside = optuna.create_study(study_name=name, storage=search.storage, direction="maximize")
         beside.add_trials(trials)
     summary = summarize(search)
     assert [(one.search_trial, one.chosen) for one in summary.shortlist] == [(1, True), (0, False)]

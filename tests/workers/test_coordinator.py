@@ -15,7 +15,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.engine.dataset import DataSource
-from search.engine.storage import RECORDED, create_study
+from search.study.storage import RECORDED, create_study
 from search.study.trial_files import TrialFiles
 from search.terminal import Terminal
 from search.workers.coordinator import coordinate

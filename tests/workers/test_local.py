@@ -12,8 +12,8 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.storage import open_study
 from search.study.judge import Task
+from search.study.storage import open_study
 from search.workers.local import LocalWorkers
 from search.workers.messages import Begun, Died, EpochDone, Event, Ready, Stopped, Trained
 from tests.faults.processes import finish, start, trials, wait_for, workers

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from search.engine.attributes import PARENT
 from search.engine.dataset import DataSource
-from search.engine.storage import RECORDED, create_study
+from search.study.storage import RECORDED, create_study
 from search.terminal import Terminal
 from search.workers.coordinator import STOP_SIGNALS, coordinate
 from search.workers.messages import MakeTraining, Training, Workers

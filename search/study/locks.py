@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from search.engine.beside import LOCK, beside
 from search.engine.location import sqlite_file
+from search.study.beside import LOCK, beside
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def study_lock(storage: str, timeout: float = -1) -> Iterator[bool]:
 
     path = sqlite_file(storage)
     if path is None:
-        from search.engine.server_lock import server_lock
+        from search.study.server_lock import server_lock
 
         with server_lock(storage, timeout) as held:
             yield held

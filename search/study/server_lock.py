@@ -12,12 +12,12 @@ from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from search.engine.patience import LockLost, connect_arguments, held, is_alive, patience_of
+from search.study.server_retry import LockLost, connect_arguments, held, is_alive, retry_of
 
 
 def reach(url: str) -> None:
     """Connect to a server once, to see whether that works; raises what its driver does."""
-    patience_of(url).keep(lambda: _lock_engine(url).connect().close(), url)
+    retry_of(url).keep(lambda: _lock_engine(url).connect().close(), url)
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def server_lock(url: str, timeout: float) -> Iterator[bool]:
     Raises:
         LockLost: If it was lost before the end.
     """
-    connection = patience_of(url).keep(lambda: _acquire(url, timeout), url)
+    connection = retry_of(url).keep(lambda: _acquire(url, timeout), url)
     if connection is None:
         yield False
         return

@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, SQLAlchemyError
 
-PATIENCE_SECONDS = 300.0  # how long a server may stay away in mid-run
+RETRY_SECONDS = 300.0  # how long a server may stay away in mid-run
 CONNECT_SECONDS = 10  # how long one attempt to connect takes at most
 # Of libpq: a machine that is gone is noticed after 60 s, on the server too, which then releases
 # the lock that it held. Anything of this may be set otherwise in the storage's URL.
@@ -50,7 +50,7 @@ def is_lost(error: BaseException | None) -> bool:
     )
 
 
-class Patience:
+class Retry:
     """Waits for a server that went away; one for all that uses the same URL in this process.
 
     One that never answered is not waited for: the URL may be wrong.
@@ -66,7 +66,7 @@ class Patience:
 
         Raises:
             LockLost: If this process held the lock.
-            Exception: The last one, after ``PATIENCE_SECONDS`` or when asked to give up.
+            Exception: The last one, after ``RETRY_SECONDS`` or when asked to give up.
         """
         lost_at: float | None = None
         while True:
@@ -82,9 +82,9 @@ class Patience:
                     lost_at = now
                     self.say(
                         "the database server does not answer: waiting for it, "
-                        f"up to {PATIENCE_SECONDS / 60:.0f} minutes"
+                        f"up to {RETRY_SECONDS / 60:.0f} minutes"
                     )
-                if now - lost_at >= PATIENCE_SECONDS or self.give_up():
+                if now - lost_at >= RETRY_SECONDS or self.give_up():
                     raise
                 time.sleep(random.uniform(0.3, 1.0))
             else:
@@ -95,9 +95,9 @@ class Patience:
 
 
 @functools.cache
-def patience_of(url: str) -> Patience:
+def retry_of(url: str) -> Retry:
     """The one of a URL."""
-    return Patience()
+    return Retry()
 
 
 def connect_arguments(url: URL) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import make_url
 
-from search.engine.patience import LockLost, connect_arguments, held, is_alive
+from search.study.server_retry import LockLost, connect_arguments, held, is_alive
 
 
 def open_server(url: str) -> RDBStorage:

@@ -14,7 +14,7 @@ from search.engine.commands import command_line
 from search.engine.companions import is_companion
 from search.engine.errors import UserError
 from search.engine.location import sqlite_file, without_password
-from search.engine.sqlite import Access, check_file, open_file, table_names
+from search.study.sqlite import Access, check_file, open_file, table_names
 
 if TYPE_CHECKING:
     import optuna
@@ -43,7 +43,7 @@ def check_storage(storage: str, *, read_only: bool = False) -> None:
         check_file(path, read_only=read_only)
         return
     with readable_errors(storage):
-        from search.engine.server_lock import reach
+        from search.study.server_lock import reach
 
         reach(storage)
 
@@ -58,7 +58,7 @@ def readable_errors(storage: str) -> Iterator[None]:
     import optuna
     from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
-    from search.engine.patience import LockLost
+    from search.study.server_retry import LockLost
 
     shown = without_password(storage)
     hint = "Check --storage, and that the database server runs and can be reached"
@@ -95,7 +95,7 @@ def is_storage_error(error: BaseException) -> bool:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    from search.engine.patience import LockLost
+    from search.study.server_retry import LockLost
 
     return isinstance(error, SQLAlchemyError | optuna.exceptions.StorageInternalError | LockLost)
 
@@ -137,12 +137,10 @@ def _connect(storage: str, access: Access) -> optuna.storages.RDBStorage:
 
 def _connect_server(storage: str) -> optuna.storages.RDBStorage:
     with readable_errors(storage):
-        from search.engine.patience import patience_of
-        from search.engine.servers import open_server
+        from search.study.server_retry import retry_of
+        from search.study.servers import open_server
 
-        return patience_of(storage).keep(
-            lambda: _open_tables(lambda: open_server(storage)), storage
-        )
+        return retry_of(storage).keep(lambda: _open_tables(lambda: open_server(storage)), storage)
 
 
 def _open_tables(opening: Callable[[], Storage]) -> Storage:

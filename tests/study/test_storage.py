@@ -13,8 +13,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.engine import locks, storage
 from search.engine.errors import UserError
+from search.study import locks, storage
 
 
 def test_sqlite_waits_and_logs_ahead(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ import optuna
 import pytest
 
 from search import finalists, report, run
-from search.engine import storage
 from search.engine.errors import UserError
+from search.study import storage
 
 FILE = "theirs.db"
 Change = Callable[[Path], object]

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.engine.beside import check_beside, check_length
 from search.engine.errors import UserError
+from search.study.beside import check_beside, check_length
 
 if TYPE_CHECKING:
     import optuna
