@@ -50,7 +50,6 @@ class Snapshot:
     over_budget: int
     failed: int
     running: list[Running]
-    ranked: list[FrozenTrial]  # those that the leaderboard ranks, best first
 
     @property
     def finished(self) -> int:
@@ -58,23 +57,19 @@ class Snapshot:
         return self.complete + self.pruned + self.over_budget
 
 
-def snapshot(
-    trials: Sequence[FrozenTrial], total: int, limits: Limits = STANDARD_LIMITS
-) -> Snapshot:
-    """Sum up a study's trials; what the leaderboard does not rank is not ranked here either."""
+def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
+    """Count a study's trials."""
     by_state: dict[TrialState, list[FrozenTrial]] = {state: [] for state in TrialState}
     for trial in trials:
         by_state[trial.state].append(trial)
-    complete = by_state[TrialState.COMPLETE]
     over = [t for t in by_state[TrialState.PRUNED] if attributes.OVER_BUDGET.of(t)]
     return Snapshot(
         total=total,
-        complete=len(complete),
+        complete=len(by_state[TrialState.COMPLETE]),
         pruned=len(by_state[TrialState.PRUNED]) - len(over),
         over_budget=len(over),
         failed=len(by_state[TrialState.FAIL]),
         running=[_running(trial) for trial in by_state[TrialState.RUNNING]],
-        ranked=valid_trials(complete, limits),
     )
 
 
@@ -122,6 +117,8 @@ class Progress:
         self._workers = workers
         self._started = time.monotonic()
         self._seen: set[int] | None = None
+        self._judged: set[int] = set()  # complete trials among which the best is known
+        self._best: list[FrozenTrial] = []  # it alone, of those that the leaderboard ranks
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Progress:
@@ -134,11 +131,22 @@ class Progress:
 
     def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
         """Show the study as it is now."""
-        now = snapshot(trials, total, self._limits)
+        now = snapshot(trials, total)
         if self._console.is_interactive:
+            self._find_best(trials)
             self._live.update(self._view(now, self._left(trials, total)), refresh=True)
         else:
             self._log(trials, now)
+
+    def _find_best(self, trials: Sequence[FrozenTrial]) -> None:
+        """Look at the trials that are complete since the last time: many searches are long."""
+        new = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.number not in self._judged
+        ]
+        self._judged.update(trial.number for trial in new)
+        self._best = valid_trials([*self._best, *new], self._limits)[:1]
 
     def say(self, line: str) -> None:
         """Print a line above the live view, or among the log lines."""
@@ -182,7 +190,7 @@ class Progress:
                 Text(row.architecture),
             )
         best = Text("best so far: ", style="bold")
-        best.append(outcome(now.ranked[0]) if now.ranked else "none yet", style="green")
+        best.append(outcome(self._best[0]) if self._best else "none yet", style="green")
         return Group(head, counts, Text(), table, Text(), best)
 
 

@@ -285,17 +285,19 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     """Print the best five and what to run next, and write the leaderboard."""
     from search.progress import outcome, snapshot
     from search.report import write_reports
+    from search.reporting.ranking import valid_trials
     from search.reporting.records import read_limits
 
     limits = read_limits(study.user_attrs.get("settings"))
-    now = snapshot(study.get_trials(deepcopy=False), options.trials, limits)
+    trials = study.get_trials(deepcopy=False)
+    now = snapshot(trials, options.trials)
     say()
     say(
         f"{now.finished} of {counted(now.total, 'trial')}: {now.complete} complete, "
         f"{now.pruned} pruned, "
         f"{now.over_budget} over budget, {now.failed} failed"
     )
-    for trial in now.ranked[:5]:
+    for trial in valid_trials(trials, limits)[:5]:
         say(f"  {outcome(trial)}")
     write_reports(study, options.reports)
     say()

@@ -39,19 +39,31 @@ def study() -> optuna.Study:
     return made
 
 
-def test_the_counts_and_the_ranking() -> None:
+def test_the_counts() -> None:
     now = snapshot(study().trials, 10)
     assert (now.complete, now.pruned, now.over_budget, now.failed) == (3, 1, 1, 1)
     assert now.finished == 5
-    assert [trial.number for trial in now.ranked] == [2, 1, 0], "of equals the smaller is first"
     assert [(r.worker, r.epoch, r.accuracy) for r in now.running] == [("4711", 3, 0.98)]
 
 
-def test_what_the_leaderboard_does_not_rank_is_not_ranked() -> None:
+def test_the_best_so_far_is_the_leaderboards_however_the_trials_come() -> None:
     made = study()
     made.add_trial(optuna.trial.create_trial(value=0.999))  # nothing recorded: not of this tool
-    limits = Limits(max_params=10_000)
-    assert [trial.number for trial in snapshot(made.trials, 10, limits).ranked] == [2, 0]
+
+    def best(limit: int) -> list[str | None]:
+        """The best trial's number after each trial."""
+        out, found = io.StringIO(), []
+        console = Terminal(out, force_terminal=True, width=110)
+        with Progress(console, epochs=20, workers=1, limits=Limits(max_params=limit)) as progress:
+            for count in range(len(made.trials) + 1):
+                progress.update(made.trials[:count], 10)
+                last = out.getvalue().rpartition("best so far: ")[2]
+                number = re.search(r"trial (\d+)", last)
+                found.append(number[1] if number else None)
+        return found
+
+    assert best(20_000) == [None, "0", "1", *["2"] * 6], "of equals the smaller is first"
+    assert best(10_000) == [None, "0", "0", *["2"] * 6], "trial 1 is over that limit"
 
 
 def test_the_live_view_shows_everything() -> None:

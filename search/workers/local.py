@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import queue
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -133,17 +135,31 @@ class _Parted(BaseException):
 
 
 class _Pipe:
-    """A worker's end of its pipe: its inbox, and how it tells."""
+    """A worker's end of its pipe: its inbox, and how it tells.
+
+    A thread sends: a state is larger than what the system keeps of a pipe, and training is not to
+    wait until the coordinator has read it.
+    """
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._sender = threading.Thread(target=self._send, daemon=True)
+        self._sender.start()
+
+    def _send(self) -> None:
+        with suppress(OSError):  # the coordinator is gone, which who listens notices
+            while (event := self._told.get()) is not None:
+                self._pipe.send(event)
 
     def tell(self, event: Event) -> None:
-        """To the coordinator."""
-        try:
-            self._pipe.send(event)
-        except OSError:
-            raise _Parted from None
+        """To the coordinator, soon."""
+        self._told.put(event)
+
+    def close(self) -> None:
+        """Wait until all is told."""
+        self._told.put(None)
+        self._sender.join()
 
     def _receive(self) -> Task | Stop:
         try:
@@ -183,6 +199,7 @@ def _main(
             training = make_training(index, source)
         except Exception:
             pipe.tell(Broken(traceback=traceback.format_exc()))
+            pipe.close()
             return
         pipe.tell(Ready(name=owner_name()))
         serve(pipe, pipe.tell, training)
