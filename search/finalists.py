@@ -281,7 +281,8 @@ def train(
     from search.engine.hardware import default_workers
     from search.placement import warm_up
     from search.study.beside import CHECKPOINTS, folder_beside
-    from search.workers.coordinator import Job, coordinate
+    from search.workers.coordinator import coordinate
+    from search.workers.job import Job
     from search.workers.local import LocalWorkers
     from search.workers.training import training_by
 

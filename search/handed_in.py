@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import optuna
 
     from search.engine.dataset import DataSource
-    from search.workers.coordinator import Job
+    from search.workers.job import Job
 
 PREFIX = "reference: "  # of a reference system's label
 LARGEST_FILE = 1_000_000  # bytes; a candidate has a few thousand

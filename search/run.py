@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from search.engine.dataset import DataSource
     from search.placement import Placement
     from search.terminal import Terminal
-    from search.workers.coordinator import Job
+    from search.workers.job import Job
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -218,7 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     from objective import Objective
     from search.study.beside import CHECKPOINTS, WEIGHTS, folder_beside
-    from search.workers.coordinator import Job
+    from search.workers.job import Job
     from search.workers.training import training_by
 
     weights = folder_beside(options.storage, WEIGHTS)

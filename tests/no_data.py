@@ -7,7 +7,7 @@ from typing import Any
 
 from search.engine.dataset import DataSource
 from search.study.judge import Judge
-from search.workers.coordinator import Job
+from search.workers.job import Job
 from search.workers.messages import MakeTraining
 
 NO_DATA = DataSource(

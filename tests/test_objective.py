@@ -212,7 +212,8 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
 
     from search.study.storage import RECORDED, create_study
     from search.terminal import Terminal
-    from search.workers.coordinator import Job, coordinate
+    from search.workers.coordinator import coordinate
+    from search.workers.job import Job
     from search.workers.local import LocalWorkers
     from search.workers.training import training_by
 

@@ -7,6 +7,31 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
+    getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
+]
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """What asks this process to stop, as it comes; the second one stops it wherever it is."""
+    came: list[int] = []
+
+    def on_signal(received: int, _frame: object) -> None:
+        came.append(received)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    for number in STOP_SIGNALS:
+        if number == signal.SIGINT or before[number] != signal.SIG_IGN:  # which nohup asks for
+            signal.signal(number, on_signal)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:

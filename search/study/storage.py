@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from search.engine import passwords
 from search.engine.commands import command_line
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from search.study.stored import StoredStudy
 
-Storage = TypeVar("Storage", bound="optuna.storages.RDBStorage")
 DEFAULT_STORAGE = str(Path(__file__).resolve().parents[2] / "study.db")
 DEFAULT_STUDY = "cnn-search"
 METRIC = "validation accuracy"
@@ -143,7 +142,9 @@ def _connect_server(storage: str) -> optuna.storages.RDBStorage:
         return retry_of(storage).keep(lambda: _open_tables(lambda: open_server(storage)), storage)
 
 
-def _open_tables(opening: Callable[[], Storage]) -> Storage:
+def _open_tables(
+    opening: Callable[[], optuna.storages.RDBStorage],
+) -> optuna.storages.RDBStorage:
     """Optuna's storage; tried again when another process creates the same tables just now."""
     from sqlalchemy.exc import DatabaseError
 

@@ -7,13 +7,9 @@ and each is written into the study as it comes.
 
 from __future__ import annotations
 
-import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -21,6 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search.engine import attributes
+from search.engine.interrupts import stop_signals
 from search.engine.output import complain, say
 from search.engine.text import counted
 from search.progress import Progress
@@ -33,19 +30,18 @@ from search.study.storage import is_storage_error
 from search.study.trial_files import TrialFiles
 from search.study.vanishing import Vanishing
 from search.workers import messages
+from search.workers.job import Job
 from search.workers.messages import Event, MakeTraining, Workers
+from search.workers.regularly import Regularly
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from search.engine.dataset import DataSource
     from search.engine.epoch import Epoch
-    from search.study.judge import Judge, Task
+    from search.study.judge import Task
     from search.terminal import Terminal
 
-STOP_SIGNALS = [signal.SIGINT, signal.SIGTERM] + [
-    getattr(signal, name) for name in ("SIGHUP",) if hasattr(signal, name)
-]
 WAIT_SECONDS = 0.5  # for the workers to tell something
 SHOW_SECONDS = 0.5  # between two looks of the user at the study
 REFRESH_SECONDS = 2.0  # between two looks at what other commands do
@@ -56,26 +52,6 @@ Start = Callable[[MakeTraining, "DataSource", int], Workers]
 
 class WorkerError(Exception):
     """A worker ended over an error that is not a candidate's."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is to be done to a study that exists."""
-
-    storage: str
-    study: str
-    trials: int  # finished trials that the study shall hold
-    sampler: str
-    pruner: str
-    seed: int
-    epochs: int
-    validation_images: int  # that a reported accuracy is counted on
-    source: DataSource
-    judge: Judge  # the objective's part in this process
-    make_training: MakeTraining  # and in the workers
-    queue_only: bool = False  # start what is queued; the sampler draws nothing
-    checkpoints: Path | None = None  # folder of the states of running trials; None: in memory
-    weights: Path | None = None  # folder of the networks of complete ones; None: not kept
 
 
 def coordinate(
@@ -120,7 +96,7 @@ def coordinate(
             return 0
         running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
         workers = max(1, min(workers, job.trials - finished - running))
-        with _signals() as signals:
+        with stop_signals() as signals:
             pool = start(job.make_training, job.source, workers)
             run = _Run(job, study, pool, workers, signals, vanishing.check)
             try:
@@ -136,27 +112,6 @@ def coordinate(
                 raise
             finally:
                 pool.close()
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """What asks this process to stop, as it comes; the second one stops it wherever it is."""
-    came: list[int] = []
-
-    def on_signal(received: int, _frame: object) -> None:
-        came.append(received)
-        if len(came) > 1:
-            raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
-    for number in STOP_SIGNALS:
-        if number == signal.SIGINT or before[number] != signal.SIG_IGN:  # which nohup asks for
-            signal.signal(number, on_signal)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass(kw_only=True)
@@ -188,10 +143,10 @@ class _Run:
         self._deaths = 0  # of workers, with no epoch finished in between
         self._progress: Progress | None = None
         self._regular = [
-            _Regularly(SHOW_SECONDS, check),
-            _Regularly(REFRESH_SECONDS, study.refresh, share=0.1),
-            _Regularly(BEAT_SECONDS, self._beat),
-            _Regularly(TAKE_OVER_SECONDS, self._take_over),
+            Regularly(SHOW_SECONDS, check),
+            Regularly(REFRESH_SECONDS, study.refresh, share=0.1),
+            Regularly(BEAT_SECONDS, self._beat),
+            Regularly(TAKE_OVER_SECONDS, self._take_over),
         ]
 
     def to_the_end(
@@ -205,7 +160,7 @@ class _Run:
         ) as self._progress:
             retry = retry_of(job.storage)
             retry.give_up, retry.say = lambda: bool(self._signals), self._progress.say
-            self._regular.append(_Regularly(SHOW_SECONDS, lambda: self._show(on_look)))
+            self._regular.append(Regularly(SHOW_SECONDS, lambda: self._show(on_look)))
             answer = Answer.AGAIN
             while not self._signals and not (
                 answer in (Answer.ENOUGH, Answer.FAILING) and not self._at
@@ -410,31 +365,3 @@ class _Run:
         for line in (attributes.TRACEBACK.of(failures[0]) or "").splitlines():
             complain(line)
         return 1
-
-
-class _Regularly:
-    """Does something when it is called, but not more often than every so many seconds.
-
-    Args:
-        seconds: Between two times.
-        action: Done.
-        share: Of the time that may go there at most: what takes long is done less often.
-    """
-
-    def __init__(self, seconds: float, action: Callable[[], None], share: float = 1.0) -> None:
-        self._seconds, self._action, self._share = seconds, action, share
-        self._next = _now()
-
-    def __call__(self) -> None:
-        begun = _now()
-        if begun < self._next:
-            return
-        self._action()
-        now = _now()
-        self._next = now + max(self._seconds, (now - begun) * (1 / self._share - 1))
-
-
-def _now() -> float:
-    """Seconds, those included in which this machine slept, where the system counts them."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -188,14 +188,14 @@ def _main(
 ) -> None:
     """A worker process from start to end; it ends with the process that started it."""
     protect()
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the coordinator ends us
-    torch.set_num_threads(1)
-    keep_freed_memory()
     pipe = _Pipe(connection)
     with suppress(_Parted):
         try:
+            import torch
+
+            torch.set_num_threads(1)
+            keep_freed_memory()
             training = make_training(index, source)
         except Exception:
             pipe.tell(Broken(traceback=traceback.format_exc()))

@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 
 from search.engine.attributes import PARENT
 from search.engine.dataset import DataSource
+from search.engine.interrupts import STOP_SIGNALS
 from search.study.storage import RECORDED, create_study
 from search.terminal import Terminal
-from search.workers.coordinator import STOP_SIGNALS, coordinate
+from search.workers.coordinator import coordinate
 from search.workers.messages import MakeTraining, Training, Workers
 from tests.no_data import job_without_data
 from tests.workers.stand_ins import Judge

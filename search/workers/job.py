@@ -1,0 +1,32 @@
+"""What a coordinator is to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.engine.dataset import DataSource
+    from search.study.judge import Judge
+    from search.workers.messages import MakeTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be done to a study that exists."""
+
+    storage: str
+    study: str
+    trials: int  # finished trials that the study shall hold
+    sampler: str
+    pruner: str
+    seed: int
+    epochs: int
+    validation_images: int  # that a reported accuracy is counted on
+    source: DataSource
+    judge: Judge  # the objective's part in this process
+    make_training: MakeTraining  # and in the workers
+    queue_only: bool = False  # start what is queued; the sampler draws nothing
+    checkpoints: Path | None = None  # folder of the states of running trials; None: in memory
+    weights: Path | None = None  # folder of the networks of complete ones; None: not kept
