@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-import space
-from search.candidates import check_limits, rebuild, suggest
+from search.candidates import begin_training, check_limits, rebuild, suggest
 from search.engine.arithmetic import Arithmetic
 from search.engine.companions import HANDED_IN
 from search.engine.dataset import DataSource
@@ -26,7 +25,7 @@ from search.engine.problem import Problem, problem_of
 from search.engine.seeds import mix_seed
 from search.study.judge import Task
 from search.study.owners import owner_name
-from search.study.recording import record_curve, where_trained
+from search.study.recording import record_curve
 
 if TYPE_CHECKING:
     from search.engine.epoch import Epoch
@@ -99,28 +98,8 @@ class Objective:
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        from search.engine.training import TrainingRun
-
-        settings, (train, validation) = self.settings, self.images
-        candidate = rebuild(task, settings.limits, settings.problem)
-        run = TrainingRun(
-            lambda: space.build(candidate),
-            candidate.recipe,
-            train,
-            validation,
-            epochs=candidate.recipe.epochs_within(settings.epochs),
-            seed=task.seed,
-            arithmetic=settings.arithmetic,
-        )
-        facts = where_trained(
-            settings.source,
-            candidate.recipe,
-            images=len(train),
-            epochs=settings.epochs,
-            device=settings.device,
-            arithmetic=settings.arithmetic,
-        )
-        return run, facts
+        candidate = rebuild(task, self.settings.limits, self.settings.problem)
+        return begin_training(candidate, task.seed, self.settings, *self.images)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """The value of a trial whose epochs are done, and more attributes of it."""

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
 import space
 from search.engine.companions import HANDED_IN
 from search.engine.text import counted
+from search.study.recording import where_trained
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-    from objective import Limits
+    from objective import Limits, Settings
+    from search.engine.images import Images
     from search.engine.problem import Problem
+    from search.engine.training import TrainingRun
     from search.study.judge import Task
 
 
@@ -90,6 +93,46 @@ def check_limits(trial: optuna.Trial, candidate: space.Candidate, limits: Limits
 def _excess(count: int, limit: int) -> float:
     """How far over a limit a count is, as a share of it; far over it is all the same."""
     return min(count, limit * 10**9) / limit - 1
+
+
+def begin_training(
+    candidate: space.Candidate,
+    seed: int,
+    settings: Settings,
+    training: Images,
+    validation: Images | None,
+) -> tuple[TrainingRun, dict[str, Any]]:
+    """Build a candidate's network, to be trained from a seed.
+
+    Args:
+        candidate: What to build.
+        seed: Of all that is drawn.
+        settings: Epochs, device and arithmetic count here.
+        training: To train on.
+        validation: To judge each epoch by; None trains without looking.
+
+    Returns:
+        The training, and the attributes of a trial that are known where it is trained.
+    """
+    from search.engine.training import TrainingRun
+
+    run = TrainingRun(
+        lambda: space.build(candidate),
+        candidate.recipe,
+        training,
+        validation,
+        epochs=candidate.recipe.epochs_within(settings.epochs),
+        seed=seed,
+        arithmetic=settings.arithmetic,
+    )
+    return run, where_trained(
+        settings.source,
+        candidate.recipe,
+        images=len(training),
+        epochs=settings.epochs,
+        device=settings.device,
+        arithmetic=settings.arithmetic,
+    )
 
 
 def note(candidate: space.Candidate) -> str:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import optuna
 
 import space
+from search.candidates import begin_training
 from search.engine.companions import FINALIST
 from search.study.judge import Task
-from search.study.recording import where_trained
 
 if TYPE_CHECKING:
     from objective import Settings
@@ -72,28 +72,8 @@ class Retraining(ABC):
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        from search.engine.training import TrainingRun
-
-        settings, (training, _) = self.settings, self.images
         candidate = space.Candidate.from_json(task.candidate or "")
-        run = TrainingRun(
-            lambda: space.build(candidate),
-            candidate.recipe,
-            training,
-            None,
-            epochs=candidate.recipe.epochs_within(settings.epochs),
-            seed=task.seed,
-            arithmetic=settings.arithmetic,
-        )
-        facts = where_trained(
-            settings.source,
-            candidate.recipe,
-            images=len(training),
-            epochs=settings.epochs,
-            device=settings.device,
-            arithmetic=settings.arithmetic,
-        )
-        return run, facts
+        return begin_training(candidate, task.seed, self.settings, self.images[0], None)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """Judge the network that is trained."""

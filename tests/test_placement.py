@@ -68,6 +68,14 @@ def test_what_listens_but_is_no_ray_is_given_up_soon(silent_port: int) -> None:
         check_answers(f"127.0.0.1:{silent_port}")
 
 
+def test_the_cluster_that_the_environment_names_is_asked_likewise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    with pytest.raises(UserError, match="no Ray cluster answers at 127.0.0.1:9"):
+        main(["--cluster", "auto", "--storage", str(tmp_path / "a.db")])
+
+
 def test_without_ray_a_line_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search.engine import attributes
+from search.engine.errors import UserError
 from search.engine.interrupts import stop_signals
 from search.engine.output import complain, say
 from search.engine.text import counted
@@ -107,7 +108,8 @@ def coordinate(
             except KeyboardInterrupt:
                 return 128 + signals[0]
             except Exception as error:
-                if signals and is_storage_error(error):  # stopped while it waited for a server
+                # Stopped while it waited for a server.
+                if signals and (is_storage_error(error) or isinstance(error, UserError)):
                     return 128 + signals[0]
                 raise
             finally:

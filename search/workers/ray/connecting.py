@@ -45,8 +45,9 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
     Raises:
         UserError: If Ray is not installed or the cluster cannot be reached.
     """
-    if address not in (AUTO, LOCAL):
-        check_answers(address)
+    named = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
+    if named not in (AUTO, LOCAL):
+        check_answers(named)
     try:
         import ray
     except ImportError:
