@@ -10,7 +10,7 @@ import json
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -28,7 +28,8 @@ from search.study.storage import connect, is_storage_error
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-EVERY = 30.0  # seconds between two looks
+NOTE_SECONDS = 5.0  # between two looks for trials whose note lacks something
+DRAW_SECONDS = 30.0  # between two drawings of the figures
 BEST = "best-trial-"  # what our artifacts' names begin with
 ARTIFACT = "artifacts:"  # what Optuna's keys of a study's artifacts begin with
 
@@ -55,7 +56,8 @@ class DashboardView:
         self._name = study
         self._max_params = max_params
         self._target = target
-        self._looked = 0.0
+        self._looked = self._drawn = 0.0
+        self._outdated = False  # the figures: a trial has ended since
         self._trials: Sequence[FrozenTrial] | None = None
         self._noted: dict[int, TrialState] = {}  # by number: the state that its note tells of
 
@@ -70,31 +72,41 @@ class DashboardView:
         return optuna.load_study(study_name=self._name, storage=self._backend, sampler=sampler)
 
     def look(self, trials: Sequence[FrozenTrial]) -> None:
-        """Refresh the page if that was long ago and a trial is new or has ended since."""
+        """Write notes and figures anew if that was long ago and a trial began or ended since."""
+        now = time.monotonic()
         if self._trials is None:
             self._noted = {t.number: t.state for t in trials if t.state.is_finished()}
             import optuna_dashboard  # noqa: F401  takes two seconds, and workers start meanwhile
 
-            self._looked = time.monotonic()
+            self._drawn = now
         self._trials = trials
-        if time.monotonic() - self._looked >= EVERY:
-            if any(self._is_news(trial) for trial in trials):
-                self.refresh()
-            self._looked = time.monotonic()
+        if now - self._looked < NOTE_SECONDS:
+            return
+        self._looked = now
+        news = [trial for trial in trials if self._is_news(trial)]
+        if any(trial.state.is_finished() for trial in news):
+            self._outdated = True
+        if self._outdated and now - self._drawn >= DRAW_SECONDS:
+            self.refresh()
+        elif news:
+            self._write(self._note)
 
     def _is_news(self, trial: FrozenTrial) -> bool:
         shown = trial.state == TrialState.RUNNING or trial.state.is_finished()
         return shown and self._noted.get(trial.number) != trial.state
 
     def refresh(self) -> None:
-        """Write all that is new. A study that cannot be written now is left to the next time."""
-        trials = self._trials
-        if trials is None:
+        """Write all that is new, if anything was ever looked at."""
+        if self._trials is None:
             return
+        self._write(self._note, self._draw, self._show_best)
+        self._drawn, self._outdated = time.monotonic(), False
+
+    def _write(self, *actions: Callable[[Sequence[FrozenTrial]], None]) -> None:
+        """Do something; a study that cannot be written now is left to the next time."""
         try:
-            self._note(trials)
-            self._draw(trials)
-            self._show_best(trials)
+            for action in actions:
+                action(self._trials or ())
         except (OSError, KeyError):  # a full disk, or a study that was deleted: others say so
             return
         except Exception as error:

@@ -143,6 +143,23 @@ def test_the_work_grows_with_what_is_new_not_with_what_is_there(
     assert all(found.startswith("**new ") for found in notes(study)[len(before) :])
 
 
+def test_a_running_trial_is_described_within_seconds(
+    study: StoredStudy, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = new_view(storage)
+    view.refresh()
+    assert files(study) == [], "nothing was looked at"
+    view.look(study.get_trials(deepcopy=False))
+    study.ask().set_user_attr("candidate", SMALL.to_json())
+    trials = study.get_trials(deepcopy=False)
+    view.look(trials)
+    assert notes(study)[-1] == "", "too soon"
+    monkeypatch.setattr("search.dashboard_view.NOTE_SECONDS", 0.0)
+    view.look(trials)
+    assert notes(study)[-1] == note(SMALL)
+    assert files(study) == [], "figures and files are drawn less often"
+
+
 def test_what_a_person_wrote_into_a_note_stays(study: StoredStudy, storage: str) -> None:
     save_note(trial_of(study, 1), "look at this one")
     look(study, storage)
