@@ -18,19 +18,19 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from search.candidates import begin_training, check_limits, rebuild, suggest
-from search.engine.arithmetic import Arithmetic
-from search.engine.companions import HANDED_IN
-from search.engine.dataset import DataSource
-from search.engine.problem import Problem, problem_of
-from search.engine.seeds import mix_seed
+from search.common.process_id import owner_name
+from search.common.seeds import mix_seed
+from search.data.dataset import DataSource
+from search.data.problem import Problem, problem_of
+from search.study.companions import HANDED_IN
 from search.study.judge import Task
-from search.study.owners import owner_name
 from search.study.recording import record_curve
+from search.training.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
-    from search.engine.epoch import Epoch
-    from search.engine.images import Images
-    from search.engine.training import TrainingRun
+    from search.data.images import Images
+    from search.training.epoch import Epoch
+    from search.training.loop import TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Objective:
 
     Raises:
         optuna.TrialPruned: If the candidate is over a limit, or the pruner gives it up.
-        search.engine.errors.TrainingError: If its loss is not finite.
+        search.common.errors.TrainingError: If its loss is not finite.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -121,7 +121,7 @@ class Objective:
     @cached_property
     def images(self) -> tuple[Images, Images]:
         """The training and the validation images, on the settings' device."""
-        from search.engine.images import load_images
+        from search.data.images import load_images
 
         settings = self.settings
         return load_images(settings.source, settings.device, train_images=settings.train_images)

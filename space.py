@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.engine.recipe import Augmentation, Recipe
-from search.engine.typed_json import decode, loads
+from search.common.typed_json import decode, loads
+from search.training.recipe import Augmentation, Recipe
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -398,7 +398,8 @@ def build(candidate: Candidate) -> nn.Module:
 def _modules(candidate: Candidate) -> Iterator[nn.Module]:
     from torch import nn
 
-    from search.engine import deskew, rotated, views
+    from search.layers import deskew, rotated
+    from search.layers import test_time_augmentation as views
 
     channels, of_rotated = INPUT_SHAPE[0], False
     layers = list(candidate.layers)

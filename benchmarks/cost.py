@@ -22,8 +22,8 @@ import optuna
 from optuna.trial import TrialState
 
 import space
-from search.references import REFERENCES
-from search.study.storage import open_study
+from search.architecture.references import REFERENCES
+from search.study.storages.opening import open_study
 
 DRAWS = 2000
 LIMIT = 20_000

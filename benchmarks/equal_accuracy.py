@@ -27,14 +27,14 @@ from scipy.stats import t as student
 
 import space
 from benchmarks import plain_idiom
-from search.cli import positive
-from search.engine.arithmetic import Arithmetic
-from search.engine.dataset import DataSource, load_training
-from search.engine.hardware import use_bfloat16
-from search.engine.images import on_device
-from search.engine.sources import locate
-from search.engine.training import fit
-from search.references import REFERENCES
+from search.architecture.references import REFERENCES
+from search.console.arguments import positive
+from search.data.dataset import DataSource, load_training
+from search.data.images import on_device
+from search.data.sources import locate
+from search.training.arithmetic import Arithmetic
+from search.training.hardware import use_bfloat16
+from search.training.loop import fit
 
 TRAIN_IMAGES = 10_000
 

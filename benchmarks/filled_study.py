@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, create_trial
 
 from objective import Limits
 from search.candidates import check_limits, suggest
-from search.engine.problem import MNIST_PROBLEM
-from search.study.storage import RECORDED, create_study
+from search.data.problem import MNIST_PROBLEM
+from search.study.storages.opening import RECORDED, create_study
 
 SPACE = Limits()  # what candidates are drawn for
 LIMITS = Limits(max_params=10**9)  # so that none ends before its first epoch

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 import space
-from search.engine.deskew import Deskew
-from search.engine.recipe import Recipe
-from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
-from search.engine.views import MeanOfViews, Views
+from search.layers.deskew import Deskew
+from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
+from search.layers.test_time_augmentation import MeanOfViews, Views
+from search.training.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

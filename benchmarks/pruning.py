@@ -26,7 +26,7 @@ if __package__ in (None, ""):
 from optuna.trial import TrialState
 from scipy.stats import spearmanr
 
-from search.study.storage import open_study
+from search.study.storages.opening import open_study
 
 ORDERS = 100
 Curve = list[float]

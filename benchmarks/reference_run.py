@@ -31,8 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):
     sys.path[0] = str(ROOT)
 
-from search.cli import positive
-from search.study_settings import commit
+from search.console.arguments import positive
+from search.study.settings import commit
 
 LIMIT = 3 * 2**20  # bytes that a kept study may have
 
@@ -153,7 +153,7 @@ def about(sittings: Path) -> str:
 
 def _arithmetic() -> str:
     """What training computes in here, which decides how long it takes."""
-    from search.engine.hardware import use_bfloat16
+    from search.training.hardware import use_bfloat16
 
     return "bfloat16 (AVX-512 BF16)" if use_bfloat16("auto", "cpu") else "float32 (no AVX-512 BF16)"
 

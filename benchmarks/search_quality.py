@@ -34,10 +34,10 @@ if __package__ in (None, ""):
 import optuna
 from scipy import stats
 
-from search.cli import check_directory, positive, run_command
-from search.engine.arithmetic import Arithmetic
-from search.engine.errors import UserError
-from search.study_settings import commit
+from search.common.errors import UserError
+from search.console.arguments import check_directory, positive, run_command
+from search.study.settings import commit
+from search.training.arithmetic import Arithmetic
 
 TRAIN_IMAGES = 10_000
 EPOCHS = 6
@@ -62,11 +62,11 @@ def run(search: Search) -> History:
     import torch
 
     from objective import Objective, Settings
-    from search.engine.allocator import keep_freed_memory
-    from search.engine.hardware import use_bfloat16
-    from search.engine.sources import locate
+    from search.data.sources import locate
     from search.study.sampling import make_pruner, make_sampler
-    from search.study_settings import simplest_start
+    from search.study.settings import simplest_start
+    from search.training.allocator import keep_freed_memory
+    from search.training.hardware import use_bfloat16
 
     torch.set_num_threads(1)
     keep_freed_memory()

@@ -34,19 +34,19 @@ import optuna
 from benchmarks.filled_study import SPACE, fill, finished_trial, new_study
 from objective import Objective, Settings
 from search.candidates import suggest
-from search.cli import natural, positive
-from search.engine.dataset import DataSource
-from search.engine.epoch import Epoch
-from search.engine.problem import MNIST, MNIST_PROBLEM
+from search.console.arguments import natural, positive
+from search.console.terminal import Terminal
+from search.data.dataset import DataSource
+from search.data.problem import MNIST, MNIST_PROBLEM
 from search.study.judge import Task
 from search.study.sampling import make_pruner, make_sampler
 from search.study.shared import SharedStudy
-from search.study.storage import open_study
-from search.terminal import Terminal
+from search.study.storages.opening import open_study
+from search.training.epoch import Epoch
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers
 from search.workers.messages import Begun, EpochDone, Tell, Trained
-from tests.no_data import NO_DATA, job_without_data
+from tests.helpers.no_data import NO_DATA, job_without_data
 
 SIZES = (100, 1_000, 5_000)
 TPE_SIZES = (100, 1_000, 10_000)

@@ -36,13 +36,13 @@ if __package__ in (None, ""):
 import optuna
 
 import space
-from search.cli import positive
-from search.engine.arithmetic import Arithmetic
-from search.engine.dataset import DataSource, load_training
-from search.engine.hardware import use_bfloat16
-from search.engine.recipe import Augmentation, Recipe
-from search.engine.sources import locate
-from search.references import REFERENCES
+from search.architecture.references import REFERENCES
+from search.console.arguments import positive
+from search.data.dataset import DataSource, load_training
+from search.data.sources import locate
+from search.training.arithmetic import Arithmetic
+from search.training.hardware import use_bfloat16
+from search.training.recipe import Augmentation, Recipe
 
 WHOLE = 60_000  # images of a real epoch, validation included
 MILD = Augmentation(rotation=8, shift=1.5, scale=0.08)
@@ -100,10 +100,10 @@ def fast_seconds(case: Case, source: DataSource, images: int, start: Any, result
     began = time.perf_counter()
     import torch
 
-    from search.engine.allocator import keep_freed_memory
-    from search.engine.epoch import Epoch
-    from search.engine.images import on_device
-    from search.engine.training import fit
+    from search.data.images import on_device
+    from search.training.allocator import keep_freed_memory
+    from search.training.epoch import Epoch
+    from search.training.loop import fit
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -179,9 +179,9 @@ def stage_shares(case: Case, source: DataSource) -> dict[str, float]:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from search.engine.allocator import keep_freed_memory
-    from search.engine.images import on_device
-    from search.engine.training import fit
+    from search.data.images import on_device
+    from search.training.allocator import keep_freed_memory
+    from search.training.loop import fit
 
     torch.set_num_threads(1)
     keep_freed_memory()

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 import space
-from search.engine.companions import HANDED_IN
-from search.engine.text import counted
+from search.common.text import counted
+from search.study.companions import HANDED_IN
 from search.study.recording import where_trained
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
     from objective import Limits, Settings
-    from search.engine.images import Images
-    from search.engine.problem import Problem
-    from search.engine.training import TrainingRun
+    from search.data.images import Images
+    from search.data.problem import Problem
     from search.study.judge import Task
+    from search.training.loop import TrainingRun
 
 
 def suggest(trial: BaseTrial, limits: Limits, problem: Problem) -> space.Candidate:
@@ -114,7 +114,7 @@ def begin_training(
     Returns:
         The training, and the attributes of a trial that are known where it is trained.
     """
-    from search.engine.training import TrainingRun
+    from search.training.loop import TrainingRun
 
     run = TrainingRun(
         lambda: space.build(candidate),

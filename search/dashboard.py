@@ -24,10 +24,10 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from search.cli import HelpFormatter, Parser, run_command, storage_name, whole
-from search.engine.errors import UserError
-from search.engine.output import complain, say
-from search.study.storage import DEFAULT_STORAGE
+from search.common.errors import UserError
+from search.common.output import complain, say
+from search.console.arguments import HelpFormatter, Parser, run_command, storage_name, whole
+from search.study.storages.opening import DEFAULT_STORAGE
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna_dashboard
     from optuna.artifacts import FileSystemArtifactStore
 
-    from search.dashboard_view import artifacts_folder
-    from search.study.storage import is_ours, open_study
+    from search.reporting.dashboard.view import artifacts_folder
+    from search.study.storages.opening import is_ours, open_study
 
     study = open_study(options.storage)
     try:  # before anything is said or made

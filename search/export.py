@@ -29,7 +29,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import (
+from search.common.command_lines import shell_line
+from search.common.errors import UserError
+from search.common.output import say
+from search.console.arguments import (
     HelpFormatter,
     Parser,
     check_directory,
@@ -39,10 +42,7 @@ from search.cli import (
     run_command,
     storage_name,
 )
-from search.engine.commands import shell_line
-from search.engine.errors import UserError
-from search.engine.output import say
-from search.study.storage import DEFAULT_STORAGE
+from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -91,12 +91,12 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
     import torch
 
-    from search.engine.sources import locate
+    from search.data.sources import locate
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
     from search.exporting.folder import check_folder
     from search.exporting.network import kept_network, trained_network
     from search.reproduce import read_candidate, recorded, say_adjusted, settings_of
-    from search.study.storage import open_study
+    from search.study.storages.opening import open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def options_of(options: argparse.Namespace, study: str) -> list[str]:
     """The options that lead to the study and its data, from the project's root."""
-    from search.engine.location import sqlite_file, without_password
+    from search.study.storages.location import sqlite_file, without_password
 
     where = []
     if options.storage != DEFAULT_STORAGE:
@@ -202,10 +202,10 @@ def write(
     Returns:
         The exit code.
     """
-    from search.engine.attributes import text
-    from search.engine.dataset import load_training
+    from search.data.dataset import load_training
     from search.exporting import card, checks, onnx_files, standalone
     from search.exporting.folder import FIGURES
+    from search.study.attributes import text
 
     training, validation = load_training(settings.source)
     with tempfile.TemporaryDirectory(prefix="export-") as name:
@@ -249,8 +249,8 @@ def publish(folder: Path, output: Path) -> None:
     Raises:
         UserError: If they cannot be written, or would replace files of others.
     """
+    from search.common.publishing import put
     from search.exporting.folder import FILES, check_folder
-    from search.publishing import put
 
     check_folder(output)
     try:

@@ -27,7 +27,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import (
+from search.common.errors import UserError
+from search.common.output import say
+from search.common.text import counted
+from search.console.arguments import (
     HelpFormatter,
     Parser,
     add_device,
@@ -39,19 +42,16 @@ from search.cli import (
     storage_name,
     whole,
 )
-from search.engine import attributes
-from search.engine.errors import UserError
-from search.engine.output import say
-from search.engine.text import counted
-from search.study.storage import DEFAULT_STORAGE
+from search.study import attributes
+from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
     from objective import Settings
-    from search.retraining import Retraining
-    from search.terminal import Terminal
+    from search.console.terminal import Terminal
+    from search.finals.retraining import Retraining
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -124,14 +124,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     import optuna
 
-    from search.engine.companions import finalists_of, shortlist_of
-    from search.finals import check, distinct, queue, stamp, trainings
-    from search.handed_in import check_references
-    from search.references import expressible
-    from search.reporting.files import check_report
+    from search.architecture.references import expressible
+    from search.console.terminal import Terminal
+    from search.finals.studies import check, distinct, queue, stamp, trainings
+    from search.finals.user_candidates import check_references
+    from search.reporting.pages.files import check_report
     from search.reporting.records import read_limits
-    from search.study.storage import open_study, refuse_foreign
-    from search.terminal import Terminal
+    from search.study.companions import finalists_of, shortlist_of
+    from search.study.storages.opening import open_study, refuse_foreign
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
@@ -167,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     finals, missing = queue(study, entries, options.storage, finalists_of(study.study_name))
     code = 0
     if missing:
-        from search.final_objective import FinalObjective
+        from search.finals.final_objective import FinalObjective
 
         stamp(finals, settings)
         code = train(finals, settings, options, console, FinalObjective)
@@ -194,10 +194,10 @@ def choose(
     Returns:
         The exit code, and the shortlist with the best mean first.
     """
-    from search.engine.companions import shortlist_of
-    from search.finals import queue, trainings
+    from search.finals.retraining import ShortlistObjective
+    from search.finals.studies import queue, trainings
     from search.reporting.shortlist import read_shortlist, says
-    from search.retraining import ShortlistObjective
+    from search.study.companions import shortlist_of
 
     entries = trainings(ranked, settings, options.shortlist_seeds, kind="shortlist")
     again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
@@ -230,11 +230,11 @@ def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
         UserError: If the study has none, or was about other images.
     """
     from objective import Limits, Settings
-    from search.engine.arithmetic import Arithmetic
-    from search.engine.hardware import resolve_device, use_bfloat16
-    from search.engine.problem import recorded_problem
-    from search.engine.sources import locate
-    from search.study_settings import commit
+    from search.data.problem import recorded_problem
+    from search.data.sources import locate
+    from search.study.settings import commit
+    from search.training.arithmetic import Arithmetic
+    from search.training.hardware import resolve_device, use_bfloat16
 
     recorded = attributes.SETTINGS.of(study)
     dataset = attributes.mapping(recorded.get("dataset"))
@@ -277,13 +277,13 @@ def train(
     """Run the trainings that are queued in a study; returns the exit code."""
     from optuna.trial import TrialState
 
-    from search.engine.dataset import load_training
-    from search.engine.hardware import default_workers
-    from search.placement import warm_up
-    from search.study.beside import CHECKPOINTS, folder_beside
+    from search.data.dataset import load_training
+    from search.study.storages.beside import CHECKPOINTS, folder_beside
+    from search.training.hardware import default_workers
     from search.workers.coordinator import coordinate
     from search.workers.job import Job
     from search.workers.local import LocalWorkers
+    from search.workers.placement import warm_up
     from search.workers.training import training_by
 
     wanted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
@@ -314,10 +314,10 @@ def announce(
     reports: Path,
 ) -> None:
     """Print the finalists' table and verdict, and write the report."""
-    from search.engine.companions import OPENINGS
     from search.report import write_reports
     from search.reporting.constraints import at_least
     from search.reporting.finalists import read_finalists
+    from search.study.companions import OPENINGS
 
     found = read_finalists(
         finals.get_trials(deepcopy=False),

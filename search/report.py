@@ -26,7 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import (
+from search.common.errors import UserError
+from search.common.output import say
+from search.console.arguments import (
     HelpFormatter,
     Parser,
     check_directory,
@@ -35,9 +37,7 @@ from search.cli import (
     storage_name,
     trial_count,
 )
-from search.engine.errors import UserError
-from search.engine.output import say
-from search.study.storage import DEFAULT_STORAGE
+from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
@@ -90,8 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     import optuna
 
-    from search.reporting.files import check_report
-    from search.study.storage import open_study, readable_errors
+    from search.reporting.pages.files import check_report
+    from search.study.storages.opening import open_study, readable_errors
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_directory(options.reports, "--reports")
@@ -122,10 +122,10 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
         UserError: If the directory cannot be made or written to, or holds a file of such a name
             that is no report's.
     """
-    from search.publishing import put
-    from search.reporting.files import check_report
+    from search.common.publishing import put
     from search.reporting.leaderboard import summarize
-    from search.reporting.render import FINALISTS, render
+    from search.reporting.pages.files import check_report
+    from search.reporting.pages.render import FINALISTS, render
 
     check_report(out_dir)
     summary = summarize(study)
@@ -145,7 +145,7 @@ def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Repo
 
 def table(summary: Summary) -> str:
     """The verdict and the best few architectures as plain text."""
-    from search.reporting import lead, words
+    from search.reporting.pages import lead, words
 
     lines = [f"{lead.headline(summary)}. {lead.sentence(summary)}"]
     lines += [words.data_sentence(summary), words.finished_sentence(summary)]

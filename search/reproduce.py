@@ -28,21 +28,28 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import HelpFormatter, Parser, natural, path_name, run_command, storage_name
-from search.engine import attributes
-from search.engine.errors import UserError
-from search.engine.output import say
-from search.engine.text import counted
-from search.study.storage import DEFAULT_STORAGE
+from search.common.errors import UserError
+from search.common.output import say
+from search.common.text import counted
+from search.console.arguments import (
+    HelpFormatter,
+    Parser,
+    natural,
+    path_name,
+    run_command,
+    storage_name,
+)
+from search.study import attributes
+from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
     from objective import Settings
-    from search.engine.dataset import DataSource
-    from search.engine.epoch import Epoch
-    from search.engine.training import Fit
+    from search.data.dataset import DataSource
+    from search.training.epoch import Epoch
+    from search.training.loop import Fit
     from space import Candidate
 
 
@@ -117,8 +124,8 @@ def settings_of(trial: Recorded, study: Study, source: DataSource) -> Settings:
         UserError: If the data set is another one, or the study does not say for how long.
     """
     from objective import Limits, Settings
-    from search.engine.arithmetic import Arithmetic
-    from search.engine.problem import recorded_problem
+    from search.data.problem import recorded_problem
+    from search.training.arithmetic import Arithmetic
 
     settings = attributes.SETTINGS.of(study)
     dataset = attributes.mapping(settings.get("dataset"))
@@ -185,9 +192,9 @@ def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None
     import torch
 
     import space
-    from search.engine.allocator import keep_freed_memory
-    from search.engine.images import load_images
-    from search.engine.training import fit
+    from search.data.images import load_images
+    from search.training.allocator import keep_freed_memory
+    from search.training.loop import fit
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -226,11 +233,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Repeat a trial; returns the exit code."""
     options = parse(arguments)
 
-    from search.engine.hardware import resolve_device
-    from search.engine.sources import locate
+    from search.data.sources import locate
     from search.study.recording import versions
-    from search.study.storage import open_study
-    from search.study_settings import commit
+    from search.study.settings import commit
+    from search.study.storages.opening import open_study
+    from search.training.hardware import resolve_device
 
     study = open_study(options.storage, options.study, read_only=True)
     trial = recorded(study, options.trial)

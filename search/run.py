@@ -28,7 +28,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.cli import (
+from search.common.command_lines import command_line
+from search.common.output import say
+from search.common.text import counted
+from search.console.arguments import (
     MOST_WORKERS,
     HelpFormatter,
     Parser,
@@ -45,20 +48,17 @@ from search.cli import (
     trial_count,
     whole,
 )
-from search.engine.commands import command_line
-from search.engine.output import say
-from search.engine.recipe import MOST_EPOCHS
-from search.engine.text import counted
-from search.study.storage import DEFAULT_STORAGE, DEFAULT_STUDY
+from search.study.storages.opening import DEFAULT_STORAGE, DEFAULT_STUDY
+from search.training.recipe import MOST_EPOCHS
 
 if TYPE_CHECKING:
     import optuna
 
     from objective import Settings
-    from search.engine.dataset import DataSource
-    from search.placement import Placement
-    from search.terminal import Terminal
+    from search.console.terminal import Terminal
+    from search.data.dataset import DataSource
     from search.workers.job import Job
+    from search.workers.placement import Placement
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -180,14 +180,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     import optuna
 
-    from search.engine.companions import candidates_of
-    from search.engine.dataset import missing_classes
-    from search.engine.sources import locate
-    from search.handed_in import announce, check_fit, queue, read_all
-    from search.placement import place
-    from search.reporting.files import check_report
-    from search.study.storage import refuse_foreign
-    from search.terminal import Terminal
+    from search.console.terminal import Terminal
+    from search.data.dataset import missing_classes
+    from search.data.sources import locate
+    from search.finals.user_candidates import announce, check_fit, queue, read_all
+    from search.reporting.pages.files import check_report
+    from search.study.companions import candidates_of
+    from search.study.storages.opening import refuse_foreign
+    from search.workers.placement import place
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
@@ -203,8 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
     for line in missing_classes(source, options.train_images):
         say(line)
 
-    from search import study_settings
-    from search.reachable import refuse_unreachable
+    from search.architecture.feasibility import refuse_unreachable
+    from search.study import settings as study_settings
 
     if not handed_in:
         refuse_unreachable(settings.limits, settings.problem)
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
         continue_anyway=options.continue_anyway,
     )
     from objective import Objective
-    from search.study.beside import CHECKPOINTS, WEIGHTS, folder_beside
+    from search.study.storages.beside import CHECKPOINTS, WEIGHTS, folder_beside
     from search.workers.job import Job
     from search.workers.training import training_by
 
@@ -250,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def watched(job: Job, placement: Placement, console: Terminal, settings: Settings) -> int:
     """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
-    from search.dashboard_view import DashboardView
+    from search.reporting.dashboard.view import DashboardView
     from search.workers.coordinator import coordinate
 
     view = DashboardView(
@@ -266,7 +266,7 @@ def watched(job: Job, placement: Placement, console: Terminal, settings: Setting
 
 def _settings(options: argparse.Namespace, source: DataSource, placement: Placement) -> Settings:
     from objective import Limits, Settings
-    from search.study_settings import commit
+    from search.study.settings import commit
 
     return Settings(
         source=source,
@@ -283,7 +283,7 @@ def _settings(options: argparse.Namespace, source: DataSource, placement: Placem
 
 def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     """Print the best five and what to run next, and write the leaderboard."""
-    from search.progress import outcome, snapshot
+    from search.console.live_view import outcome, snapshot
     from search.report import write_reports
     from search.reporting.ranking import valid_trials
     from search.reporting.records import read_limits

@@ -11,8 +11,8 @@ import optuna
 import pytest
 import torch
 
-from search.engine.sources import locate
-from tests.engine.idx_files import write_idx
+from search.data.sources import locate
+from tests.helpers.idx_files import write_idx
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "data" / "mnist_1200.npz"

@@ -35,7 +35,6 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put tests/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from tests.engine.idx_files import write_idx  # noqa: E402
 from tests.faults.processes import (  # noqa: E402
     check_done,
     check_sound,
@@ -52,6 +51,7 @@ from tests.faults.processes import (  # noqa: E402
     wait_for,
     workers,
 )
+from tests.helpers.idx_files import write_idx  # noqa: E402
 
 VICTIMS = ("worker", "parent", "all")
 LATEST = 5.0  # seconds after a trial began at which the last kill falls

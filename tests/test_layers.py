@@ -36,56 +36,59 @@ def offenders(files: list[Path], *allowed: str) -> list[str]:
     ]
 
 
-def test_the_engine_knows_nothing_of_studies_spaces_or_commands() -> None:
-    assert offenders([*(ROOT / "search/engine").rglob("*.py")], "search.engine") == []
+# From low to high: a room imports from itself and from those before it.
+ORDER = (
+    "search/common",
+    "search/data",
+    "search/layers",
+    "search/training",
+    "search/architecture",
+    "space.py",
+    "search/study",
+    "objective.py",
+    "search/reporting",
+    "search/console",
+    "search/workers",
+    "search/finals",
+    "search/exporting",
+)
 
 
-def test_studies_are_kept_without_a_word_of_who_trains() -> None:
-    assert (
-        offenders([*(ROOT / "search/study").rglob("*.py")], "search.engine", "search.study") == []
-    )
+def test_the_imports_run_one_way() -> None:
+    for at, room in enumerate(ORDER):
+        known = [name.removesuffix(".py").replace("/", ".") for name in ORDER[: at + 1]]
+        path = ROOT / room
+        files = [*path.rglob("*.py")] if path.is_dir() else [path]
+        assert offenders(files, *known) == [], room
 
 
-def test_space_stands_on_the_engine() -> None:
-    assert offenders([ROOT / "space.py"], "search.engine") == []
+def test_every_folder_of_the_program_has_its_place() -> None:
+    rooms = {path.parent for path in (ROOT / "search").rglob("*.py")} - {ROOT / "search"}
+    known = [ROOT / name for name in ORDER]
+    assert all(any(room.is_relative_to(name) for name in known) for room in rooms)
 
 
-def test_objective_stands_on_both() -> None:
-    known = ("search.engine", "search.study.judge", "search.study.recording", "space")
-    assert offenders([ROOT / "search/candidates.py"], *known, "objective") == []
-    more = ("search.study.owners", "search.candidates")
-    assert offenders([ROOT / "objective.py"], *known, *more) == []
-
-
-def test_workers_train_by_any_objective_and_know_no_command() -> None:
-    allowed = ("search.engine", "search.study", "search.workers", "objective")
-    shown = ("search.progress", "search.terminal", "search.reporting.records")
-    assert offenders([*(ROOT / "search/workers").rglob("*.py")], *allowed, *shown) == []
+def test_no_folder_holds_more_than_a_dozen_files() -> None:
+    for top in ("search", "tests", "benchmarks", "docs"):
+        folders = {path.parent for path in (ROOT / top).rglob("*.py")}
+        for folder in folders:
+            files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+            assert len(files) <= 12, f"{folder.relative_to(ROOT)}: {len(files)}"
 
 
 def test_what_runs_in_a_worker_opens_no_study() -> None:
     """It knows tasks, and how its process is named."""
     files = [ROOT / f"search/workers/{name}.py" for name in ("worker", "training", "local")]
     files.append(ROOT / "search/workers/ray/actor.py")
-    allowed = ("search.study.judge", "search.study.owners", "search.study.weights")
-    assert offenders(files, "search.engine", "search.workers", "objective", *allowed) == []
-
-
-def test_references_stand_on_the_space() -> None:
-    assert offenders([ROOT / "search/reference_candidates.py"], "search.engine", "space") == []
-    files = [ROOT / "search/references.py"]
-    assert offenders(files, "space", "search.reference_candidates") == []
+    below = ("search.common", "search.data", "search.training", "search.workers", "objective")
+    assert offenders(files, *below, "search.study.judge", "search.study.weights") == []
 
 
 def test_reporting_reads_and_never_trains() -> None:
     files = [*(ROOT / "search/reporting").rglob("*.py")]
-    allowed = (
-        *("search.reporting", "search.references", "space", "search.study.stored"),
-        *("search.engine.errors", "search.study.storage", "search.engine.recipe"),
-        "search.engine.attributes",
-        *("search.engine.companions", "search.engine.text", "search.engine.problem"),
-    )
-    assert offenders(files, *allowed) == []
+    known = ("search.common", "search.data.problem", "search.architecture", "search.reporting")
+    read = ("search.study", "search.training.recipe")
+    assert offenders(files, *known, *read) == []
 
 
 def test_searching_needs_nothing_of_what_exports() -> None:
@@ -102,9 +105,9 @@ def test_the_test_images_are_opened_by_the_finalists_alone() -> None:
     openers = {
         file.name
         for file in [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
-        if "search.engine.testset" in imports(file)
+        if "search.data.testset" in imports(file)
     }
-    assert openers <= {"finals.py", "final_objective.py"}
+    assert openers <= {"studies.py", "final_objective.py"}
 
 
 def test_ray_is_known_to_the_cluster_alone_which_imports_it_when_it_is_used() -> None:
@@ -134,7 +137,7 @@ def test_only_the_placement_knows_of_clusters() -> None:
         if any(name.startswith("search.workers.ray") for name in imports(file))
     }
     assert {user for user in users if not user.startswith("search/workers/ray/")} == {
-        "search/placement.py"
+        "search/workers/placement.py"
     }
 
 

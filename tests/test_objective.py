@@ -18,13 +18,13 @@ from optuna.trial import FixedTrial, TrialState
 
 import space
 from objective import Limits, Objective, Settings
-from search import study_settings
 from search.candidates import check_limits, rebuild
-from search.engine.companions import HANDED_IN
-from search.engine.dataset import DataSource, fingerprint
-from search.engine.errors import TrainingError
-from search.engine.recipe import ADJUSTED, Recipe
+from search.common.errors import TrainingError
+from search.data.dataset import DataSource, fingerprint
+from search.study import settings as study_settings
+from search.study.companions import HANDED_IN
 from search.study.sampling import make_sampler
+from search.training.recipe import ADJUSTED, Recipe
 from space import Candidate, Conv, Pool
 
 ROOT = Path(__file__).parents[1]
@@ -109,7 +109,7 @@ def test_an_over_budget_candidate_touches_neither_data_nor_torch_and_costs_littl
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 import optuna, objective
-from search.engine.dataset import DataSource
+from search.data.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path("nowhere"), name="", description="", fingerprint="", mean=0, std=1)
 limits = objective.Limits(max_params=2)
@@ -210,8 +210,8 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
     """The command's first trial is, bit by bit, what the objective makes of its parameters."""
     from functools import partial
 
-    from search.study.storage import RECORDED, create_study
-    from search.terminal import Terminal
+    from search.console.terminal import Terminal
+    from search.study.storages.opening import RECORDED, create_study
     from search.workers.coordinator import coordinate
     from search.workers.job import Job
     from search.workers.local import LocalWorkers
@@ -304,10 +304,10 @@ sys.path.insert(0, {str(ROOT)!r})
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import optuna, objective, torch
-from search import study_settings
+from search.study import settings as study_settings
 from search.candidates import check_limits, rebuild
 torch.set_num_threads(1)
-from search.engine.dataset import DataSource
+from search.data.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
                     fingerprint={source.fingerprint!r}, mean=0.13, std=0.31)

@@ -17,9 +17,9 @@ from optuna.trial import FixedTrial
 from torch import nn
 
 import space
-from search import study_settings
-from search.engine.recipe import Augmentation, Recipe
-from search.engine.rotated import RotatedConv2d
+from search.layers.rotated import RotatedConv2d
+from search.study import settings as study_settings
+from search.training.recipe import Augmentation, Recipe
 from space import ROTATIONS, Candidate, Conv, Deskew, Dropout, Head, Layer, Pool, Views
 
 CONVS = st.builds(

@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.engine.text import counted
+from search.common.text import counted
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
-from search.reporting import words
 from search.reporting.intervals import wilson
-from search.reporting.markdown import escape
+from search.reporting.pages import words
+from search.reporting.pages.markdown import escape
 
 if TYPE_CHECKING:
-    from search.engine.problem import Problem
+    from search.data.problem import Problem
     from space import Candidate
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from search.exporting import onnx_files, standalone
 
 if TYPE_CHECKING:
-    from search.engine.dataset import Split
+    from search.data.dataset import Split
 
 TOLERATED = 0.001  # share of images that other hardware may judge otherwise
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from search.engine.attributes import REASON
-from search.engine.errors import UserError
-from search.engine.text import counted
+from search.common.errors import UserError
+from search.common.text import counted
+from search.study.attributes import REASON
 
 if TYPE_CHECKING:
-    from search.study.stored import StoredStudy
+    from search.study.storages.stored import StoredStudy
 
 
 def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, int]:
@@ -19,9 +19,9 @@ def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, i
     Raises:
         UserError: If fewer are ranked.
     """
-    from search.engine.companions import candidates_of
     from search.reporting.leaderboard import summarize
-    from search.study.storage import open_study
+    from search.study.companions import candidates_of
+    from search.study.storages.opening import open_study
 
     entries = summarize(study).entries
     if rank > len(entries):

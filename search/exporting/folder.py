@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from search.engine.errors import UserError
+from search.common.errors import UserError
 
 FIGURES = "figures.json"  # by which an earlier export is known
 FILES = (
@@ -29,7 +29,7 @@ def check_folder(output: Path) -> None:
     try:
         there = {path.name: path for path in output.iterdir()} if output.exists() else {}
         unusual = [path for path in there.values() if path.is_symlink() or not path.is_file()]
-        # What a killed export had not yet put into its place, as search.publishing names it.
+        # What a killed export had not yet put into its place, as search.common.publishing names it.
         staged = {name for name in there if name.startswith(".") and name.endswith(".tmp")}
         if there.keys() - staged and not _is_export(output / FIGURES):
             raise UserError(f"the directory {output} holds files that no export wrote", hint)

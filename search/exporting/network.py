@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.engine.output import say
+from search.common.output import say
 
 if TYPE_CHECKING:
     import optuna
     from torch import nn
 
     from objective import Settings
-    from search.engine.epoch import Epoch
     from search.reproduce import Recorded
+    from search.training.epoch import Epoch
     from space import Candidate
 
 
@@ -34,8 +34,8 @@ def kept_network(
 
 def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
     """The trial's network, trained again on the device that it names."""
-    from search.engine.hardware import resolve_device
     from search.reproduce import repeat
+    from search.training.hardware import resolve_device
 
     resolve_device(settings.device)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.engine.errors import UserError
+from search.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -90,7 +90,7 @@ def write_standalone(
     Args:
         folder: Exists.
         network: Trained; an ``nn.Sequential`` of torch's own layers and those of
-            ``search.engine``.
+            ``search``.
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
         deviation: Their standard deviation.
@@ -102,9 +102,9 @@ def write_standalone(
     from safetensors.torch import save
     from torch import nn
 
-    from search.engine.deskew import Deskew
-    from search.engine.rotated import RotatedBatchNorm2d, RotatedConv2d
-    from search.engine.views import MeanOfViews, Views
+    from search.layers.deskew import Deskew
+    from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
+    from search.layers.test_time_augmentation import MeanOfViews, Views
 
     if not isinstance(network, nn.Sequential):
         raise UserError(

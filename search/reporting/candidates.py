@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.engine.attributes import number, positive, text
 from search.reporting.records import TrialRecord
+from search.study.attributes import number, positive, text
 
 HEADS = {
     "gap-linear": "global average pooling, fully connected",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import space
-from search.engine.problem import Problem
-from search.engine.text import counted
-from search.references import REFERENCES, expressible
+from search.architecture.references import REFERENCES, expressible
+from search.common.text import counted
+from search.data.problem import Problem
 from search.reporting.finalists import Finalist, Finalists
 from search.reporting.records import REFERENCE, STAND_IN, Limits, TrialRecord, reference_label
 

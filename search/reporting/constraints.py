@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.engine.text import counted
+from search.common.text import counted
 from search.reporting.candidates import HEADS, Description, dropout_text
 from search.reporting.records import Limits, TrialRecord
 

@@ -1,7 +1,7 @@
 """Finalists: architectures retrained on fresh seeds and tested, with what their figures allow.
 
 They stand in a study beside the search's, one complete trial for each seed of a candidate; what is
-not usable there is left out. See ``search.engine.companions`` for its name.
+not usable there is left out. See ``search.study.companions`` for its name.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.attributes import integer, number, positive, text
-from search.engine.recipe import adjusted_of
 from search.reporting.intervals import Interval
 from search.reporting.records import REFERENCE, reference_label
+from search.study.attributes import integer, number, positive, text
+from search.training.recipe import adjusted_of
 
 SIGNIFICANT = 0.05  # a p-value below it tells two finalists apart
 

@@ -12,9 +12,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.engine.attributes import positive
 from search.reporting.dimensions import Dimension
 from search.reporting.records import Limits, Outcome, TrialRecord
+from search.study.attributes import positive
 
 ENOUGH_COMPLETE = 20
 BEST = 5  # "the best" of the checks below

@@ -15,10 +15,8 @@ from datetime import UTC, datetime
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
-from search.engine.attributes import integer, text
-from search.engine.companions import OPENINGS, candidates_of, finalists_of, shortlist_of
-from search.engine.problem import Problem, recorded_problem
-from search.engine.text import counted
+from search.common.text import counted
+from search.data.problem import Problem, recorded_problem
 from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
 from search.reporting.dimensions import Dimension, read_dimensions
@@ -35,7 +33,9 @@ from search.reporting.records import (
     read_trials,
 )
 from search.reporting.shortlist import Shortlisted, read_shortlist
-from search.study.stored import StoredStudy
+from search.study.attributes import integer, text
+from search.study.companions import OPENINGS, candidates_of, finalists_of, shortlist_of
+from search.study.storages.stored import StoredStudy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.attributes import integer, number, positive, text
-from search.engine.companions import HANDED_IN
-from search.engine.problem import recorded_problem
-from search.engine.recipe import adjusted_of
-from search.references import REFERENCES
+from search.architecture.references import REFERENCES
+from search.data.problem import recorded_problem
+from search.study.attributes import integer, number, positive, text
+from search.study.companions import HANDED_IN
+from search.training.recipe import adjusted_of
 
 REFERENCE = "reference:"  # what the label of a reference system's trial begins with
 STAND_IN = " (stand-in)"

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.attributes import integer, number, positive, text
-from search.engine.text import counted
+from search.common.text import counted
 from search.reporting.finalists import Finalists
+from search.study.attributes import integer, number, positive, text
 
 HEADING = "How the finalists were chosen"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import optuna
 
-    from search.engine.epoch import Epoch
+    from search.training.epoch import Epoch
 
 
 @dataclass(frozen=True, kw_only=True)

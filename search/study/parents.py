@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.attributes import PARENT, WORKER
-from search.study.owners import is_here, owner_name, runs_here
+from search.common.process_id import is_here, owner_name, runs_here
+from search.study.attributes import PARENT, WORKER
 
 SIGN = "search:parent:"  # and its name: a system attribute of the study
 BEAT_SECONDS = 20.0

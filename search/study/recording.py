@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from search.engine.recipe import ADJUSTED
+from search.training.recipe import ADJUSTED
 
 if TYPE_CHECKING:
-    from search.engine.arithmetic import Arithmetic
-    from search.engine.dataset import DataSource
-    from search.engine.epoch import Epoch
-    from search.engine.recipe import Recipe
+    from search.data.dataset import DataSource
+    from search.training.arithmetic import Arithmetic
+    from search.training.epoch import Epoch
+    from search.training.recipe import Recipe
 
 
 def record_curve(trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
@@ -70,7 +70,7 @@ def device_name(name: str, arithmetic: Arithmetic) -> str:
     """The device, its kind and the arithmetic: what figures depend on to the last bit."""
     import torch
 
-    from search.engine.network import uses_fused
+    from search.training.network import uses_fused
 
     device = torch.device(name)
     used = replace(arithmetic, fused=uses_fused(arithmetic, device))

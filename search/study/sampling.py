@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.seeds import mix_seed
+from search.common.seeds import mix_seed
 
 STARTUP_TRIALS = 10  # TPE draws at random until so many trials are finished
 

@@ -15,15 +15,15 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from search.engine.attributes import DEATHS, RETRIED, natural
-from search.engine.errors import reason_of, traceback_of
-from search.engine.location import sqlite_file
+from search.common.errors import reason_of, traceback_of
+from search.common.process_id import owner_name
 from search.study import parents
-from search.study.locks import study_lock
+from search.study.attributes import DEATHS, RETRIED, natural
 from search.study.mirror import MirroredStorage, NumberTaken
-from search.study.owners import owner_name
-from search.study.server_retry import LockLost, retry_of
-from search.study.storage import connect, is_storage_error
+from search.study.storages.location import sqlite_file
+from search.study.storages.locks import study_lock
+from search.study.storages.opening import connect, is_storage_error
+from search.study.storages.server_retry import LockLost, retry_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from search.engine.companions import HANDED_IN
-from search.study.beside import WEIGHTS, folder_beside
+from search.study.companions import HANDED_IN
+from search.study.storages.beside import WEIGHTS, folder_beside
 from search.study.trial_files import TrialFiles
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def pack_weights(model: nn.Module, task: Task) -> bytes:
     """The state of the network that a task ended with."""
     import torch
 
-    from search.engine.checkpoint import pack
+    from search.training.checkpoint import pack
 
     kept = {  # cloned: a view would be written with all that it is a view of
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -42,8 +42,8 @@ def unpack_weights(packed: bytes | None, trial: FrozenTrial) -> dict[str, Tensor
 
     A study that was deleted and begun again has the same name and numbers.
     """
-    from search.engine.attributes import SEED
-    from search.engine.checkpoint import unpack
+    from search.study.attributes import SEED
+    from search.training.checkpoint import unpack
 
     identity = _identity(trial.params, trial.user_attrs.get(HANDED_IN), SEED.of(trial))
     content = unpack(packed, identity)

@@ -16,20 +16,20 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from search.engine import attributes
-from search.engine.errors import UserError
-from search.engine.interrupts import stop_signals
-from search.engine.output import complain, say
-from search.engine.text import counted
-from search.progress import Progress
+from search.common.errors import UserError
+from search.common.interrupts import stop_signals
+from search.common.output import complain, say
+from search.common.text import counted
+from search.console.live_view import Progress
 from search.reporting.records import read_limits
+from search.study import attributes
 from search.study.parents import BEAT_SECONDS
 from search.study.sampling import make_pruner, make_sampler
-from search.study.server_retry import retry_of
 from search.study.shared import FAILURES_IN_A_ROW, Answer, SharedStudy, count_finished
-from search.study.storage import is_storage_error
+from search.study.storages.opening import is_storage_error
+from search.study.storages.server_retry import retry_of
+from search.study.storages.vanishing import Vanishing
 from search.study.trial_files import TrialFiles
-from search.study.vanishing import Vanishing
 from search.workers import messages
 from search.workers.job import Job
 from search.workers.messages import Event, MakeTraining, Workers
@@ -38,10 +38,10 @@ from search.workers.regularly import Regularly
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from search.engine.dataset import DataSource
-    from search.engine.epoch import Epoch
+    from search.console.terminal import Terminal
+    from search.data.dataset import DataSource
     from search.study.judge import Task
-    from search.terminal import Terminal
+    from search.training.epoch import Epoch
 
 WAIT_SECONDS = 0.5  # for the workers to tell something
 SHOW_SECONDS = 0.5  # between two looks of the user at the study

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.engine.dataset import DataSource
+    from search.data.dataset import DataSource
     from search.study.judge import Judge
     from search.workers.messages import MakeTraining
 

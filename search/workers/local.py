@@ -15,16 +15,16 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
 
-from search.engine import passwords
-from search.engine.allocator import keep_freed_memory
-from search.engine.output import protect
+from search.common import passwords
+from search.common.output import protect
+from search.common.process_id import owner_name
 from search.study.judge import Task
-from search.study.owners import owner_name
+from search.training.allocator import keep_freed_memory
 from search.workers.messages import Broken, Died, Event, MakeTraining, Ready, Stop
 from search.workers.worker import serve
 
 if TYPE_CHECKING:
-    from search.engine.dataset import DataSource
+    from search.data.dataset import DataSource
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

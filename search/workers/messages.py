@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from search.engine.dataset import DataSource
-    from search.engine.epoch import Epoch
+    from search.data.dataset import DataSource
     from search.study.judge import Task
+    from search.training.epoch import Epoch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class Training(Protocol):
         """Train; tells ``Begun``, ``EpochDone`` and ``Trained``.
 
         Raises:
-            search.engine.errors.InterruptedTraining: If ``should_stop``, asked often, said so.
+            search.common.errors.InterruptedTraining: If ``should_stop``, asked often, said so.
             Exception: Of the candidate.
         """
         ...

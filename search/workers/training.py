@@ -12,9 +12,9 @@ from search.workers.messages import Begun, EpochDone, Tell, Trained
 
 if TYPE_CHECKING:
     from objective import Settings
-    from search.engine.dataset import DataSource
-    from search.engine.training import TrainingRun
+    from search.data.dataset import DataSource
     from search.study.judge import Task
+    from search.training.loop import TrainingRun
 
 
 class Trainee(Protocol):
@@ -43,9 +43,9 @@ class ObjectiveTraining:
 
     def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
         """Train a task, from its state on where that is of the very same training."""
-        from search.engine.checkpoint import pack, unpack
-        from search.engine.training import STATE_FORMAT
         from search.study.weights import pack_weights
+        from search.training.checkpoint import pack, unpack
+        from search.training.loop import STATE_FORMAT
 
         run, facts = self._objective.begin(task)
         of = [STATE_FORMAT, task.seed, task.params, task.candidate, run.length, facts]
@@ -82,7 +82,7 @@ def _make(
     worker: int,
     source: DataSource,
 ) -> ObjectiveTraining:
-    from search.engine.hardware import device_of_worker
+    from search.training.hardware import device_of_worker
 
     device = device_of_worker(settings.device, worker)
     here = objective(replace(settings, device=device, source=source))

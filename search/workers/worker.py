@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from search.engine.errors import InterruptedTraining, reason_of, traceback_of
+from search.common.errors import InterruptedTraining, reason_of, traceback_of
 from search.study.judge import Task
 from search.workers.messages import Failed, Stopped, Tell, Training
 

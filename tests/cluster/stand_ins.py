@@ -8,9 +8,9 @@ import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
 
-from search.engine.epoch import Epoch
 from search.study.judge import Task
 from search.study.shared import SharedStudy
+from search.training.epoch import Epoch
 from search.workers.messages import Begun, EpochDone, Tell, Trained
 
 

@@ -8,15 +8,15 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-from search.engine.dataset import DataSource
-from search.study.storage import create_study
-from search.terminal import Terminal
+from search.console.terminal import Terminal
+from search.data.dataset import DataSource
+from search.study.storages.opening import create_study
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers
 from search.workers.messages import Training
 from tests.cluster.stand_ins import StandIn, train
 from tests.faults.processes import check_whole
-from tests.no_data import job_without_data
+from tests.helpers.no_data import job_without_data
 
 QUEUED, DRAWN, PROCESSES = 60, 20, 4
 SECONDS = 240

@@ -12,7 +12,7 @@ from search.study import parents, shared
 from search.study.judge import Task
 from search.study.parents import SignsOfLife
 from search.study.shared import Answer, SharedStudy
-from search.study.storage import create_study, open_study
+from search.study.storages.opening import create_study, open_study
 from tests.cluster.stand_ins import StandIn, share
 
 ELSEWHERE = "elsewhere/1234abcd:1:1@x"

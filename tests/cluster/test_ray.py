@@ -13,7 +13,7 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.storage import connect
+from search.study.storages.opening import connect
 from tests.cluster.rays import Nodes, command_lines, workers
 from tests.faults.processes import (
     check_done,

@@ -19,10 +19,10 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from search.study.storage import connect, open_study
+from search.study.storages.opening import connect, open_study
 from tests.cluster.postgres import USER, PostgresServer, free_port
-from tests.engine.idx_files import write_idx
 from tests.faults.processes import check_whole
+from tests.helpers.idx_files import write_idx
 
 ROOT = Path(__file__).parents[2]
 TRIALS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from search.study.storage import create_study, open_study
+from search.study.storages.opening import create_study, open_study
 from tests.cluster.postgres import PostgresServer
 
 

@@ -16,22 +16,22 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
 
-from search.engine.errors import UserError
-from search.study import server_retry
+from search.common.errors import UserError
 from search.study.judge import Task
-from search.study.locks import study_lock
 from search.study.mirror import MirroredStorage
-from search.study.server_retry import LockLost, retry_of
 from search.study.shared import Answer, SharedStudy
-from search.study.storage import create_study, open_study
-from search.study.vanishing import Vanishing
+from search.study.storages import server_retry
+from search.study.storages.locks import study_lock
+from search.study.storages.opening import create_study, open_study
+from search.study.storages.server_retry import LockLost, retry_of
+from search.study.storages.vanishing import Vanishing
 from tests.cluster.postgres import PostgresServer
 from tests.cluster.stand_ins import StandIn, share
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys
-from search.study.locks import study_lock
+from search.study.storages.locks import study_lock
 with study_lock(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

@@ -6,7 +6,7 @@ import pytest
 
 import space
 from search.candidates import layer_lines
-from search.engine.problem import MNIST_PROBLEM, Problem
+from search.data.problem import MNIST_PROBLEM, Problem
 from search.exporting.card import Origin, Sizes, model_card
 from search.exporting.checks import Measured
 

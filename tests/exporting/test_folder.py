@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.engine.errors import UserError
+from search.common.errors import UserError
 from search.export import publish
 from search.exporting.folder import FIGURES, FILES, check_folder
 

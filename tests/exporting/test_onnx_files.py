@@ -11,9 +11,9 @@ import pytest
 import torch
 
 import space
+from search.architecture.references import REFERENCES
 from search.exporting.onnx_files import predict, weight_bytes, write_int8, write_onnx
 from search.exporting.standalone import load_standalone, logits, write_standalone
-from search.references import REFERENCES
 from tests.exporting.test_standalone import DEVIATION, MEAN, disturbed
 
 

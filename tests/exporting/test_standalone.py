@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import space
-from search.engine.errors import UserError
-from search.engine.images import on_device
+from search.architecture.references import REFERENCES
+from search.common.errors import UserError
+from search.data.images import on_device
 from search.exporting.standalone import load_standalone, logits, source, write_standalone
-from search.references import REFERENCES
 
 MEAN, DEVIATION = 0.13066, 0.30811
 

@@ -16,9 +16,9 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.errors import UserError
-from search.study.locks import study_lock
-from search.study.storage import connect, open_study
+from search.common.errors import UserError
+from search.study.storages.locks import study_lock
+from search.study.storages.opening import connect, open_study
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 

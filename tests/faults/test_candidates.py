@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from search.study.storage import open_study
+from search.study.storages.opening import open_study
 from tests.faults.processes import trials
 
 ROOT = Path(__file__).parents[2]

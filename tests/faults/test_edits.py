@@ -15,7 +15,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from search.study.storage import create_study
+from search.study.storages.opening import create_study
+from tests.commands.test_dashboard import DIRECT
 from tests.faults.processes import (
     check_done,
     finish,
@@ -25,7 +26,6 @@ from tests.faults.processes import (
     trials,
     wait_for,
 )
-from tests.test_dashboard import DIRECT
 
 ROOT = Path(__file__).parents[2]
 

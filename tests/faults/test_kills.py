@@ -8,9 +8,9 @@ import signal
 import time
 from pathlib import Path
 
-from search.engine.sources import locate
+from search.data.sources import locate
 from search.reproduce import recorded, repeated_curve, settings_of
-from search.study.storage import open_study
+from search.study.storages.opening import open_study
 from tests.faults.processes import (
     check_done,
     check_sound,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_run import ROOT, load
+from tests.commands.test_run import ROOT, load
 
 
 def shell(line: str, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.study.storage import create_study
+from search.study.storages.opening import create_study
 from tests.faults.processes import (
     check_done,
     check_sound,

@@ -13,8 +13,8 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 import space
-from search.references import REFERENCES
-from search.study.stored import StoredStudy
+from search.architecture.references import REFERENCES
+from search.study.storages.stored import StoredStudy
 
 SETTINGS: dict[str, Any] = {
     "max_params": 20_000,

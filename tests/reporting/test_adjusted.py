@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from html import unescape
 
-from search.dashboard_view import how_it_ended
-from search.handed_in import result
+from search.finals.user_candidates import result
+from search.reporting.dashboard.view import how_it_ended
 from search.reporting.finalists import read_finalists
 from search.reporting.leaderboard import summarize
-from search.reporting.render import render
+from search.reporting.pages.render import render
 from tests.reporting.studies import complete, study_of
 
 SAID = "1 epoch instead of its recipe's 100"

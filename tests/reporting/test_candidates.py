@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 import space
-from search.references import REFERENCES
+from search.architecture.references import REFERENCES
 from search.reporting.candidates import describe, dropout_text, layer_table, value_text
 from search.reporting.records import Limits, TrialRecord, read_trials
 from tests.reporting.studies import complete

@@ -12,7 +12,6 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy import stats
 
-from search.reporting import lead
 from search.reporting.finalists import (
     Finalists,
     Run,
@@ -22,7 +21,8 @@ from search.reporting.finalists import (
     read_finalists,
 )
 from search.reporting.leaderboard import Summary, summarize
-from search.reporting.render import render
+from search.reporting.pages import lead
+from search.reporting.pages.render import render
 from tests.reporting.studies import complete, study_of
 
 OPENING = {"when": "2026-11-22 10:00 UTC", "commit": "abc123", "count": 1}

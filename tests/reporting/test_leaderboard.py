@@ -7,10 +7,10 @@ import io
 import optuna
 from optuna.trial import TrialState, create_trial
 
-from search.references import REFERENCES
+from search.architecture.references import REFERENCES
 from search.reporting.leaderboard import Summary, best_so_far, summarize
+from search.reporting.pages.render import render
 from search.reporting.records import Outcome
-from search.reporting.render import render
 from tests.reporting.studies import SETTINGS, complete, failed, pruned, study_of
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
-from search.references import REFERENCES
+from search.architecture.references import REFERENCES
 from search.reporting.constraints import why_not_valid
 from search.reporting.ranking import Entry, judge, rank
 from search.reporting.records import Limits, read_trials

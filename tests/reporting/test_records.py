@@ -6,7 +6,7 @@ import math
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.engine.problem import MNIST_PROBLEM, Problem
+from search.data.problem import MNIST_PROBLEM, Problem
 from search.reporting.claims import claim_of
 from search.reporting.records import Limits, Outcome, read_limits, read_trials
 from tests.reporting.studies import SETTINGS, complete, pruned

@@ -9,7 +9,7 @@ import sys
 import optuna
 from optuna.trial import FrozenTrial
 
-from search.study.owners import owner_name
+from search.common.process_id import owner_name
 from search.study.parents import GRACE_SECONDS, SIGN, SignsOfLife, elsewhere, orphans
 
 ELSEWHERE = "some-other-host/12345678:1:1.0"
@@ -26,7 +26,7 @@ def running(*owners: str | None) -> list[FrozenTrial]:
 
 
 def test_only_trials_of_processes_that_are_gone_are_orphans() -> None:
-    code = "from search.study.owners import owner_name as n; print(n())"
+    code = "from search.common.process_id import owner_name as n; print(n())"
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with subprocess.Popen(
         [sys.executable, "-c", f"{code[:-1]}, flush=True); input()"],

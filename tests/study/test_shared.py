@@ -10,11 +10,11 @@ import pytest
 from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.epoch import Epoch
 from search.study.judge import Task
 from search.study.sampling import make_sampler
 from search.study.shared import MOST_DEATHS, Answer, SharedStudy
-from search.study.storage import RECORDED, create_study
+from search.study.storages.opening import RECORDED, create_study
+from search.training.epoch import Epoch
 
 
 class Judge:

@@ -10,9 +10,9 @@ import torch
 from optuna.trial import FrozenTrial
 from torch import nn
 
-from search.engine.tensors import FlatTensors, tensors_of
 from search.study.judge import Task
 from search.study.weights import pack_weights, unpack_weights, weights_files
+from search.training.tensors import FlatTensors, tensors_of
 
 TASK = Task(number=3, seed=7, params={"width": 4, "rate": 0.1})
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import optuna
 
-from search.engine.dataset import DataSource
-from search.engine.epoch import Epoch
-from search.engine.errors import InterruptedTraining
+from search.common.errors import InterruptedTraining
+from search.data.dataset import DataSource
 from search.study.judge import Task
+from search.training.epoch import Epoch
 from search.workers.messages import Begun, EpochDone, Tell, Trained
 
 

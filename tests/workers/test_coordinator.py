@@ -14,14 +14,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.engine.dataset import DataSource
-from search.study.storage import RECORDED, create_study
+from search.console.terminal import Terminal
+from search.data.dataset import DataSource
+from search.study.storages.opening import RECORDED, create_study
 from search.study.trial_files import TrialFiles
-from search.terminal import Terminal
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers
 from search.workers.messages import Event, MakeTraining
-from tests.no_data import job_without_data
+from tests.helpers.no_data import job_without_data
 from tests.workers.stand_ins import Deadly, DeadlyOnce, Judge, Make, Training, broken
 
 
@@ -244,7 +244,7 @@ def test_a_study_that_is_deleted_meanwhile_is_said(path: str, begun: Path) -> No
 
     thread = threading.Thread(target=delete)
     thread.start()
-    from search.engine.errors import UserError
+    from search.common.errors import UserError
 
     with pytest.raises(UserError, match="was deleted or renamed"):
         run(path, Make(Training, begun, 9, 0.5), trials=3)

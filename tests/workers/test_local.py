@@ -13,11 +13,11 @@ import pytest
 from optuna.trial import TrialState
 
 from search.study.judge import Task
-from search.study.storage import open_study
+from search.study.storages.opening import open_study
 from search.workers.local import LocalWorkers
 from search.workers.messages import Begun, Died, EpochDone, Event, Ready, Stopped, Trained
 from tests.faults.processes import finish, start, trials, wait_for, workers
-from tests.no_data import NO_DATA
+from tests.helpers.no_data import NO_DATA
 from tests.workers.stand_ins import Deadly, Make, Training
 
 ROOT = Path(__file__).parents[2]

@@ -13,21 +13,21 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from search.engine.attributes import PARENT
-from search.engine.dataset import DataSource
-from search.engine.interrupts import STOP_SIGNALS
-from search.study.storage import RECORDED, create_study
-from search.terminal import Terminal
+from search.common.interrupts import STOP_SIGNALS
+from search.console.terminal import Terminal
+from search.data.dataset import DataSource
+from search.study.attributes import PARENT
+from search.study.storages.opening import RECORDED, create_study
 from search.workers.coordinator import coordinate
 from search.workers.messages import MakeTraining, Training, Workers
-from tests.no_data import job_without_data
+from tests.helpers.no_data import job_without_data
 from tests.workers.stand_ins import Judge
 
 
 @contextmanager
 def another_process() -> Iterator[str]:
     """The name of a process that runs meanwhile."""
-    code = "from search.study.owners import owner_name as n; print(n(), flush=True); input()"
+    code = "from search.common.process_id import owner_name as n; print(n(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -9,10 +9,10 @@ import threading
 import traceback
 from contextlib import suppress
 
-from search.engine.allocator import keep_freed_memory
-from search.engine.dataset import Bytes
+from search.common.process_id import owner_name
+from search.data.dataset import Bytes
 from search.study.judge import Task
-from search.study.owners import owner_name
+from search.training.allocator import keep_freed_memory
 from search.workers.messages import Broken, Event, Ready, Stop
 from search.workers.worker import serve
 

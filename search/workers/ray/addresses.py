@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 
-from search.engine.errors import UserError
+from search.common.errors import UserError
 
 LOCAL = "local"  # in place of an address: start Ray on this machine
 AUTO = "auto"  # the cluster that this machine belongs to

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.engine import passwords
-from search.engine.errors import UserError
-from search.engine.hardware import WORKERS_PER_GPU, default_workers, use_bfloat16
-from search.engine.location import without_password
+from search.common import passwords
+from search.common.errors import UserError
+from search.study.storages.location import without_password
+from search.training.hardware import WORKERS_PER_GPU, default_workers, use_bfloat16
 from search.workers.messages import MakeTraining
 from search.workers.ray.addresses import AUTO, LOCAL, START, check_answers
 from search.workers.ray.ray_workers import RayWorkers
 
 if TYPE_CHECKING:
-    from search.engine.dataset import DataSource
+    from search.data.dataset import DataSource
 
 LOCAL_OBJECTS = 200_000_000  # bytes of memory for objects: MNIST's training file has 47 MB
 TRY_SECONDS = 300.0  # for a machine to fetch the program and run a first function

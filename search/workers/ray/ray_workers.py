@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from search.engine.dataset import load_arrays
-from search.engine.text import counted
+from search.common.text import counted
+from search.data.dataset import load_arrays
 from search.study.judge import Task
 from search.workers.messages import Died, Event, MakeTraining, Ready, Stop
 from search.workers.ray.actor import SearchWorker
 
 if TYPE_CHECKING:
-    from search.engine.dataset import DataSource
+    from search.data.dataset import DataSource
 
 PLACING_SECONDS = 20.0  # a worker that waits longer for a CPU is told of
 LOST_SECONDS = 3.0  # in which Ray notices that a machine is lost

@@ -1,0 +1,1 @@
+"""The language that space.py speaks: layers, candidates, counting, building."""

@@ -1,0 +1,172 @@
+"""What the commands share: one-line errors, exit codes, argument types."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import reprlib
+import signal
+import sys
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any, NoReturn
+
+from search.common.command_lines import command_line
+from search.common.errors import UserError
+from search.common.interrupts import end_if_interrupted
+from search.common.output import complain, protect
+from search.common.passwords import masked
+from search.common.text import one_line
+from search.study.storages.location import sqlite_file
+
+USAGE_ERROR = 2
+LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
+LONGEST = 40  # digits, so that a number of any length is quickly refused
+NUMBER = re.compile("[0-9]+|[0-9]{1,3}(_[0-9]{3})+|[0-9]{1,3}(,[0-9]{3})+")
+MOST_WORKERS_HERE = 256
+MOST_WORKERS = 4_096  # on a cluster
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line that says what to do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and end with exit code 2."""
+        more = f"Run {command_line(self.prog)} --help for more."
+        self.exit(USAGE_ERROR, one_line(f"error: {masked(message)}. {more}") + "\n")
+
+
+def changed(given: argparse.Namespace, defaults: argparse.Namespace) -> dict[str, Any]:
+    """The options that were given otherwise than by default, for ``command_line``."""
+    return {name: value for name, value in vars(given).items() if value != getattr(defaults, name)}
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the description's command lines and shows every default."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        hidden = any(action.default is value for value in (None, False, argparse.SUPPRESS))
+        return text if hidden or "default" in text else f"{text} (default: %(default)s)"
+
+
+def path_name(text: str) -> Path:
+    """An argument type: a path; the empty one, of a shell's unset variable, is none."""
+    if not text:
+        raise argparse.ArgumentTypeError("a path is needed, but got ''")
+    return Path(text)
+
+
+def storage_name(text: str) -> str:
+    """An argument type: the path of an SQLite file, or the URL of a database server."""
+    try:
+        sqlite_file(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).rstrip(".")) from None
+    return text
+
+
+def whole(low: int, high: int, *, or_auto: bool = False) -> Callable[[str], int | None]:
+    """An argument type: a whole number, also written 20_000 or 20,000.
+
+    Args:
+        low: The smallest that is allowed.
+        high: The largest that is allowed.
+        or_auto: Also take ``auto``, and give None for it.
+    """
+
+    def read(text: str) -> int | None:
+        if or_auto and text == "auto":
+            return None
+        digits = re.sub("[_,]", "", text) if NUMBER.fullmatch(text) else ""
+        value = int(digits) if 0 < len(digits) <= LONGEST else -1
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"a whole number from {low} to {high:,}{' or auto' if or_auto else ''} is needed, "
+                f"but got {reprlib.repr(text)}"
+            )
+        return value
+
+    return read
+
+
+trial_count = whole(1, 1_000_000)  # argument types that several options share
+seed_count = whole(1, 1_000)
+natural = whole(0, LARGEST)
+positive = whole(1, LARGEST)
+
+
+def percentage(text: str) -> Decimal:
+    """An argument type: a percentage; 0.994 is meant as 99.4 and refused."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not (value.is_finite() and 1 < value <= 100):
+        raise argparse.ArgumentTypeError(
+            f"a percentage above 1 and up to 100 is needed, as 99.4, but got {reprlib.repr(text)}"
+        )
+    return value
+
+
+def add_workers(parser: argparse.ArgumentParser, most: int = MOST_WORKERS_HERE) -> None:
+    """The option of how many processes train."""
+    parser.add_argument(
+        "--workers",
+        type=whole(1, most, or_auto=True),
+        default="auto",
+        metavar="N|auto",
+        help="processes that train side by side, at most one for each trial that is left; "
+        "auto: one per core, or 3 per GPU",
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """The options of where and in what precision to train."""
+    add = parser.add_argument
+    add("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda or cuda:N")
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16"),
+        default="auto",
+        help="of training; auto: bfloat16 where the hardware computes in it",
+    )
+
+
+def check_directory(directory: Path, option: str) -> None:
+    """Refuse a directory that cannot be written to, before time is spent on what belongs there.
+
+    Args:
+        directory: Need not exist yet.
+        option: The one that names it.
+
+    Raises:
+        UserError: If it is a file or not writable.
+    """
+    try:
+        existing = next(at for at in (directory, *directory.absolute().parents) if at.exists())
+    except OSError:  # a name that is too long, for instance
+        existing = directory
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"nothing can be written to {directory}", f"Name a directory with {option}")
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit code; a user's error is one line.
+
+    What cannot be printed is dropped; Ctrl-C ends the command without a word.
+    """
+    protect()
+    sys.unraisablehook = end_if_interrupted
+    try:
+        code = main()
+    except UserError as error:
+        complain(f"error: {error}")
+        code = USAGE_ERROR
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    finally:  # nothing is left to be cleaned up
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sys.exit(code)

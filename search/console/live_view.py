@@ -1,0 +1,228 @@
+"""What a person sees while a search runs: a live view, or log lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from search.common.process_id import is_here
+from search.common.text import clean, counted
+from search.console.terminal import Terminal
+from search.console.time_left import seconds_left
+from search.reporting.ranking import valid_trials
+from search.reporting.records import Limits
+from search.study import attributes
+from search.training.recipe import adjusted_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STANDARD_LIMITS = Limits()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A trial in training."""
+
+    number: int
+    worker: str
+    epoch: int
+    accuracy: float | None
+    parameters: int | None
+    architecture: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A study at one moment."""
+
+    total: int
+    complete: int
+    pruned: int  # by the pruner
+    over_budget: int
+    failed: int
+    running: list[Running]
+
+    @property
+    def finished(self) -> int:
+        """Trials that count towards the total."""
+        return self.complete + self.pruned + self.over_budget
+
+
+def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
+    """Count a study's trials."""
+    by_state: dict[TrialState, list[FrozenTrial]] = {state: [] for state in TrialState}
+    for trial in trials:
+        by_state[trial.state].append(trial)
+    over = [t for t in by_state[TrialState.PRUNED] if attributes.OVER_BUDGET.of(t)]
+    return Snapshot(
+        total=total,
+        complete=len(by_state[TrialState.COMPLETE]),
+        pruned=len(by_state[TrialState.PRUNED]) - len(over),
+        over_budget=len(over),
+        failed=len(by_state[TrialState.FAIL]),
+        running=[_running(trial) for trial in by_state[TrialState.RUNNING]],
+    )
+
+
+def _running(trial: FrozenTrial) -> Running:
+    epoch = max(trial.intermediate_values, default=0)
+    return Running(
+        number=trial.number,
+        worker=worker_name(attributes.WORKER.of(trial) or ""),
+        epoch=epoch,
+        accuracy=trial.intermediate_values.get(epoch),
+        parameters=attributes.PARAMETERS.of(trial),
+        architecture=attributes.ARCHITECTURE.of(trial) or "starting",
+    )
+
+
+def worker_name(owner: str) -> str:
+    """A trial's owner in short: its process, with the machine's name if that is another one."""
+    parts = owner.rsplit(":", 2)
+    if len(parts) < 3 or is_here(owner):
+        return parts[-2:][0]
+    return f"{parts[0].split('/')[0]} {parts[1]}"
+
+
+class Progress:
+    """Shows a running search; use as a context manager and call ``update`` about once a second.
+
+    Args:
+        console: Where to; a live view on a terminal, else one line for each trial that ended.
+        epochs: The most epochs of a trial.
+        workers: How many run side by side.
+        limits: Of the study.
+    """
+
+    def __init__(
+        self,
+        console: Terminal,
+        *,
+        epochs: int,
+        workers: int,
+        limits: Limits = STANDARD_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._console = console
+        self._epochs = epochs
+        self._workers = workers
+        self._started = time.monotonic()
+        self._seen: set[int] | None = None
+        self._judged: set[int] = set()  # complete trials among which the best is known
+        self._best: list[FrozenTrial] = []  # it alone, of those that the leaderboard ranks
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def __enter__(self) -> Progress:
+        if self._console.is_interactive:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
+        """Show the study as it is now."""
+        now = snapshot(trials, total)
+        if self._console.is_interactive:
+            self._find_best(trials)
+            self._live.update(self._view(now, self._left(trials, total)), refresh=True)
+        else:
+            self._log(trials, now)
+
+    def _find_best(self, trials: Sequence[FrozenTrial]) -> None:
+        """Look at the trials that are complete since the last time: many searches are long."""
+        new = [
+            trial
+            for trial in trials
+            if trial.state == TrialState.COMPLETE and trial.number not in self._judged
+        ]
+        self._judged.update(trial.number for trial in new)
+        self._best = valid_trials([*self._best, *new], self._limits)[:1]
+
+    def say(self, line: str) -> None:
+        """Print a line above the live view, or among the log lines."""
+        self._console.print(clean(line), soft_wrap=True)
+
+    def _log(self, trials: Sequence[FrozenTrial], now: Snapshot) -> None:
+        ended = {trial.number for trial in trials if trial.state.is_finished()}
+        fresh = sorted(ended - self._seen) if self._seen is not None else []
+        self._seen = ended
+        by_number = {trial.number: trial for trial in trials}
+        for number in fresh:
+            left = self._left(trials, now.total)
+            self.say(f"[{now.finished}/{now.total}] {outcome(by_number[number])}{left}")
+
+    def _left(self, trials: Sequence[FrozenTrial], total: int) -> str:
+        seconds = seconds_left(trials, total, epochs=self._epochs, workers=self._workers)
+        return f" · about {duration(seconds)} left" if seconds else ""
+
+    def _view(self, now: Snapshot, left: str) -> RenderableType:
+        counts = Text(
+            f"{now.complete} complete · {now.pruned} pruned · "
+            f"{now.over_budget} over budget · {now.failed} failed"
+        )
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(f"{now.finished}/{counted(now.total, 'trial')}", style="bold"),
+            ProgressBar(total=now.total, completed=now.finished, width=30),
+            Text(f"{duration(time.monotonic() - self._started)}{left}"),
+        )
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("worker", "trial", "epoch", "accuracy", "parameters"):
+            table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+        table.add_column("architecture", no_wrap=True, overflow="ellipsis", ratio=1)
+        for row in now.running:
+            table.add_row(
+                row.worker,
+                str(row.number),
+                f"{row.epoch}/{self._epochs}",
+                percent(row.accuracy),
+                f"{row.parameters:,}" if row.parameters else "–",
+                Text(row.architecture),
+            )
+        best = Text("best so far: ", style="bold")
+        best.append(outcome(self._best[0]) if self._best else "none yet", style="green")
+        return Group(head, counts, Text(), table, Text(), best)
+
+
+def outcome(trial: FrozenTrial) -> str:
+    """One line on how a trial ended."""
+    reason, parameters = attributes.REASON.of(trial), attributes.PARAMETERS.of(trial)
+    seconds = attributes.SECONDS.of(trial)
+    parts = [f"trial {trial.number}"]
+    if trial.state == TrialState.COMPLETE:
+        parts[0] += f" {percent(trial.value)}"
+    elif trial.state == TrialState.PRUNED:
+        parts.append("pruned, " + reason)
+    else:
+        parts.append(reason or trial.state.name.lower())
+    if parameters and not attributes.OVER_BUDGET.of(trial):
+        parts.append(f"{parameters:,} parameters")
+    if seconds is not None:
+        parts.append(f"{seconds:.0f} s")
+    parts += adjusted_of(trial.user_attrs)
+    parts.append(attributes.ARCHITECTURE.of(trial))
+    return " · ".join(part for part in parts if part)
+
+
+def percent(accuracy: float | None) -> str:
+    """An accuracy in [0, 1] as a percentage."""
+    return "–" if accuracy is None else f"{100 * accuracy:.2f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds // 3600:.0f} h {seconds % 3600 / 60:.0f} min"

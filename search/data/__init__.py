@@ -1,0 +1,1 @@
+"""The images: where they come from, their splits, and the door of the test set."""

@@ -1,0 +1,1 @@
+"""What is trained after a search: the shortlist, the finalists, candidates of users."""

@@ -1,0 +1,119 @@
+"""Trains what is queued, with seeds of its own, and judges it once after its last epoch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import optuna
+
+import space
+from search.candidates import begin_training
+from search.study.companions import FINALIST
+from search.study.judge import Task
+
+if TYPE_CHECKING:
+    from objective import Settings
+    from search.data.images import Images
+    from search.training.epoch import Epoch
+    from search.training.loop import TrainingRun
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One training of one candidate; what the trial is queued with."""
+
+    kind: str  # shortlist, finalist or reference
+    label: str
+    candidate: str  # JSON
+    seed: int
+    rank: int | None = None  # on the search's leaderboard
+    search_trial: int | None = None
+
+    def to_attribute(self) -> dict[str, Any]:
+        """Plain values for a trial's user attribute."""
+        return asdict(self)
+
+
+class Retraining(ABC):
+    """Judges one training at a time.
+
+    The value is the accuracy after the last epoch. Nothing is looked at before: neither the
+    schedule nor the epoch that is kept depends on held-out images.
+    """
+
+    judged_on: ClassVar[str]  # test or validation: what the recorded figures are named after
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @abstractmethod
+    def load(self) -> tuple[Images, Images]:
+        """The images to train on and those to judge by, on the settings' device."""
+
+    def propose(self, trial: optuna.Trial) -> Task:
+        """What the trial was queued for."""
+        entry = Entry(**trial.user_attrs[FINALIST])
+        candidate = space.Candidate.from_json(entry.candidate)
+        known = {name: value for name, value in asdict(entry).items() if value is not None}
+        described = {
+            "architecture": candidate.one_line(),
+            "parameters": space.count_parameters(candidate),
+            "macs": space.count_macs(candidate),
+            "commit": self.settings.commit,
+        }
+        for name, value in {**known, **described}.items():
+            if trial.user_attrs.get(name) != value:
+                trial.set_user_attr(name, value)
+        return Task(number=trial.number, seed=entry.seed, candidate=entry.candidate)
+
+    def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
+        """Build the network where it is trained; also gives what only that place knows."""
+        candidate = space.Candidate.from_json(task.candidate or "")
+        return begin_training(candidate, task.seed, self.settings, self.images[0], None)
+
+    def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
+        """Judge the network that is trained."""
+        import torch
+
+        from search.training.loop import evaluate
+        from search.training.network import make_network
+
+        settings, (_, held_out) = self.settings, self.images
+        network = make_network(run.model, settings.arithmetic, torch.device(settings.device))
+        accuracy, loss = evaluate(network, held_out)
+        return accuracy, {
+            f"{self.judged_on}_accuracy": accuracy,
+            f"{self.judged_on}_correct": round(accuracy * len(held_out)),
+            f"{self.judged_on}_loss": loss,
+            "training_loss": run.curve[-1].training_loss,
+        }
+
+    def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
+        """Record how far it is."""
+        trial.set_user_attr("epochs", len(curve))
+
+    def record(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
+        """Record how long it took."""
+        trial.set_user_attr("seconds", round(sum(epoch.seconds for epoch in curve), 3))
+
+    @cached_property
+    def images(self) -> tuple[Images, Images]:
+        """See ``load``."""
+        return self.load()
+
+
+class ShortlistObjective(Retraining):
+    """Trains and judges on the same images as the search."""
+
+    judged_on = "validation"
+
+    def load(self) -> tuple[Images, Images]:
+        """The search's training and validation images."""
+        from search.data.images import load_images
+
+        settings = self.settings
+        return load_images(settings.source, settings.device, train_images=settings.train_images)

@@ -1,0 +1,187 @@
+"""What is trained after a search, in studies beside its own, and when the test was opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from search.common.output import say
+from search.study import attributes
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from objective import Settings
+    from search.finals.retraining import Entry
+    from search.reporting.records import Limits
+
+
+def trainings(
+    ranked: Sequence[tuple[int, FrozenTrial]],
+    settings: Settings,
+    seeds: int,
+    *,
+    kind: str = "finalist",
+    reference_seeds: int = 0,
+) -> list[Entry]:
+    """Every training that is wanted of the architectures, and of the references.
+
+    The seeds are the same for all candidates, so that they can be compared seed by seed; they are
+    none of the search, and those of the shortlist are none of the finalists.
+
+    Args:
+        ranked: The architectures with their places in the search.
+        settings: Of the search.
+        seeds: Trainings of each.
+        kind: What they are trained for: ``shortlist`` or ``finalist``.
+        reference_seeds: Trainings of each reference within the limits; 0 leaves them out.
+    """
+    from search.common.seeds import mix_seed
+    from search.finals.retraining import Entry
+
+    entries = []
+    for at in range(max(seeds, reference_seeds)):
+        seed = mix_seed(settings.seed, kind, at)
+        for rank, trial in ranked if at < seeds else []:
+            entries.append(
+                Entry(
+                    kind=kind,
+                    label=f"trial {trial.number}",
+                    candidate=attributes.CANDIDATE.of(trial) or "",
+                    seed=seed,
+                    rank=rank,
+                    search_trial=trial.number,
+                )
+            )
+        entries += _references(settings, seed) if at < reference_seeds else []
+    return entries
+
+
+def distinct(
+    trials: Sequence[FrozenTrial], top: int, limits: Limits
+) -> list[tuple[int, FrozenTrial]]:
+    """The best trials of distinct architectures with their places among all valid ones.
+
+    Of trials with one architecture (layers and head alike) the best stands for all.
+    """
+    import space
+    from search.reporting.ranking import valid_trials
+
+    found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
+    for rank, trial in enumerate(valid_trials(trials, limits), start=1):
+        text = attributes.CANDIDATE.of(trial)
+        if text is None or attributes.OVER_BUDGET.of(trial):
+            continue
+        try:
+            candidate = space.Candidate.from_json(text)
+        except ValueError:  # edited by someone
+            continue
+        rows = space.layer_table(candidate)
+        architecture = tuple((row.name, row.output_shape, row.parameters, row.macs) for row in rows)
+        found.setdefault(architecture, (rank, trial))
+        if len(found) == top:
+            break
+    return list(found.values())
+
+
+def _references(settings: Settings, seed: int) -> list[Entry]:
+    import space
+    from search.architecture.references import REFERENCES
+    from search.finals.retraining import Entry
+    from search.finals.user_candidates import PREFIX
+
+    limits = settings.limits
+    return [
+        Entry(
+            kind="reference",
+            label=f"{PREFIX}{key}",
+            candidate=reference.candidate.to_json(),
+            seed=seed,
+        )
+        for key, reference in REFERENCES.items()
+        if space.count_parameters(reference.candidate) <= limits.max_params
+        and (limits.max_macs is None or space.count_macs(reference.candidate) <= limits.max_macs)
+    ]
+
+
+def queue(
+    study: optuna.Study, entries: Sequence[Entry], storage: str, name: str
+) -> tuple[optuna.Study, int]:
+    """Put each training into the queue of a study beside the search's, once.
+
+    Args:
+        study: The search's.
+        entries: The trainings.
+        storage: Where both are.
+        name: Of the other study, which is made where it is missing.
+
+    Returns:
+        That study, and how many trainings are to be done.
+    """
+    from search.finals.user_candidates import FINISHED, UNFINISHED
+    from search.study.companions import FINALIST
+    from search.study.storages.locks import study_lock
+    from search.study.storages.opening import create_study
+
+    with study_lock(storage):
+        finals = create_study(storage, name)
+        settings = {**attributes.SETTINGS.of(study), "sampler": "none", "pruner": "none"}
+        if finals.user_attrs.get("settings") != settings:
+            finals.set_user_attr("settings", settings)
+        there = [
+            attributes.FINALIST.of(trial)
+            for trial in finals.get_trials(deepcopy=False)
+            if trial.state in (*FINISHED, *UNFINISHED)
+        ]
+        for entry in entries:
+            if not any(_same(entry, known) for known in there):
+                attribute = {FINALIST: entry.to_attribute(), "label": entry.label}
+                finals.enqueue_trial({}, user_attrs=attribute)
+        trials = finals.get_trials(deepcopy=False)
+    return finals, sum(trial.state in UNFINISHED for trial in trials)
+
+
+def _same(entry: Entry, known: Mapping[str, object]) -> bool:
+    """Whether a training is there already; a rank changes when a search goes on."""
+    mine = entry.to_attribute()
+    return all(known.get(name) == mine[name] for name in ("kind", "candidate", "seed"))
+
+
+def check(settings: Settings) -> None:
+    """Refuse at once what would fail hours later; the test images are not opened.
+
+    Raises:
+        UserError: If there are no test files.
+    """
+    from search.data.testset import require_test
+
+    require_test(settings.source)
+
+
+def stamp(finals: optuna.Study, settings: Settings) -> None:
+    """Open the test images, and record that and when; a second look at a study says so.
+
+    Going on with what was interrupted is none: the trainings are those chosen before the first.
+
+    Raises:
+        UserError: If there are no test images.
+    """
+    from search.data.testset import load_test
+    from search.study.companions import OPENINGS
+
+    load_test(settings.source)
+    queued = [attributes.FINALIST.of(trial) for trial in finals.get_trials(deepcopy=False)]
+    chosen = len({f"{entry.get('candidate')}/{entry.get('seed')}" for entry in queued if entry})
+    before = [attributes.mapping(opening) for opening in attributes.OPENINGS.of(finals)]
+    if any(opening.get("trainings") != chosen for opening in before):
+        times = "once" if len(before) == 1 else f"{len(before)} times"
+        say(
+            f"the test images were opened {times} before for this study, last "
+            f"{attributes.text(before[-1].get('when'))}: what is chosen now has seen them"
+        )
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}
+    opening["trainings"] = chosen
+    finals.set_user_attr(OPENINGS, [*before, opening])

@@ -1,0 +1,1 @@
+"""Modules that torch does not have: deskewing, rotated convolutions, test-time augmentation."""

@@ -1,0 +1,1 @@
+"""What a study's page in optuna-dashboard shows beyond Optuna's own."""

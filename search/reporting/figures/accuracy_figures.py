@@ -1,0 +1,175 @@
+"""What the search found: accuracy against parameters, and the learning curves.
+
+A figure has no title: the page's heading and the sentence above it say what it shows. What comes
+from a study is escaped, since plotly renders a subset of HTML in its texts.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+import plotly.graph_objects as go
+
+from search.reporting.figures.drawing import (
+    PAGE,
+    SERIES,
+    Palette,
+    blank,
+    count_from_one,
+    entry_text,
+    escaped,
+    limit_line,
+    points,
+    rounded,
+    show_accuracies,
+    target_line,
+    visible_range,
+)
+from search.reporting.leaderboard import Summary
+from search.reporting.pages import words
+from search.reporting.ranking import Entry
+from search.reporting.records import Outcome, TrialRecord
+
+CURVES = SERIES  # how many of the best are drawn in colour
+FAINT_CURVES = 60  # how many others are drawn behind them
+
+
+def accuracy_against_parameters(summary: Summary, palette: Palette = PAGE) -> go.Figure:
+    """Every valid architecture, the Pareto front with its intervals, limit, target, references."""
+    limits = summary.limits
+    figure = blank(palette, height=440)
+    found = [entry for entry in summary.entries if entry.trial.is_found]
+    marked = [entry for entry in summary.entries if not entry.trial.is_found]
+    others = [entry for entry in found if not entry.on_front]
+    front = sorted((e for e in summary.entries if e.on_front), key=lambda e: e.parameters)
+    figure.add_scatter(
+        x=[entry.parameters for entry in others],
+        y=[points(entry.accuracy) for entry in others],
+        mode="markers",
+        name="valid architecture",
+        marker={"size": 6, "color": palette.muted, "opacity": 0.45},
+        text=[entry_text(entry) for entry in others],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[entry.parameters for entry in front],
+        y=[points(entry.accuracy) for entry in front],
+        error_y=_error_bars(front, palette),
+        mode="lines+markers",
+        name="Pareto front, with 95 % intervals",
+        line={"color": palette.accent, "width": 1.5, "shape": "hv"},
+        marker={"size": 8, "color": palette.accent},
+        text=[entry_text(entry) for entry in front],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=[entry.parameters for entry in marked],
+        y=[points(entry.accuracy) for entry in marked],
+        mode="markers+text",
+        name="reference system or handed in",
+        marker={"size": 10, "symbol": "diamond-open", "color": palette.warn, "line": {"width": 2}},
+        text=[_short_label(entry.trial) for entry in marked],
+        textposition="bottom center",
+        textfont={"size": 11, "color": palette.warn},
+        customdata=[entry_text(entry) for entry in marked],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+    largest = max([entry.parameters for entry in summary.entries], default=limits.max_params)
+    figure.update_xaxes(
+        title_text="parameters", range=[0, 1.06 * max(limits.max_params, largest)], tickformat=",d"
+    )
+    show_accuracies(figure, front_range(summary))
+    limit_line(figure, palette, limits.max_params)
+    target_line(figure, palette, limits.target, front_range(summary))
+    return figure
+
+
+def front_range(summary: Summary) -> tuple[float, float]:
+    """The accuracies that the first figure shows."""
+    accuracies = [entry.accuracy for entry in summary.entries]
+    return visible_range(accuracies, summary.limits.target)
+
+
+def learning_curves(summary: Summary, palette: Palette = PAGE) -> go.Figure:
+    """Validation accuracy over epochs: the best few in colour, other complete ones behind."""
+    figure = blank(palette, height=380)
+    best = [entry for entry in summary.entries if entry.trial.curve][:CURVES]
+    shown = {entry.trial.name for entry in best}
+    rest = [
+        trial
+        for trial in summary.trials
+        if trial.curve
+        and trial.name not in shown
+        and trial.outcome in (Outcome.COMPLETE, Outcome.PRUNED)
+    ]
+    behind = rest[:: max(1, math.ceil(len(rest) / FAINT_CURVES))]
+    x, y = _joined([trial.curve for trial in behind])
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines",
+        name="others",
+        line={"color": palette.faint, "width": 1},
+        hoverinfo="skip",
+    )
+    for colour, entry in zip(palette.accents, best, strict=False):
+        figure.add_scatter(
+            x=[epoch for epoch, _ in entry.trial.curve],
+            y=[points(value) for _, value in entry.trial.curve],
+            mode="lines",
+            name=f"{words.place(entry)} trial {entry.trial.name}",
+            line={"color": colour, "width": 2},
+            hovertemplate=f"trial {entry.trial.name}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",
+        )
+    shown_curves = [*(trial.curve for trial in behind), *(entry.trial.curve for entry in best)]
+    late = [value for curve in shown_curves for epoch, value in curve if 4 * epoch > len(curve)]
+    visible = visible_range(late, summary.limits.target, share=0.15)
+    epochs = [epoch for entry in best for epoch, _ in entry.trial.curve]
+    figure.update_xaxes(title_text="epoch", **count_from_one(epochs))
+    show_accuracies(figure, visible)
+    target_line(figure, palette, summary.limits.target, visible)
+    return figure
+
+
+def median_curve(summary: Summary) -> list[tuple[int, float]]:
+    """The median accuracy of complete trials at each epoch: what a single curve compares with."""
+    at: dict[int, list[float]] = {}
+    for trial in summary.trials:
+        if trial.outcome is Outcome.COMPLETE:
+            for epoch, value in trial.curve:
+                at.setdefault(epoch, []).append(value)
+    return [(epoch, statistics.median(values)) for epoch, values in sorted(at.items())]
+
+
+def _error_bars(entries: Sequence[Entry], palette: Palette) -> dict[str, object] | None:
+    if not entries or any(entry.interval is None for entry in entries):
+        return None
+    intervals = [(entry, entry.interval) for entry in entries if entry.interval is not None]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [rounded(100 * (span.high - entry.accuracy)) for entry, span in intervals],
+        "arrayminus": [rounded(100 * (entry.accuracy - span.low)) for entry, span in intervals],
+        "color": palette.accent,
+        "thickness": 0.8,
+        "width": 2,
+    }
+
+
+def _short_label(trial: TrialRecord) -> str:
+    label = trial.reference
+    return escaped(label if len(label) <= 24 else label[:23] + "…")
+
+
+def _joined(
+    curves: Iterable[Sequence[tuple[int, float]]],
+) -> tuple[list[int | None], list[float | None]]:
+    """Many curves as one trace, with a gap after each: a fraction of the size of many traces."""
+    x: list[int | None] = []
+    y: list[float | None] = []
+    for curve in curves:
+        x += [epoch for epoch, _ in curve] + [None]
+        y += [points(value) for _, value in curve] + [None]
+    return x, y

@@ -1,0 +1,147 @@
+"""The sentence above each figure: what it shows in this study, in figures."""
+
+from __future__ import annotations
+
+from search.common.text import counted
+from search.reporting.figures.accuracy_figures import CURVES, front_range
+from search.reporting.figures.drawing import has_accuracy
+from search.reporting.figures.search_figures import LINES, history_range
+from search.reporting.figures.time_figures import seconds_by_outcome, timed_trials
+from search.reporting.leaderboard import Summary, best_so_far
+from search.reporting.pages import words
+from search.reporting.records import Outcome
+
+
+def front(summary: Summary) -> str:
+    """Accuracy against parameters."""
+    on_front = [entry for entry in summary.entries if entry.on_front]
+    target = summary.limits.target
+    reaching = [e for e in summary.entries if target is not None and e.accuracy >= target]
+    number, valid = len(on_front), len(summary.entries)
+    text = (
+        f"{number} of {counted(valid, 'valid architecture')} {_are(number)} on the Pareto front: "
+        "no other is at most as large and at least as accurate."
+    )
+    if reaching:
+        smallest = min(reaching, key=lambda entry: entry.parameters)
+        text += (
+            f" The smallest that reaches {words.points(target or 0.0)} has "
+            f"{counted(smallest.parameters, 'parameter')} ({words.named(smallest)})."
+        )
+    return text + _hidden([entry.accuracy for entry in summary.entries], front_range(summary)[0])
+
+
+def curves(summary: Summary) -> str:
+    """Learning curves."""
+    best = [entry for entry in summary.entries if entry.trial.curve][:CURVES]
+    whose = f"The best {len(best)} over their" if len(best) > 1 else "The best over its"
+    text = f"{whose} epochs, other complete and pruned trials in grey."
+    late = [e for e in best if e.trial.best_epoch and e.trial.best_epoch < (e.trial.epochs or 0)]
+    if late:
+        text += (
+            f" The last epoch counts, though {len(late)} of the {len(best)} had a higher one "
+            "before: picking the best epoch would add luck."
+        )
+    return text
+
+
+def history(summary: Summary) -> str:
+    """Best so far over trials and over time."""
+    ended = [t for t in summary.trials if t.outcome not in (Outcome.RUNNING, Outcome.WAITING)]
+    best = best_so_far(summary, ended)
+    improved = [
+        (trial, value)
+        for trial, value, before in zip(ended, best, [None, *best], strict=False)
+        if value is not None and value != before
+    ]
+    if not improved:
+        return "No trial has set a mark yet; the strip below shows how the trials ended."
+    (first, low), (last, high) = improved[0], improved[-1]
+    value = words.percent if summary.measures_accuracy else words.rate
+    if first is last:
+        text = f"Trial {first.number} is the best so far with {value(low)}."
+    else:
+        text = (
+            f"The best so far went from {value(low)} (trial {first.number}) to "
+            f"{value(high)} (trial {last.number})."
+        )
+    after = sum(trial.number > last.number for trial in ended)
+    if after:
+        text += f" {counted(after, 'later trial')} did not beat it."
+    if summary.measures_accuracy:
+        complete = [trial.accuracy or 0.0 for trial in summary.trials if has_accuracy(trial)]
+        text += _hidden(complete, history_range(summary)[0])
+    return f"{text} Ticks below mark trials that were pruned, over budget or failed."
+
+
+def history_over_time(summary: Summary) -> str:
+    """The same over training time."""
+    spent = words.duration(summary.training_seconds)
+    return f"The same over the {spent} of training of all trials, in the order in which they ended."
+
+
+def importance(summary: Summary) -> str:
+    """Importance of the parameters."""
+    measured = summary.importance
+    if not measured.shares:
+        return measured.reason
+    return (
+        f"How much closer the best {100 * measured.top_share:.0f} % of the {measured.trials:,} "
+        "complete trials lie together in a parameter's range than all of them do (PED-ANOVA). The "
+        "sampler gathers its later trials around the best so far, so a parameter can stand out "
+        "that changes nothing; and pruned trials are not asked, so one that made trials fail "
+        "early can matter more than it shows."
+    )
+
+
+def parallel(summary: Summary) -> str:
+    """Parallel coordinates."""
+    text = "Each line is one valid architecture, the best tenth in colour"
+    if len(summary.entries) > LINES:
+        text += f", the best {LINES} of {len(summary.entries):,} are drawn"
+    return f"{text}. Where coloured lines gather, the search has found what works."
+
+
+def time(summary: Summary) -> str:
+    """Where the time went."""
+    spent = seconds_by_outcome(summary)
+    total = sum(spent.values())
+    if not total:
+        return "No trial recorded how long it took."
+    text = f"{words.duration(total)} of training"
+    if summary.span_seconds:
+        workers = total / summary.span_seconds
+        text += f" in {words.duration(summary.span_seconds)} from first start to last end"
+        if workers >= 1.2:
+            text += f", {workers:.1f} trials at a time on average"
+    pruned = summary.counts[Outcome.PRUNED]
+    if pruned:
+        share = spent.get(Outcome.PRUNED, 0.0) / total
+        text += f". The {counted(pruned, 'pruned trial')} took {100 * share:.0f} % of it"
+    over = summary.counts[Outcome.OVER_BUDGET]
+    if over:
+        seconds = spent.get(Outcome.OVER_BUDGET, 0.0)
+        text += f". The {over:,} over budget took {words.duration(seconds)} in all, untrained"
+    return f"{text}."
+
+
+def cost(summary: Summary) -> str:
+    """Cost of an epoch."""
+    rates = sorted((t.seconds or 0.0) / (t.epochs or 1) for t in timed_trials(summary))
+    if not rates:
+        return ""
+    return (
+        f"An epoch took from {words.duration(rates[0])} to {words.duration(rates[-1])}; "
+        "multiply-accumulates, not parameters, say how long."
+    )
+
+
+def _hidden(accuracies: list[float], lowest: float) -> str:
+    below = sum(accuracy < lowest for accuracy in accuracies)
+    if not below:
+        return ""
+    return f" {below:,} less accurate {'one lies' if below == 1 else 'ones lie'} below the range."
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"

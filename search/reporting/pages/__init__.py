@@ -1,0 +1,1 @@
+"""The forms of a report: HTML, Markdown, CSV, JSON, and their words."""

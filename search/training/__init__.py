@@ -1,0 +1,1 @@
+"""Trains one network by a recipe and validates every epoch."""

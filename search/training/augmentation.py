@@ -1,0 +1,89 @@
+"""Random affine distortion of whole batches, on the device that holds the images."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from search.training.recipe import Augmentation
+
+
+def distort(
+    images: Tensor,
+    amounts: Augmentation,
+    generator: torch.Generator | None,
+    moments: Tensor | None = None,
+) -> Tensor:
+    """Rotate, shift and scale every image by its own random amounts, and deskew what comes out.
+
+    Bilinear interpolation, zero (black) outside; one interpolation for all of it.
+
+    Args:
+        images: ``[N, 1, H, W]`` float32, background 0.
+        amounts: Half-widths of the uniform distributions.
+        generator: On the images' device; drawn from in a fixed order. None: the global one.
+        moments: Of the images, ``[N, 5]`` as ``deskew.moments`` gives them; None deskews nothing.
+
+    Returns:
+        ``[N, 1, H, W]`` of the same type.
+    """
+    count, _, height, width = images.shape
+    draws = torch.rand(4, count, generator=generator, device=images.device) * 2 - 1
+    angle = draws[0] * (amounts.rotation * torch.pi / 180)
+    # The grid maps output positions back to input positions: magnifying divides.
+    zoom = 1 / (1 + draws[1] * amounts.scale)
+    cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    right, down = draws[2] * (2 * amounts.shift / width), draws[3] * (2 * amounts.shift / height)
+    if moments is None:
+        entries = [cosine, -sine, right, sine, cosine, down]
+    else:
+        shear, offset = _upright(cosine, sine, right, down, moments)
+        entries = [cosine, cosine * shear - sine, right + cosine * offset]
+        entries += [sine, sine * shear + cosine, down + sine * offset]
+    matrix = torch.stack(entries, dim=1)
+    grid = (matrix @ _basis(height, width, images.device)).view(count, height, width, 2)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def _upright(
+    cosine: Tensor, sine: Tensor, right: Tensor, down: Tensor, moments: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What takes the slant out of distorted images: x becomes x + shear * y + offset.
+
+    The figures go the grid's way backwards: with M = [[cosine, -sine], [sine, cosine]] a point p
+    comes to lie at inv(M) (p - shift), and second moments C become inv(M) C inv(M)'.
+
+    Args:
+        cosine: As the others ``[N]``: the grid's map from output to input positions.
+        sine: Likewise.
+        right: Likewise.
+        down: Likewise.
+        moments: ``[N, 5]`` of the images before.
+    """
+    x, y, xx, xy, yy = moments.unbind(1)
+    across, along = cosine * cosine, sine * sine
+    twist = cosine * sine
+    moment_yy = along * xx - 2 * twist * xy + across * yy  # both times the square of M's
+    moment_xy = (across - along) * xy + twist * (yy - xx)  # determinant
+    shear = moment_xy / moment_yy.clamp_min(1e-12)
+    y_centre = (cosine * (y - down) - sine * (x - right)) / (across + along)
+    return shear, -shear * y_centre
+
+
+@lru_cache(maxsize=4)
+def _basis(height: int, width: int, device: torch.device) -> Tensor:
+    """``[6, H * W * 2]``: a flat 2x3 affine matrix times this is its sampling grid.
+
+    The same grid as ``affine_grid(align_corners=False)`` in one matrix product for all images,
+    which on a CPU takes a third of the time.
+    """
+    x = (torch.arange(width, device=device) * 2 + 1) / width - 1
+    y = (torch.arange(height, device=device) * 2 + 1) / height - 1
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    ones, zeros = torch.ones_like(rows), torch.zeros_like(rows)
+    pairs = [(columns, zeros), (rows, zeros), (ones, zeros)]
+    pairs += [(zeros, columns), (zeros, rows), (zeros, ones)]
+    return torch.stack([torch.stack(pair, dim=-1) for pair in pairs]).view(6, -1)

@@ -1,0 +1,1 @@
+"""Compiled loops of a CPU, made by numba and LLVM."""

@@ -1,0 +1,55 @@
+"""How a network computes a batch: by compiled passes on a CPU, else as torch does."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from search.training import kernels as fused
+from search.training.arithmetic import Arithmetic
+
+
+class Network(Protocol):
+    """Logits from images, in training with a gradient."""
+
+    def __call__(self, images: Tensor, seed: int = 0, *, training: bool = True) -> Tensor:
+        """``[N, classes]`` float32 of ``[N, 1, 28, 28]``; the seed is of dropout masks."""
+        ...
+
+
+class PlainNetwork:
+    """The network as torch runs it; training in bfloat16 by autocast, evaluation in float32.
+
+    Dropout draws from torch's generator.
+    """
+
+    def __init__(self, model: nn.Module, arithmetic: Arithmetic, device: torch.device) -> None:
+        self._model = model
+        self._called = torch.compile(model) if arithmetic.compile else model
+        self._bfloat16 = arithmetic.bfloat16
+        self._device = device.type
+
+    def __call__(self, images: Tensor, seed: int = 0, *, training: bool = True) -> Tensor:
+        """See ``Network``."""
+        self._model.train(training)
+        x = images.to(memory_format=torch.channels_last)
+        low = self._bfloat16 and training
+        with torch.autocast(self._device, torch.bfloat16) if low else nullcontext():
+            logits: Tensor = self._called(x)
+        return logits.float()
+
+
+def make_network(model: nn.Module, arithmetic: Arithmetic, device: torch.device) -> Network:
+    """The fastest way to compute a model on a device."""
+    if uses_fused(arithmetic, device):
+        return fused.FusedNetwork(model, bfloat16=arithmetic.bfloat16)
+    return PlainNetwork(model, arithmetic, device)
+
+
+def uses_fused(arithmetic: Arithmetic, device: torch.device) -> bool:
+    """Whether computing on a device runs through compiled passes."""
+    wanted = arithmetic.fused and not arithmetic.compile and device.type == "cpu"
+    return wanted and fused.available(bfloat16=arithmetic.bfloat16)

@@ -1,0 +1,113 @@
+"""The benchmark of the search itself: what it keeps and what it counts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarks import search_quality
+from benchmarks.search_quality import History, Search, best_within, run_all
+from search.common.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+HISTORY: History = [(60_000, 0.95), (90_000, 0.95), (150_000, 0.97)]
+JOBS = [Search(kind=kind, seed=0, passes=100_000) for kind in ("default", "random")]
+
+
+def test_a_trial_that_the_budget_has_no_room_for_does_not_count() -> None:
+    assert best_within(HISTORY, 149_999) == 0.95
+    assert best_within(HISTORY, 150_000) == 0.97
+    assert best_within(HISTORY, 59_999) == 0.0
+
+
+def test_what_this_commit_kept_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep = tmp_path / "quality.jsonl"
+    with keep.open("w") as file:
+        for job in JOBS:
+            line = {"search": asdict(job), "commit": "abc", "history": HISTORY}
+            file.write(json.dumps(line) + "\n")
+    monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
+    monkeypatch.setattr(search_quality, "run_beside", lambda jobs: iter(jobs))
+    assert run_all(JOBS, keep) == dict.fromkeys(JOBS, HISTORY)
+    assert "2 of 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kept", "made_by"), [("abc", "def"), ("abc-dirty", "abc-dirty")])
+def test_another_commit_or_changed_files_take_nothing(
+    kept: str, made_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = tmp_path / "quality.jsonl"
+    line = {"search": asdict(JOBS[0]), "commit": kept, "history": HISTORY}
+    keep.write_text(json.dumps(line) + "\n")
+    ran: list[Search] = []
+
+    def run_beside(jobs: Sequence[Search]) -> Iterator[tuple[Search, History]]:
+        ran.extend(jobs)
+        return ((job, [(1, 0.5)]) for job in jobs)
+
+    monkeypatch.setattr(search_quality, "commit", lambda root: made_by)
+    monkeypatch.setattr(search_quality, "run_beside", run_beside)
+    assert run_all(JOBS[:1], keep) == {JOBS[0]: [(1, 0.5)]}
+    assert ran == JOBS[:1]
+    assert json.loads(keep.read_text().splitlines()[-1])["commit"] == made_by
+
+
+@pytest.mark.parametrize("torn", ['{"search": {"kind": "def', '{"commit": "abc"}', "[1]", "\xff"])
+def test_a_line_that_was_not_kept_by_it_is_named(
+    torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = tmp_path / "quality.jsonl"
+    line = {"search": asdict(JOBS[0]), "commit": "abc", "history": HISTORY}
+    keep.write_bytes(f"{json.dumps(line)}\n{torn}\n".encode("latin-1"))
+    monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
+    with pytest.raises(UserError, match=r"line 2 of .*quality\.jsonl"):
+        run_all(JOBS, keep)
+
+
+def test_a_folder_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["search_quality.py", "--keep", str(tmp_path)])
+    monkeypatch.setattr(search_quality, "run_all", lambda jobs, keep: pytest.fail("it ran"))
+    with pytest.raises(UserError, match=r"is a folder\. Name a file"):
+        search_quality.main()
+
+
+LEFT_ALONE = """
+import multiprocessing, os, pathlib, signal, sys, time
+from benchmarks.search_quality import is_left_alone
+
+began, ended = (pathlib.Path(name) for name in sys.argv[1:])
+
+def search():
+    while not is_left_alone():
+        began.touch()
+        time.sleep(0.05)
+    ended.touch()
+
+multiprocessing.get_context("fork").Process(target=search).start()
+while not began.exists():
+    time.sleep(0.05)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_search_knows_when_its_command_was_killed(tmp_path: Path) -> None:
+    """The processes of a pool are not told: they would train on for nobody."""
+    ended = tmp_path / "ended"
+    command = [sys.executable, "-c", LEFT_ALONE, str(tmp_path / "began"), str(ended)]
+    assert subprocess.run(command, cwd=ROOT, timeout=60).returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while not ended.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,278 @@
+"""The search command, run as a user runs it: real processes, real SQLite, real images."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from search import run as search_run
+from search.common.errors import UserError
+from search.study.storages.opening import open_study
+from tests.faults.processes import check_whole
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(
+    command: list[str], *more: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *more], capture_output=True, text=True, timeout=240, cwd=cwd or ROOT
+    )
+
+
+def load(tmp_path: Path) -> optuna.Study:
+    return open_study(str(tmp_path / "study.db"), "cnn-search")
+
+
+def facts(study: optuna.Study) -> list[object]:
+    """All of a study that does not depend on the clock."""
+    clocked = ("seconds", "worker", "parent")
+    return [
+        (
+            t.number,
+            t.state,
+            t.params,
+            t.values,
+            t.intermediate_values,
+            {k: v for k, v in t.user_attrs.items() if k not in clocked},
+        )
+        for t in study.trials
+    ]
+
+
+def test_it_searches_reports_goes_on_and_knows_when_it_is_done(
+    command: list[str], tmp_path: Path
+) -> None:
+    first = run(command, "--trials", "3", "--workers", "2", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert "3 of 3 trials" in first.stdout
+    assert "[3/3]" in first.stdout
+    for suffix in ("html", "md", "csv"):
+        assert (tmp_path / "reports" / f"leaderboard.{suffix}").stat().st_size > 100
+    before = facts(load(tmp_path))
+    assert len(before) == 3
+    again = run(command, "--trials", "3", "--workers", "2")
+    assert "already holds 3 finished trials" in again.stdout
+    more = run(command, "--trials", "5", "--workers", "2")
+    assert more.returncode == 0, more.stderr
+    after = facts(load(tmp_path))
+    assert len(after) == 5
+    assert after[:3] == before
+
+
+def test_one_worker_and_one_seed_give_identical_studies(command: list[str], tmp_path: Path) -> None:
+    studies = []
+    for _ in range(2):
+        done = run(command, "--trials", "4", "--workers", "1", "--seed", "3")
+        assert done.returncode == 0, done.stderr
+        studies.append(facts(load(tmp_path)))
+        for file in tmp_path.glob("study.db*"):
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
+    assert studies[0] == studies[1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_all_and_the_same_command_goes_on(
+    command: list[str], tmp_path: Path, how: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2", "--pruner", "none"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: count_training(tmp_path) >= 2, process)
+    started = time.monotonic()
+    os.killpg(process.pid, how)  # as a terminal does: the workers get it too
+    out, err = process.communicate(timeout=60)
+    assert time.monotonic() - started < 20, "a few seconds on an idle machine"
+    assert process.returncode == 128 + how
+    assert "Traceback" not in err
+    assert "the same command again" in out
+    trials = load(tmp_path).trials
+    assert [t for t in trials if t.state == TrialState.RUNNING] == []
+    waiting = [t for t in trials if t.state == TrialState.WAITING]
+    assert len(waiting) == 2
+    assert all(t.params and t.intermediate_values for t in waiting)
+    wait_until(lambda: not group_alive(process.pid))
+
+
+def group_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def trials_so_far(tmp_path: Path) -> list[optuna.trial.FrozenTrial]:
+    """A study's trials, none while it is not there yet."""
+    try:
+        return load(tmp_path).trials
+    except UserError:
+        return []
+
+
+def count_training(tmp_path: Path) -> int:
+    return sum(bool(trial.intermediate_values) for trial in trials_so_far(tmp_path))
+
+
+def wait_until(done: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 90
+    while not done():
+        assert process is None or process.poll() is None, process and process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
+    command: list[str], tmp_path: Path
+) -> None:
+    process = subprocess.Popen(
+        [*command, "--trials", "2", "--workers", "1", "--epochs", "15", "--pruner", "none"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: count_training(tmp_path) >= 1, process)
+    worker = load(tmp_path).trials[0].user_attrs["worker"]
+    os.kill(int(worker.split(":")[1]), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    trials = load(tmp_path).trials
+    check_whole(trials, 2)
+    assert trials[0].user_attrs["resumed_after_epoch"] >= 1
+    assert trials[0].user_attrs["worker"] != worker
+
+
+def test_other_settings_are_named_and_refused_until_told(
+    command: list[str], tmp_path: Path
+) -> None:
+    assert run(command, "--trials", "1").returncode == 0
+    before = facts(load(tmp_path))
+    other = run(command, "--trials", "2", "--max-params", "5000")
+    assert other.returncode == 2
+    table, error = other.stderr.rstrip().rsplit("\n", 1)
+    assert re.search(r"max_params +20000 +5000", table)
+    assert re.search(r"space\.dropout +0\.0 to 0\.05 +0\.0 to 0\.005", table)
+    assert error.startswith("error: the study 'cnn-search' was begun with other settings")
+    assert facts(load(tmp_path)) == before
+    anyway = run(command, "--trials", "2", "--max-params", "5000", "--continue-anyway")
+    assert anyway.returncode == 0, anyway.stderr
+    assert load(tmp_path).user_attrs["continued_with_other_settings"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--trials", "0"], "a whole number from 1 to 1,000,000 is needed, but got '0'"),
+        (["--epochs", "0"], "a whole number from 1 to 100,000 is needed"),
+        (["--max-params", "abc"], "--max-params: a whole number"),
+        (["--sampler", "grid"], "invalid choice: 'grid'"),
+        (["--data", "/no/such/directory"], "/no/such/directory"),
+        (["--storage", __file__], "not an SQLite database"),
+        (["--storage", "/no/such/a.db"], "no directory /no/such"),
+        (["--storage", "postgresql+psycopg://u:secret@127.0.0.1:1/x"], "storage"),
+        (["--reports", __file__], "nothing can be written to"),
+        (["--device", "cuda:7"], "the device cuda:7 is not there"),
+        (["--device", "tpu"], "'tpu' is not a device"),
+        (["--workers", "none"], "a whole number from 1 to 4,096 or auto is needed"),
+        (["--workers", "257", "--trials", "300"], "one machine runs at most 256 workers"),
+    ],
+)
+def test_bad_input_is_one_line_and_creates_nothing(
+    command: list[str], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    content = Path(__file__).read_bytes()
+    done = run(command, *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stdout == "" or "postgresql" in str(arguments)
+    assert list(tmp_path.iterdir()) == []
+    assert Path(__file__).read_bytes() == content
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    code = (
+        f"import sys; sys.argv = ['run.py', '--help']; sys.path.insert(0, {str(ROOT)!r})\n"
+        "import search.run\n"
+        "try: search.run.main()\n"
+        "except SystemExit: pass\n"
+        "heavy = ('torch', 'torchvision', 'optuna', 'numpy', 'pandas')\n"
+        "print('HEAVY', [name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert "--max-params" in done.stdout
+    assert done.stdout.endswith("HEAVY []\n")
+
+
+@pytest.mark.network
+def test_a_tiny_search_on_the_whole_of_mnist(tmp_path: Path) -> None:
+    """From nothing but the network: fetch, search, report."""
+    done = subprocess.run(
+        [
+            *(sys.executable, str(ROOT / "search/run.py"), "--trials", "2", "--epochs", "1"),
+            *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CNN_SEARCH_CACHE": str(tmp_path / "cache")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "MNIST from" in done.stdout
+    settings = load(tmp_path).user_attrs["settings"]
+    assert settings["dataset"]["train_images"] == 50_000
+    assert settings["dataset"]["validation_images"] == 10_000
+    assert "cnn-search" in (tmp_path / "reports/leaderboard.md").read_text()
+
+
+def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until(lambda: bool(psutil.Process(process.pid).children()), process)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert err == ""
+    running = [t for t in trials_so_far(tmp_path) if t.state == TrialState.RUNNING]
+    assert running == []
+
+
+def test_the_line_that_searches_on_is_the_command_with_more_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "it's a\nfolder")
+    given = ["--trials", "3", "--study", "x", "--epochs", "2", "--storage", f"{folder}/a b.db"]
+    options = search_run.parse([*given, "--continue-anyway", "--reports", str(tmp_path / "r")])
+    study = optuna.create_study(direction="maximize")
+    for _ in range(4):
+        study.tell(study.ask(), 0.5)
+    assert search_run.finish(study, options, 0) == 0
+    line = capsys.readouterr().out.splitlines()[-1].partition("Search on:")[2]
+    shell = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True)
+    more = search_run.parse(shell.stdout.split("\0")[2:-1])
+    assert vars(more) == {**vars(options), "trials": 8, "continue_anyway": False}

@@ -1,0 +1,299 @@
+"""Training: learns, repeats exactly, shares memory, stops, and keeps to its device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from search.common.errors import InterruptedTraining, TrainingError
+from search.common.seeds import mix_seed
+from search.data.images import Images, on_device
+from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
+from search.training import loop as training
+from search.training.arithmetic import FLOAT32, Arithmetic
+from search.training.augmentation import _basis
+from search.training.epoch import Epoch
+from search.training.loop import Fit
+from search.training.network import make_network
+from search.training.recipe import Augmentation, Recipe
+
+RECIPE = Recipe(
+    learning_rate=0.1,
+    batch_size=64,
+    average_decay=0.9,
+    augmentation=Augmentation(rotation=8, shift=1, scale=0.05),
+)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(
+        *(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.05)),
+        *(nn.Conv2d(6, 12, 3), nn.BatchNorm2d(12), nn.MaxPool2d(2), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 10)),
+    )
+
+
+def rotated_network() -> nn.Module:
+    weighted = nn.Conv2d(12, 12, 5, groups=12, bias=False)
+    return nn.Sequential(
+        *(RotatedConv2d(1, 8, 3), RotatedBatchNorm2d(8), nn.MaxPool2d(2), nn.ReLU()),
+        *(RotatedConv2d(8, 12, 3, of_rotated=True), RotatedBatchNorm2d(12), nn.MaxPool2d(2)),
+        *(nn.ReLU(), nn.Dropout(0.05), weighted, nn.Flatten(), nn.Linear(12, 10)),
+    )
+
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+def images(arrays: Arrays, part: slice) -> Images:
+    pixels, labels = arrays
+    return on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+
+
+@pytest.fixture
+def train(mnist_1200: Arrays) -> Images:
+    return images(mnist_1200, slice(1000))
+
+
+@pytest.fixture
+def held_out(mnist_1200: Arrays) -> Images:
+    return images(mnist_1200, slice(1000, None))
+
+
+def run(
+    train: Images,
+    held_out: Images,
+    *,
+    epochs: int = 2,
+    seed: int = 0,
+    recipe: Recipe = RECIPE,
+    arithmetic: Arithmetic = FLOAT32,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Fit:
+    return training.fit(
+        network,
+        recipe,
+        train,
+        held_out,
+        epochs=epochs,
+        seed=seed,
+        arithmetic=arithmetic,
+        should_stop=should_stop,
+    )
+
+
+def without_seconds(fit: Fit) -> list[Epoch]:
+    return [replace(epoch, seconds=0.0) for epoch in fit.epochs]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_it_learns(train: Images, held_out: Images, optimizer: str) -> None:
+    rate = 0.3 if optimizer == "sgd" else 0.03
+    recipe = replace(RECIPE, optimizer=optimizer, learning_rate=rate)
+    fit = run(train, held_out, epochs=30, recipe=recipe)
+    assert fit.epochs[-1].accuracy > 0.7
+    assert fit.epochs[-1].training_loss < fit.epochs[0].training_loss
+
+
+def test_equal_seeds_give_equal_curves_and_others_do_not(train: Images, held_out: Images) -> None:
+    first, again, other = (run(train, held_out, seed=seed) for seed in (3, 3, 4))
+    assert without_seconds(first) == without_seconds(again)
+    assert without_seconds(first) != without_seconds(other)
+    for a, b in zip(
+        first.model.state_dict().values(), again.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b)
+
+
+def test_the_network_that_is_returned_has_the_last_epochs_accuracy(
+    train: Images, held_out: Images
+) -> None:
+    fit = run(train, held_out, epochs=3)
+    network = make_network(fit.model, FLOAT32, torch.device("cpu"))
+    accuracy, loss = training.evaluate(network, held_out)
+    assert (accuracy, loss) == (fit.epochs[-1].accuracy, fit.epochs[-1].loss)
+
+
+def test_without_augmentation_and_averaging_it_is_plain_pytorch(
+    train: Images, held_out: Images
+) -> None:
+    """One epoch of whole batches equals the textbook loop: same order, same arithmetic."""
+    recipe = Recipe(learning_rate=0.05, batch_size=100, schedule="cosine", weight_decay=1e-3)
+
+    def plain_network() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(2304, 10))
+
+    ours = training.fit(plain_network, recipe, train, held_out, epochs=1, seed=7).model
+    torch.manual_seed(mix_seed(7, "weights"))
+    theirs = plain_network()
+    optimizer = torch.optim.SGD(
+        theirs.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3
+    )
+    generator = torch.Generator().manual_seed(mix_seed(7, 1, "order"))
+    order = torch.randperm(1000, generator=generator)
+    for step in range(10):
+        chosen = order[100 * step : 100 * step + 100]
+        batch = (train.pixels[chosen].unsqueeze(1) / 255 - 0.1307) / 0.3081
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(theirs(batch), train.labels[chosen]).backward()  # type: ignore[no-untyped-call]
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate(step, 10, 10)
+        optimizer.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_the_optimiser_is_torchs_own_to_the_bit(optimizer: str) -> None:
+    recipe = Recipe(optimizer=optimizer, learning_rate=0.1, momentum=0.9, weight_decay=0.01)
+    ours = nn.Parameter(torch.linspace(-1, 1, 50))
+    theirs = nn.Parameter(ours.detach().clone())
+    expected: torch.optim.Optimizer
+    if optimizer == "sgd":
+        expected = torch.optim.SGD(
+            *([theirs], 0.1, 0.9), nesterov=recipe.nesterov, weight_decay=0.01, fused=True
+        )
+    else:
+        kind = torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW
+        expected = kind([theirs], lr=0.1, weight_decay=0.01, fused=True)
+    one = training.make_optimizer(recipe, [ours])
+    for step in range(4):
+        if step == 2:  # what a checkpoint keeps goes from either to either
+            kept, one = one.state_dict(), training.make_optimizer(recipe, [ours])
+            one.load_state_dict(expected.state_dict())
+            expected.load_state_dict(kept)
+        for values in (ours, theirs):
+            values.grad = torch.sin(values.detach() * (step + 3))
+        one.step()
+        expected.step()
+        assert torch.equal(ours, theirs)
+    assert ours.grad is not None and not ours.grad.requires_grad
+
+
+def test_distortions_fall_to_their_final_share_step_by_step(
+    train: Images, held_out: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Augmentation] = []
+
+    def distort(images: torch.Tensor, amounts: Augmentation, *_: object) -> torch.Tensor:
+        seen.append(amounts)
+        return images
+
+    monkeypatch.setattr(training, "distort", distort)
+    recipe = replace(RECIPE, augmentation=Augmentation(rotation=10, shift=2, final=0.2))
+    run(train, held_out, recipe=recipe, epochs=2)
+    rotations = [amounts.rotation for amounts in seen]
+    steps = 2 * (len(train) // RECIPE.batch_size)
+    assert rotations == pytest.approx([10 - 8 * step / steps for step in range(steps)])
+    assert [amounts.shift for amounts in seen] == pytest.approx([r / 5 for r in rotations])
+
+
+def test_a_loss_that_is_not_finite_is_an_error(train: Images, held_out: Images) -> None:
+    def broken() -> nn.Module:
+        model = network()
+        with torch.no_grad():
+            next(iter(model.parameters())).fill_(math.nan)
+        return model
+
+    with pytest.raises(TrainingError, match="not finite at epoch 1"):
+        training.fit(broken, RECIPE, train, held_out, epochs=2, seed=0)
+
+
+def test_it_stops_within_a_step(train: Images, held_out: Images) -> None:
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 5
+
+    with pytest.raises(InterruptedTraining):
+        run(train, held_out, should_stop=should_stop)
+    assert asked == 6
+
+
+def test_averaging_is_of_parameters_and_running_statistics(train: Images, held_out: Images) -> None:
+    plain = run(train, held_out, epochs=1, recipe=replace(RECIPE, average_decay=0.0))
+    averaged = run(train, held_out, epochs=1)
+    for name, value in plain.model.state_dict().items():
+        if value.is_floating_point():
+            assert not torch.equal(value, averaged.model.state_dict()[name]), name
+
+
+def test_the_images_share_the_arrays_memory(mnist_1200: Arrays) -> None:
+    pixels = mnist_1200[0]
+    assert images(mnist_1200, slice(None)).pixels.data_ptr() == pixels.ctypes.data
+
+
+def test_bfloat16_is_close_to_float32(train: Images, held_out: Images) -> None:
+    full = run(train, held_out, epochs=6)
+    half = run(train, held_out, epochs=6, arithmetic=Arithmetic(bfloat16=True))
+    assert half.epochs[-1].accuracy == pytest.approx(full.epochs[-1].accuracy, abs=0.06)
+
+
+def test_a_recipe_with_a_batch_larger_than_the_data(train: Images, held_out: Images) -> None:
+    fit = run(train, held_out, epochs=1, recipe=replace(RECIPE, batch_size=5000))
+    assert math.isfinite(fit.epochs[0].training_loss)
+
+
+def trainer_on(
+    device: torch.device, recipe: Recipe, build: Callable[[], nn.Module] = network
+) -> training.Trainer:
+    """A trainer whose images and network live on a device and hold no values."""
+    _basis.cache_clear()
+    data = Images(
+        pixels=torch.zeros(1000, 28, 28, dtype=torch.uint8, device=device),
+        labels=torch.zeros(1000, dtype=torch.int64, device=device),
+        mean=0.13,
+        deviation=0.31,
+    )
+    with device:
+        model = build()
+    return training.Trainer(model, recipe, data, epochs=1, arithmetic=FLOAT32)
+
+
+@pytest.mark.parametrize("build", [network, rotated_network])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"label_smoothing": 0.1},
+        {"optimizer": "adamw"},
+        {"augmentation": Augmentation(rotation=8, final=0.2)},
+    ],
+)
+def test_a_whole_step_stays_on_its_device_and_reads_no_value(
+    changes: dict[str, Any], build: Callable[[], nn.Module]
+) -> None:
+    """On the meta device a copy from the host or a value that is read raises."""
+    meta = torch.device("meta")
+    recipe = replace(RECIPE, **changes)
+    chosen = torch.zeros(64, dtype=torch.int64, device=meta)
+    loss = trainer_on(meta, recipe, build).step(0, chosen, None, 0)
+    assert loss.device == meta
+    with pytest.raises(RuntimeError):
+        loss.item()  # the guard itself works
+    with pytest.raises(RuntimeError):
+        loss + torch.zeros(3)
+
+
+@pytest.mark.parametrize("build", [network, rotated_network])
+def test_the_forward_pass_on_a_gpu_mixes_no_devices(build: Callable[[], nn.Module]) -> None:
+    """With tensors that have a CUDA device but no data: kernels are chosen as on a GPU."""
+    with FakeTensorMode():
+        gpu = torch.device("cuda:0")
+        chosen = torch.zeros(64, dtype=torch.int64, device=gpu)
+        loss = trainer_on(gpu, RECIPE, build).loss(chosen, RECIPE.augmentation, None, 0)
+        assert loss.device == gpu
+        with pytest.raises(RuntimeError):
+            loss.item()  # the guard itself works
+        with pytest.raises(RuntimeError, match="device"):
+            loss + torch.zeros(3)
+    _basis.cache_clear()
