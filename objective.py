@@ -11,58 +11,34 @@ cannot be reached from here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from search.candidates import begin_training, check_limits, rebuild, suggest
-from search.common.process_id import owner_name
+from search.architecture.candidate import Candidate
+from search.architecture.limits import Limits
+from search.common.process_id import process_id
 from search.common.seeds import mix_seed
-from search.data.dataset import DataSource
-from search.data.problem import Problem, problem_of
-from search.study.companions import HANDED_IN
+from search.study.attributes import COMMIT, OVER_BUDGET, PARENT, REASON, SEED, USER_CANDIDATE
 from search.study.judge import Task
-from search.study.recording import record_curve
-from search.training.arithmetic import Arithmetic
+from search.study.recording import record_candidate, record_curve, where_trained
+from search.study.settings import Settings
+from space import suggest
 
 if TYPE_CHECKING:
     from search.data.images import Images
     from search.training.epoch import Epoch
     from search.training.loop import TrainingRun
 
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a candidate may cost; known before anything is built."""
-
-    max_params: int = 20_000  # exactly so many are allowed
-    max_macs: int | None = None  # multiply-accumulates of one image; None = no limit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a search holds fixed for all of its trials."""
-
-    source: DataSource
-    limits: Limits = Limits()
-    epochs: int = 20
-    seed: int = 0
-    target: float | None = None  # accuracy that was asked for, in [0, 1]; None = the images' own
-    train_images: int | None = None  # only the first so many; None = all
-    device: str = "cpu"
-    arithmetic: Arithmetic = Arithmetic()
-    commit: str = "unknown"  # of this program
-
-    @property
-    def problem(self) -> Problem:
-        """What the images are, and the accuracy that is wanted."""
-        return problem_of(self.source, target=self.target)
+__all__ = ["Limits", "Objective", "Settings", "begin_training"]
 
 
 class Objective:
     """Judges one trial at a time; loads the images when the first candidate is within the limits.
+
+    Args:
+        settings: Data, limits, epochs, seed and device: what all trials have in common.
 
     Raises:
         optuna.TrialPruned: If the candidate is over a limit, or the pruner gives it up.
@@ -76,7 +52,7 @@ class Objective:
         """Judge a trial from start to end."""
         task = self.propose(trial)
         run, facts = self.begin(task)
-        for name, value in {"parent": owner_name(), **facts}.items():
+        for name, value in {PARENT.name: process_id(), **facts}.items():
             trial.set_user_attr(name, value)
         try:
             for _ in run.epochs():
@@ -86,20 +62,35 @@ class Objective:
         return self.end(run)[0]
 
     def propose(self, trial: optuna.Trial) -> Task:
-        """Suggest a candidate, count it, and prune it when it is over a limit."""
-        candidate = suggest(trial, self.settings.limits, self.settings.problem)
-        check_limits(trial, candidate, self.settings.limits)
-        seed = mix_seed(self.settings.seed, "trial", trial.number)
-        if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", seed)
-            trial.set_user_attr("commit", self.settings.commit)
-        handed_in = trial.user_attrs.get(HANDED_IN)
-        return Task(number=trial.number, seed=seed, params=trial.params, candidate=handed_in)
+        """Suggest a candidate, count it, and prune it when it is over a limit.
+
+        A candidate that a user handed in is taken as it is, and nothing is drawn.
+        """
+        settings, given = self.settings, USER_CANDIDATE.of(trial)
+        candidate = (
+            Candidate.from_json(given)
+            if given
+            else suggest(trial, settings.problem, settings.limits)
+        )
+        record_candidate(trial, candidate, settings.limits)
+        if OVER_BUDGET.of(trial):
+            raise optuna.TrialPruned
+        seed = mix_seed(settings.seed, "trial", trial.number)
+        if SEED.of(trial) is None:
+            SEED.set(trial, seed)
+            COMMIT.set(trial, settings.commit)
+        return Task(number=trial.number, seed=seed, params=trial.params, candidate=given)
+
+    def rebuild(self, task: Task) -> Candidate:
+        """The candidate of a task, anywhere: the space draws it again from the same parameters."""
+        if task.candidate:
+            return Candidate.from_json(task.candidate)
+        trial = optuna.trial.FixedTrial(task.params, number=task.number)
+        return suggest(trial, self.settings.problem, self.settings.limits)
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        candidate = rebuild(task, self.settings.limits, self.settings.problem)
-        return begin_training(candidate, task.seed, self.settings, *self.images)
+        return begin_training(self.rebuild(task), task.seed, self.settings, *self.images)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """The value of a trial whose epochs are done, and more attributes of it."""
@@ -111,7 +102,7 @@ class Objective:
         trial.report(accuracy, number)
         if trial.should_prune():
             pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
-            trial.set_user_attr("reason", f"{pruner} pruner at epoch {number}: {accuracy:.4f}")
+            REASON.set(trial, f"{pruner} pruner at epoch {number}: {accuracy:.4f}")
             raise optuna.TrialPruned
 
     def record(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
@@ -121,7 +112,42 @@ class Objective:
     @cached_property
     def images(self) -> tuple[Images, Images]:
         """The training and the validation images, on the settings' device."""
-        from search.data.images import load_images
+        from search.data.images import load_images  # imports torch, which proposing does without
 
         settings = self.settings
         return load_images(settings.source, settings.device, train_images=settings.train_images)
+
+
+def begin_training(
+    candidate: Candidate,
+    seed: int,
+    settings: Settings,
+    training: Images,
+    validation: Images | None,
+) -> tuple[TrainingRun, dict[str, Any]]:
+    """Build a candidate's network, to be trained from a seed.
+
+    Args:
+        candidate: What to build.
+        seed: Of all that is drawn.
+        settings: Epochs, device and arithmetic count here.
+        training: To train on.
+        validation: To judge each epoch by; None trains without looking.
+
+    Returns:
+        The training, and the attributes of a trial that are known where it is trained.
+    """
+    from search.architecture.building import build  # these import torch
+    from search.training.loop import TrainingRun
+
+    recipe = candidate.recipe
+    run = TrainingRun(
+        lambda: build(candidate),
+        recipe,
+        training,
+        validation,
+        epochs=recipe.epochs_within(settings.epochs),
+        seed=seed,
+        arithmetic=settings.arithmetic,
+    )
+    return run, where_trained(settings, recipe, images=len(training))

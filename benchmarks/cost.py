@@ -21,9 +21,12 @@ if __package__ in (None, ""):
 import optuna
 from optuna.trial import TrialState
 
-import space
+from search.architecture.counting import count_macs, count_parameters
+from search.architecture.limits import Limits
 from search.architecture.references import REFERENCES
+from search.data.problem import MNIST_PROBLEM
 from search.study.storages.opening import open_study
+from space import suggest
 
 DRAWS = 2000
 LIMIT = 20_000
@@ -32,9 +35,11 @@ LIMIT = 20_000
 def drawn() -> list[int]:
     """Multiply-accumulates of random draws within the limit, ascending."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    candidates = (space.suggest(study.ask(), max_params=LIMIT) for _ in range(DRAWS))
-    within = (one for one in candidates if space.count_parameters(one) <= LIMIT)
-    return sorted(space.count_macs(candidate) for candidate in within)
+    candidates = (
+        suggest(study.ask(), MNIST_PROBLEM, Limits(max_params=LIMIT)) for _ in range(DRAWS)
+    )
+    within = (one for one in candidates if count_parameters(one) <= LIMIT)
+    return sorted(count_macs(candidate) for candidate in within)
 
 
 def print_draws() -> None:
@@ -51,7 +56,7 @@ def print_draws() -> None:
     ):
         print(f"{share:3} % have at most {value / 1e6:5.2f} M multiply-accumulates")
     for name, reference in REFERENCES.items():
-        cost = space.count_macs(reference.candidate)
+        cost = count_macs(reference.candidate)
         cheaper = sum(value <= cost for value in macs) / len(macs)
         print(f"{name:20} {cost / 1e6:8.2f} M: dearer than {cheaper:.0%} of the draws")
 

@@ -8,10 +8,11 @@ from functools import cache
 import optuna
 from optuna.trial import FrozenTrial, create_trial
 
-from objective import Limits
-from search.candidates import check_limits, suggest
+from search.architecture.limits import Limits
 from search.data.problem import MNIST_PROBLEM
+from search.study.recording import record_candidate
 from search.study.storages.opening import RECORDED, create_study
+from space import suggest
 
 SPACE = Limits()  # what candidates are drawn for
 LIMITS = Limits(max_params=10**9)  # so that none ends before its first epoch
@@ -24,7 +25,7 @@ def _candidates() -> list[FrozenTrial]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(DRAWN):
         trial = study.ask()
-        check_limits(trial, suggest(trial, SPACE, MNIST_PROBLEM), LIMITS)
+        record_candidate(trial, suggest(trial, MNIST_PROBLEM, SPACE), LIMITS)
     return study.get_trials(deepcopy=False)
 
 

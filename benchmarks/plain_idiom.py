@@ -19,10 +19,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
-import space
+from search.architecture import layers as described
+from search.architecture.candidate import Candidate
+from search.architecture.counting import layer_table
+from search.architecture.layers import CLASSES, TTA, Dropout, Pool
 from search.layers.deskew import Deskew
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
-from search.layers.test_time_augmentation import MeanOfViews, Views
+from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from search.training.recipe import Recipe
 
 
@@ -47,18 +50,18 @@ def as_torchvision(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path
     return folder
 
 
-def plain_layers(candidate: space.Candidate) -> nn.Module:
+def plain_layers(candidate: Candidate) -> nn.Module:
     """The candidate as one would write it: convolution, BatchNorm, ReLU, pooling, in that order."""
     layers: list[nn.Module] = []
     channels, of_rotated = 1, False
     for layer in candidate.layers:
-        if isinstance(layer, space.Deskew):
+        if isinstance(layer, described.Deskew):
             layers.append(Deskew())
-        elif isinstance(layer, space.Views):
-            layers.append(Views())
-        elif isinstance(layer, space.Pool):
+        elif isinstance(layer, TTA):
+            layers.append(ShiftedCopies())
+        elif isinstance(layer, Pool):
             layers.append(nn.MaxPool2d(2))
-        elif isinstance(layer, space.Dropout):
+        elif isinstance(layer, Dropout):
             layers.append((nn.Dropout2d if layer.channelwise else nn.Dropout)(layer.rate))
         else:
             shape = (channels, layer.width, layer.kernel)
@@ -73,20 +76,20 @@ def plain_layers(candidate: space.Candidate) -> nn.Module:
             layers += [norm(layer.width)] if layer.norm else []
             layers.append(nn.ReLU())
             channels, of_rotated = layer.width, layer.rotated
-    mean = [MeanOfViews()] if space.Views() in candidate.layers else []
+    mean = [MeanOfCopies()] if TTA() in candidate.layers else []
     if candidate.head.kind == "conv-gap":
-        head = nn.Conv2d(channels, space.CLASSES, candidate.head.kernel, bias=candidate.head.bias)
+        head = nn.Conv2d(channels, CLASSES, candidate.head.kernel, bias=candidate.head.bias)
         return nn.Sequential(*layers, head, nn.AdaptiveAvgPool2d(1), nn.Flatten(), *mean)
-    linear = nn.Linear(channels, space.CLASSES, bias=candidate.head.bias)
+    linear = nn.Linear(channels, CLASSES, bias=candidate.head.bias)
     pooling: nn.Module = nn.AdaptiveAvgPool2d(1)
     if candidate.head.kind == "depthwise-linear":
-        _, height, width = space.layer_table(candidate)[-2].output_shape
+        _, height, width = layer_table(candidate)[-2].output_shape
         pooling = nn.Conv2d(channels, channels, (height, width), groups=channels, bias=False)
     return nn.Sequential(*layers, pooling, nn.Flatten(), linear, *mean)
 
 
 def train(
-    candidate: space.Candidate,
+    candidate: Candidate,
     folder: Path,
     *,
     epochs: int,

@@ -25,6 +25,7 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,12 +62,14 @@ def run(search: Search) -> History:
     """Passes and best validation accuracy so far, after every finished trial."""
     import torch
 
-    from objective import Objective, Settings
+    from objective import Limits, Objective, Settings
+    from search.architecture.feasibility import simplest_start
+    from search.data.problem import MNIST_PROBLEM
     from search.data.sources import locate
     from search.study.sampling import make_pruner, make_sampler
-    from search.study.settings import simplest_start
     from search.training.allocator import keep_freed_memory
     from search.training.hardware import use_bfloat16
+    from space import suggest
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -78,7 +81,9 @@ def run(search: Search) -> History:
         pruner=make_pruner(pruner, EPOCHS, VALIDATION_IMAGES),
     )
     if search.kind == "default":
-        study.enqueue_trial(simplest_start(20_000))
+        study.enqueue_trial(
+            simplest_start(partial(suggest, problem=MNIST_PROBLEM, limits=Limits()))
+        )
     objective = Objective(
         Settings(
             source=locate(),

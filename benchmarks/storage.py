@@ -33,7 +33,6 @@ import optuna
 
 from benchmarks.filled_study import SPACE, fill, finished_trial, new_study
 from objective import Objective, Settings
-from search.candidates import suggest
 from search.console.arguments import natural, positive
 from search.console.terminal import Terminal
 from search.data.dataset import DataSource
@@ -46,6 +45,7 @@ from search.training.epoch import Epoch
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers
 from search.workers.messages import Begun, EpochDone, Tell, Trained
+from space import suggest
 from tests.helpers.no_data import NO_DATA, job_without_data
 
 SIZES = (100, 1_000, 5_000)
@@ -93,7 +93,7 @@ def suggestion(size: int) -> float:
     """Milliseconds in which TPE draws a candidate in a study of so many trials, without storage."""
     study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", 0))
     study.add_trials([finished_trial(number) for number in range(size)])
-    return milliseconds(lambda: suggest(study.ask(), SPACE, MNIST_PROBLEM), 3)
+    return milliseconds(lambda: suggest(study.ask(), MNIST_PROBLEM, SPACE), 3)
 
 
 def epoch(number: int) -> Epoch:

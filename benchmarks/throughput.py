@@ -35,14 +35,19 @@ if __package__ in (None, ""):
 
 import optuna
 
-import space
+from search.architecture.building import build
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters
+from search.architecture.limits import Limits
 from search.architecture.references import REFERENCES
 from search.console.arguments import positive
 from search.data.dataset import DataSource, load_training
+from search.data.problem import MNIST_PROBLEM
 from search.data.sources import locate
 from search.training.arithmetic import Arithmetic
 from search.training.hardware import use_bfloat16
 from search.training.recipe import Augmentation, Recipe
+from space import suggest
 
 WHOLE = 60_000  # images of a real epoch, validation included
 MILD = Augmentation(rotation=8, shift=1.5, scale=0.08)
@@ -53,7 +58,7 @@ class Case:
     """A candidate that is measured."""
 
     name: str
-    candidate: space.Candidate
+    candidate: Candidate
 
 
 def cases() -> list[Case]:
@@ -61,8 +66,8 @@ def cases() -> list[Case]:
     found = {key: REFERENCES[key].candidate for key in ("valid-conv-18k", "narrow-8k")}
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     while len(found) < 5:
-        candidate = space.suggest(study.ask())
-        if 3_000 <= space.count_parameters(candidate) <= 20_000:
+        candidate = suggest(study.ask(), MNIST_PROBLEM, Limits())
+        if 3_000 <= count_parameters(candidate) <= 20_000:
             found[f"drawn-{len(found) - 1}"] = candidate
     return [
         Case(name=f"{name}{suffix}", candidate=with_augmentation(candidate, on))
@@ -71,7 +76,7 @@ def cases() -> list[Case]:
     ]
 
 
-def with_augmentation(candidate: space.Candidate, on: bool) -> space.Candidate:
+def with_augmentation(candidate: Candidate, on: bool) -> Candidate:
     """The candidate with its own distortion (a mild one where it has none), or without."""
     own = candidate.recipe.augmentation
     augmentation = (own if own.active else MILD) if on else Augmentation()
@@ -131,7 +136,7 @@ def fast_seconds(case: Case, source: DataSource, images: int, start: Any, result
         return False
 
     fit(
-        lambda: space.build(case.candidate),
+        lambda: build(case.candidate),
         case.candidate.recipe,
         train,
         validation,
@@ -194,7 +199,7 @@ def stage_shares(case: Case, source: DataSource) -> dict[str, float]:
 
     def go() -> None:
         fit(
-            lambda: space.build(case.candidate),
+            lambda: build(case.candidate),
             case.candidate.recipe,
             train,
             validation,
@@ -229,7 +234,7 @@ def matrix_rate() -> float:
 
 def floor_seconds(case: Case, rate: float, workers: int) -> float:
     """Machine seconds of an epoch of products alone: three passes to train, one to validate."""
-    macs = space.count_macs(case.candidate) * (3 * 50_000 + 10_000)
+    macs = count_macs(case.candidate) * (3 * 50_000 + 10_000)
     return macs / rate / workers
 
 
@@ -281,7 +286,7 @@ def main() -> None:
         ratios.append(statistics.median(pairs))
         floor = floor_seconds(case, rate, workers) / statistics.median(fast)
         print(
-            f"{case.name:18} {space.count_macs(case.candidate) / 1e6:6.2f} M "
+            f"{case.name:18} {count_macs(case.candidate) / 1e6:6.2f} M "
             f"{3600 / statistics.median(plain):11.0f} {3600 / statistics.median(fast):8.0f}   "
             f"{spread(pairs):>18}  {floor:17.0%}",
             flush=True,

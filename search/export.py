@@ -48,10 +48,10 @@ if TYPE_CHECKING:
     import optuna
     from torch import nn
 
-    from objective import Settings
+    from search.architecture.candidate import Candidate
     from search.exporting.card import Origin
-    from search.reproduce import Recorded
-    from space import Candidate
+    from search.finals.repeating import Recorded
+    from search.study.settings import Settings
 
 CALIBRATION_IMAGES = 1_000  # 100 to 3,000 gave 9,811 to 9,817 of 10,000 right, for one network
 
@@ -95,7 +95,12 @@ def main(arguments: list[str] | None = None) -> int:
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
     from search.exporting.folder import check_folder
     from search.exporting.network import kept_network, trained_network
-    from search.reproduce import read_candidate, recorded, say_adjusted, settings_of
+    from search.finals.repeating import (
+        read_candidate,
+        recorded,
+        say_adjusted,
+        settings_of_trial,
+    )
     from search.study.storages.opening import open_study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -113,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_directory(output, "--output")
     check_folder(output)
     candidate = read_candidate(trial)
-    settings = settings_of(trial, study, locate(options.data))
+    settings = settings_of_trial(trial, study, locate(options.data))
     say(f"trial {number} of {study.study_name}: {candidate.one_line()}")
     say_adjusted(candidate, settings)
     network = kept_network(study, trial, candidate, options.storage)
@@ -164,16 +169,16 @@ def origin_of(
         where: The options that name study and data on a command line.
         retrained: Whether its weights were made again.
     """
-    from search.candidates import layer_lines
+    from search.architecture.counting import layer_table
     from search.exporting.card import Origin
-    from search.reporting.candidates import value_text
+    from search.reporting.candidates import layer_lines, value_text
 
     recipe = dataclasses.asdict(candidate.recipe)
     return Origin(
         study=study.study_name,
         trial=trial.number,
         architecture=candidate.one_line(),
-        layers=layer_lines(candidate),
+        layers=layer_lines(layer_table(candidate)),
         recipe=[(name.replace("_", " "), value_text(value)) for name, value in recipe.items()],
         epochs=max(trial.curve),
         seed=trial.seed,
@@ -202,10 +207,10 @@ def write(
     Returns:
         The exit code.
     """
+    from search.common.values import text
     from search.data.dataset import load_training
     from search.exporting import card, checks, onnx_files, standalone
     from search.exporting.folder import FIGURES
-    from search.study.attributes import text
 
     training, validation = load_training(settings.source)
     with tempfile.TemporaryDirectory(prefix="export-") as name:

@@ -21,7 +21,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
@@ -29,7 +28,6 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.common.errors import UserError
 from search.common.output import say
-from search.common.text import counted
 from search.console.arguments import (
     HelpFormatter,
     Parser,
@@ -44,14 +42,6 @@ from search.console.arguments import (
 )
 from search.study import attributes
 from search.study.storages.opening import DEFAULT_STORAGE
-
-if TYPE_CHECKING:
-    import optuna
-    from optuna.trial import FrozenTrial
-
-    from objective import Settings
-    from search.console.terminal import Terminal
-    from search.finals.retraining import Retraining
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -124,8 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     import optuna
 
-    from search.architecture.references import expressible
     from search.console.terminal import Terminal
+    from search.finals.final_objective import FinalObjective
+    from search.finals.stages import Trainer, announce, choose, settings_of_study
     from search.finals.studies import check, distinct, queue, stamp, trainings
     from search.finals.user_candidates import check_references
     from search.reporting.pages.files import check_report
@@ -134,21 +125,23 @@ def main(arguments: list[str] | None = None) -> int:
     from search.study.storages.opening import open_study, refuse_foreign
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    console = Terminal()
+    trainer = Trainer(storage=options.storage, workers=options.workers, console=Terminal())
     check_directory(options.reports, "--reports")
     check_report(options.reports)
     study = open_study(options.storage, options.study, read_only=True)
     beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
     refuse_foreign(options.storage, study.study_name, *beside)
-    settings = settings_of(study, options)
+    settings = settings_of_study(
+        study, options.data, device=options.device, precision=options.precision
+    )
     references = options.references
     if references:
         check_references(settings.problem)
     elif references is None:
-        references = settings.problem.is_mnist and expressible()
+        references = settings.problem.is_mnist
     say(settings.source.description)
     trials = study.get_trials(deepcopy=False)
-    limits = read_limits(study.user_attrs.get("settings"))
+    limits = read_limits(attributes.SETTINGS.of(study))
     ranked = distinct(trials, max(options.top, options.shortlist), limits)
     if not ranked:
         raise UserError(
@@ -157,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     check(settings)
     if len(ranked) > options.top and options.shortlist:
-        code, ranked = choose(study, ranked, settings, options, console)
+        code, ranked = choose(study, ranked, settings, options.shortlist_seeds, trainer)
         if code:
             return code
     reference_seeds = (options.reference_seeds or options.seeds) if references else 0
@@ -167,189 +160,10 @@ def main(arguments: list[str] | None = None) -> int:
     finals, missing = queue(study, entries, options.storage, finalists_of(study.study_name))
     code = 0
     if missing:
-        from search.finals.final_objective import FinalObjective
-
         stamp(finals, settings)
-        code = train(finals, settings, options, console, FinalObjective)
+        code = trainer.train(finals, settings, FinalObjective)
     announce(study, finals, settings, options.reports)
     return code
-
-
-def choose(
-    study: optuna.Study,
-    ranked: list[tuple[int, FrozenTrial]],
-    settings: Settings,
-    options: argparse.Namespace,
-    console: Terminal,
-) -> tuple[int, list[tuple[int, FrozenTrial]]]:
-    """Train the shortlist again on the search's images; says what that gave.
-
-    Args:
-        study: The search's.
-        ranked: The shortlist: trials with their places in the search.
-        settings: The search's.
-        options: Of the command.
-        console: Shows the progress.
-
-    Returns:
-        The exit code, and the shortlist with the best mean first.
-    """
-    from search.finals.retraining import ShortlistObjective
-    from search.finals.studies import queue, trainings
-    from search.reporting.shortlist import read_shortlist, says
-    from search.study.companions import shortlist_of
-
-    entries = trainings(ranked, settings, options.shortlist_seeds, kind="shortlist")
-    again, missing = queue(study, entries, options.storage, shortlist_of(study.study_name))
-    if missing:
-        seeds = counted(options.shortlist_seeds, "seed")
-        say(f"shortlist: the search's best {len(ranked)}, {seeds} each")
-        code = train(again, settings, options, console, ShortlistObjective)
-        if code:
-            say("the finalists are not chosen yet; the same command goes on from here")
-            return code, []
-    of = {attributes.CANDIDATE.of(trial): (rank, trial) for rank, trial in ranked}
-    found = read_shortlist(again.get_trials(deepcopy=False), [trial for _, trial in ranked])
-    found = tuple(one for one in found if one.candidate in of)
-    for one in found:
-        say(
-            f"{one.place:2}. {100 * one.mean:.3f} %  search {100 * one.search_accuracy:.2f}, fresh "
-            f"{' '.join(f'{100 * value:.2f}' for value in one.fresh)}  "
-            f"{one.parameters or 0:>6,} parameters  trial {one.search_trial}"
-        )
-    if found:
-        say(says(found))
-    retrained = [of[one.candidate] for one in found]
-    return 0, retrained + [pair for pair in ranked if pair not in retrained]
-
-
-def settings_of(study: optuna.Study, options: argparse.Namespace) -> Settings:
-    """The study's settings on this machine's device.
-
-    Raises:
-        UserError: If the study has none, or was about other images.
-    """
-    from objective import Limits, Settings
-    from search.data.problem import recorded_problem
-    from search.data.sources import locate
-    from search.study.settings import commit
-    from search.training.arithmetic import Arithmetic
-    from search.training.hardware import resolve_device, use_bfloat16
-
-    recorded = attributes.SETTINGS.of(study)
-    dataset = attributes.mapping(recorded.get("dataset"))
-    max_params, epochs, seed = (
-        attributes.natural(recorded.get(name)) for name in ("max_params", "epochs", "seed")
-    )
-    if not dataset or not max_params or not epochs or seed is None:
-        raise UserError(
-            f"the study {study.study_name!r} holds nothing yet", "Run python search/run.py first"
-        )
-    source = locate(options.data)
-    if source.fingerprint != dataset.get("fingerprint"):
-        raise UserError(
-            f"the study was about other images than {source.name}",
-            "Name their directory with --data",
-        )
-    device = resolve_device(options.device)
-    return Settings(
-        source=source,
-        limits=Limits(
-            max_params=max_params, max_macs=attributes.positive(recorded.get("max_macs"))
-        ),
-        epochs=epochs,
-        train_images=attributes.positive(dataset.get("train_images")),
-        seed=seed,
-        target=recorded_problem(recorded).target,
-        device=device,
-        arithmetic=Arithmetic(bfloat16=use_bfloat16(options.precision, device)),
-        commit=commit(ROOT),
-    )
-
-
-def train(
-    study: optuna.Study,
-    settings: Settings,
-    options: argparse.Namespace,
-    console: Terminal,
-    objective: type[Retraining],
-) -> int:
-    """Run the trainings that are queued in a study; returns the exit code."""
-    from optuna.trial import TrialState
-
-    from search.data.dataset import load_training
-    from search.study.storages.beside import CHECKPOINTS, folder_beside
-    from search.training.hardware import default_workers
-    from search.workers.coordinator import coordinate
-    from search.workers.job import Job
-    from search.workers.local import LocalWorkers
-    from search.workers.placement import warm_up
-    from search.workers.training import training_by
-
-    wanted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
-    job = Job(
-        storage=options.storage,
-        study=study.study_name,
-        trials=sum(t.state in wanted for t in study.get_trials(deepcopy=False)),
-        sampler="random",
-        pruner="none",
-        seed=settings.seed,
-        epochs=settings.epochs,
-        validation_images=len(load_training(settings.source)[1]),
-        source=settings.source,
-        judge=objective(settings),
-        make_training=training_by(objective, settings),
-        queue_only=True,
-        checkpoints=folder_beside(options.storage, CHECKPOINTS),
-    )
-    warm_up(settings.arithmetic, settings.device)
-    workers = options.workers or default_workers(settings.device)
-    return coordinate(job, workers, console, start=LocalWorkers)
-
-
-def announce(
-    study: optuna.Study,
-    finals: optuna.Study,
-    settings: Settings,
-    reports: Path,
-) -> None:
-    """Print the finalists' table and verdict, and write the report."""
-    from search.report import write_reports
-    from search.reporting.constraints import at_least
-    from search.reporting.finalists import read_finalists
-    from search.study.companions import OPENINGS
-
-    found = read_finalists(
-        finals.get_trials(deepcopy=False),
-        finals.user_attrs.get(OPENINGS),
-        target=settings.problem.target,
-    )
-    if found is None:
-        say("no finalist is complete")
-        return
-    say()
-    for one in found.entries:
-        spread = ""
-        if one.interval:
-            spread = f"± {100 * (one.interval.high - one.interval.low) / 2:.3f} "
-        reaching = ""
-        if found.target is not None:
-            reaching = f"{at_least(found.target)}: {one.reaching}  "
-        say(
-            f"{one.place:2}. {100 * one.mean:.3f} % {spread}({counted(len(one.runs), 'seed')})  "
-            f"least {100 * one.minimum:.2f} %  {reaching}"
-            f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
-        )
-        if one.adjusted:
-            say(f"      {', '.join(one.adjusted)}")
-        versus = one.against_next
-        if versus is not None and versus.p is not None:
-            words = "better than" if versus.distinguishable else "not distinguishable from"
-            points = f"{100 * versus.difference:+.3f} points, p = {versus.p:.3f}"
-            say(f"      {words} the next ({points})")
-    write_reports(study, reports)
-    say()
-    say(f"Report: {reports / 'leaderboard.html'}")
 
 
 if __name__ == "__main__":

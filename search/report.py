@@ -18,7 +18,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
-from search.common.errors import UserError
 from search.common.output import say
 from search.console.arguments import (
     HelpFormatter,
@@ -37,23 +35,13 @@ from search.console.arguments import (
     storage_name,
     trial_count,
 )
+from search.reporting.pages.files import TOP
 from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
-    import optuna
-
     from search.reporting.leaderboard import Summary
 
-TOP = 50  # rows that the page and the Markdown show
 PRINTED = 5  # rows that the command prints
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What was written, and what it was written from."""
-
-    summary: Summary
-    paths: tuple[Path, ...]
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -91,6 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
 
     from search.reporting.pages.files import check_report
+    from search.reporting.pages.writing import write_reports
     from search.study.storages.opening import open_study, readable_errors
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -105,42 +94,6 @@ def main(arguments: list[str] | None = None) -> int:
     for path in report.paths:
         say(f"wrote {path}")
     return 0
-
-
-def write_reports(study: optuna.Study, out_dir: Path, *, top: int = TOP) -> Report:
-    """Write ``leaderboard.html``, ``.md``, ``.csv`` and ``.json`` into a directory.
-
-    With finalists ``finalists.csv`` and ``.svg`` too. All are made before the first is written, and
-    each takes its place in one step: a reader never sees half a file. The trials are read once.
-
-    Args:
-        study: Any Optuna study, one that this tool did not make included.
-        out_dir: Where to write; made if it is not there.
-        top: How many rows the page and the Markdown show; CSV and JSON hold all.
-
-    Raises:
-        UserError: If the directory cannot be made or written to, or holds a file of such a name
-            that is no report's.
-    """
-    from search.common.publishing import put
-    from search.reporting.leaderboard import summarize
-    from search.reporting.pages.files import check_report
-    from search.reporting.pages.render import FINALISTS, render
-
-    check_report(out_dir)
-    summary = summarize(study)
-    texts = render(summary, top=top)
-    try:
-        put(out_dir, {name: text.encode() for name, text in texts.items()})
-        for name in set(FINALISTS) - set(texts):
-            (out_dir / name).unlink(missing_ok=True)  # of an earlier study
-    except OSError as error:
-        problem = error.strerror or type(error).__name__
-        raise UserError(
-            f"the report cannot be written to {out_dir}: {problem}",
-            "Name a directory with --reports",
-        ) from None
-    return Report(summary=summary, paths=tuple(out_dir / name for name in texts))
 
 
 def table(summary: Summary) -> str:

@@ -21,6 +21,7 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ from search.console.arguments import (
     trial_count,
     whole,
 )
+from search.study.attributes import SETTINGS
 from search.study.storages.opening import DEFAULT_STORAGE, DEFAULT_STUDY
 from search.training.recipe import MOST_EPOCHS
 
@@ -180,47 +182,48 @@ def main(arguments: list[str] | None = None) -> int:
 
     import optuna
 
-    from search.console.terminal import Terminal
+    from objective import Objective
+    from search.architecture.feasibility import first_candidate, refuse_unreachable
+    from search.console.terminal import Terminal, print_differences
     from search.data.dataset import missing_classes
     from search.data.sources import locate
     from search.finals.user_candidates import announce, check_fit, queue, read_all
     from search.reporting.pages.files import check_report
     from search.study.companions import candidates_of
+    from search.study.differences import open_for_search
+    from search.study.settings import describe
+    from search.study.storages.beside import CHECKPOINTS, WEIGHTS, folder_beside
     from search.study.storages.opening import refuse_foreign
+    from search.workers.job import Job
     from search.workers.placement import place
+    from search.workers.training import training_by
+    from space import suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
-    handed_in = read_all(options.candidate, references=options.references)
+    user_candidates = read_all(options.candidate, references=options.references)
     refuse_foreign(options.storage, options.study, candidates_of(options.study))
     check_directory(options.reports, "--reports")
     check_report(options.reports)
     source = locate(options.data)
-    check_fit(handed_in, source)
+    check_fit(user_candidates, source)
     placement = place(options, ROOT, say)
     settings = _settings(options, source, placement)
     say(source.description)
     for line in missing_classes(source, options.train_images):
         say(line)
 
-    from search.architecture.feasibility import refuse_unreachable
-    from search.study import settings as study_settings
-
-    if not handed_in:
-        refuse_unreachable(settings.limits, settings.problem)
-    study = study_settings.open_for_search(
+    draw = partial(suggest, problem=settings.problem, limits=settings.limits)
+    if not user_candidates:
+        refuse_unreachable(draw, settings.limits)
+    study = open_for_search(
         options.storage,
         options.study,
-        settings,
-        sampler=options.sampler,
-        pruner=options.pruner,
+        describe(settings, draw, sampler=options.sampler, pruner=options.pruner),
+        lambda: first_candidate(draw, settings.limits),
         continue_anyway=options.continue_anyway,
+        show=print_differences,
     )
-    from objective import Objective
-    from search.study.storages.beside import CHECKPOINTS, WEIGHTS, folder_beside
-    from search.workers.job import Job
-    from search.workers.training import training_by
-
     weights = folder_beside(options.storage, WEIGHTS)
     job = Job(
         storage=options.storage,
@@ -230,19 +233,19 @@ def main(arguments: list[str] | None = None) -> int:
         pruner=options.pruner,
         seed=options.seed,
         epochs=options.epochs,
-        validation_images=study.user_attrs["settings"]["dataset"]["validation_images"],
+        validation_images=SETTINGS.of(study)["dataset"]["validation_images"],
         source=settings.source,
         judge=Objective(settings),
         make_training=training_by(Objective, settings, keep_weights=weights is not None),
         checkpoints=folder_beside(options.storage, CHECKPOINTS),
         weights=weights,
     )
-    if handed_in:
-        beside, job, count = queue(study, job, handed_in)
+    if user_candidates:
+        beside, job, count = queue(study, job, user_candidates)
         if count:
             placement.warm_up()
         code = watched(job, placement, console, settings)
-        return announce(study, beside, handed_in, options.reports, code)
+        return announce(study, beside, user_candidates, options.reports, code)
     placement.warm_up()
     code = watched(job, placement, console, settings)
     return finish(study, options, code)
@@ -265,8 +268,8 @@ def watched(job: Job, placement: Placement, console: Terminal, settings: Setting
 
 
 def _settings(options: argparse.Namespace, source: DataSource, placement: Placement) -> Settings:
-    from objective import Limits, Settings
-    from search.study.settings import commit
+    from search.architecture.limits import Limits
+    from search.study.settings import Settings, commit
 
     return Settings(
         source=source,
@@ -277,18 +280,18 @@ def _settings(options: argparse.Namespace, source: DataSource, placement: Placem
         train_images=options.train_images,
         device=placement.device,
         arithmetic=placement.arithmetic,
-        commit=commit(ROOT),
+        commit=commit(),
     )
 
 
 def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     """Print the best five and what to run next, and write the leaderboard."""
     from search.console.live_view import outcome, snapshot
-    from search.report import write_reports
+    from search.reporting.pages.writing import write_reports
     from search.reporting.ranking import valid_trials
     from search.reporting.records import read_limits
 
-    limits = read_limits(study.user_attrs.get("settings"))
+    limits = read_limits(SETTINGS.of(study))
     trials = study.get_trials(deepcopy=False)
     now = snapshot(trials, options.trials)
     say()

@@ -16,16 +16,17 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
-import space
 from objective import Limits, Objective, Settings
-from search.candidates import check_limits, rebuild
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
+from search.architecture.feasibility import describe_space
+from search.architecture.layers import Conv, Pool
 from search.common.errors import TrainingError
 from search.data.dataset import DataSource, fingerprint
-from search.study import settings as study_settings
-from search.study.companions import HANDED_IN
+from search.study.attributes import ADJUSTED, USER_CANDIDATE
 from search.study.sampling import make_sampler
-from search.training.recipe import ADJUSTED, Recipe
-from space import Candidate, Conv, Pool
+from search.training.recipe import Recipe
+from tests.helpers.draws import draw, gate, simplest, space_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,18 +54,18 @@ def new_study(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
 
 
 def ask_small(study: optuna.Study, **changes: float) -> optuna.Trial:
-    study.enqueue_trial({**study_settings.simplest_start(20_000), "learning_rate": 0.2, **changes})
+    study.enqueue_trial({**simplest(), "learning_rate": 0.2, **changes})
     return study.ask()
 
 
 def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
-    candidate = space.suggest(FixedTrial(study_settings.simplest_start(20_000)))
-    count = space.count_parameters(candidate)
+    candidate = draw(FixedTrial(simplest()))
+    count = count_parameters(candidate)
     study = new_study()
-    check_limits(study.ask(), candidate, Limits(max_params=count))
+    gate(study.ask(), candidate, Limits(max_params=count))
     trial = study.ask()
     with pytest.raises(optuna.TrialPruned):
-        check_limits(trial, candidate, Limits(max_params=count - 1))
+        gate(trial, candidate, Limits(max_params=count - 1))
     assert trial.user_attrs["reason"] == f"over budget: {count:,} parameters > {count - 1:,}"
     assert trial.user_attrs["over_budget"] is True
     frozen = study.tell(trial, state=TrialState.PRUNED)
@@ -72,12 +73,12 @@ def test_exactly_the_limit_is_allowed_and_one_more_is_over() -> None:
 
 
 def test_the_other_limit_is_on_multiply_accumulates() -> None:
-    candidate = space.suggest(FixedTrial(study_settings.simplest_start(20_000)))
-    macs = space.count_macs(candidate)
+    candidate = draw(FixedTrial(simplest()))
+    macs = count_macs(candidate)
     trial = new_study().ask()
-    check_limits(trial, candidate, Limits(max_macs=macs))
+    gate(trial, candidate, Limits(max_macs=macs))
     with pytest.raises(optuna.TrialPruned):
-        check_limits(new_study().ask(), candidate, Limits(max_macs=macs - 1))
+        gate(new_study().ask(), candidate, Limits(max_macs=macs - 1))
 
 
 @pytest.mark.parametrize("seed", [2, 3, 4])
@@ -90,7 +91,7 @@ def test_a_space_of_mostly_too_large_candidates_does_not_lock_a_search_in(seed: 
         widths = [trial.suggest_int(f"width_{i}", 8, 256, log=True) for i in range(5)]
         candidate = Candidate(layers=tuple(Conv(width=width) for width in widths))
         try:
-            check_limits(trial, candidate, Limits())
+            gate(trial, candidate, Limits())
         except optuna.TrialPruned:
             study.tell(trial, state=TrialState.PRUNED)
             continue
@@ -133,10 +134,10 @@ def test_the_gate_costs_under_five_milliseconds() -> None:
     times = []
     for _ in range(30):
         trial = study.ask()
-        candidate = space.suggest(trial)
+        candidate = draw(trial)
         started = time.perf_counter()
         with pytest.raises(optuna.TrialPruned):
-            check_limits(trial, candidate, Limits(max_params=1))
+            gate(trial, candidate, Limits(max_params=1))
         times.append(time.perf_counter() - started)
     assert statistics.median(times) < 0.005
 
@@ -151,10 +152,10 @@ def test_a_trained_trial_records_what_it_did(source: DataSource) -> None:
     assert frozen.value == frozen.intermediate_values[3]
     assert seen["best_accuracy"] == max(frozen.intermediate_values.values())
     assert frozen.intermediate_values[seen["best_epoch"]] == seen["best_accuracy"]
-    candidate = space.Candidate.from_json(seen["candidate"])
-    assert seen["parameters"] == space.count_parameters(candidate)
-    assert seen["macs"] == space.count_macs(candidate)
-    assert seen["peak_activation_bytes"] == space.peak_activation_bytes(candidate)
+    candidate = Candidate.from_json(seen["candidate"])
+    assert seen["parameters"] == count_parameters(candidate)
+    assert seen["macs"] == count_macs(candidate)
+    assert seen["peak_activation_bytes"] == peak_activation_bytes(candidate)
     assert seen["architecture"] == candidate.one_line()
     assert seen["epochs"] == 3
     assert seen["seconds"] > 0
@@ -190,14 +191,13 @@ def test_a_candidate_is_rebuilt_from_its_trials_parameters(source: DataSource) -
             task = judge.propose(trial)
         except optuna.TrialPruned:
             continue
-        again = rebuild(task, Limits(), judge.settings.problem)
-        assert again.to_json() == trial.user_attrs["candidate"]
+        assert judge.rebuild(task).to_json() == trial.user_attrs["candidate"]
 
 
 def test_plain_optuna_runs_it_without_anything_else_of_ours(source: DataSource) -> None:
     """As a notebook does: one process, any storage, Optuna's own pruner."""
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
-    study.enqueue_trial(study_settings.simplest_start(20_000))
+    study.enqueue_trial(simplest())
     study.optimize(Objective(Settings(source=source, epochs=2)), n_trials=3)
     assert [trial.number for trial in study.trials] == [0, 1, 2]
     first = study.trials[0]
@@ -221,7 +221,7 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
     path = str(tmp_path / "a.db")
     study = create_study(path, "s")
     study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
-    study.enqueue_trial(study_settings.simplest_start(20_000))
+    study.enqueue_trial(simplest())
     job = Job(
         storage=path,
         study="s",
@@ -237,7 +237,7 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
     )
     assert coordinate(job, 1, Terminal(quiet=True), start=partial(LocalWorkers)) == 0
     plain = new_study()
-    plain.enqueue_trial(study_settings.simplest_start(20_000))
+    plain.enqueue_trial(simplest())
     plain.optimize(Objective(settings), n_trials=1)
     assert study.trials[0].intermediate_values == plain.trials[0].intermediate_values
     timed = {"seconds", "worker", "parent"}
@@ -275,10 +275,10 @@ def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
 
 def test_the_simplest_start_is_within_small_limits() -> None:
     for limit in (1_000, 5_000, 20_000):
-        start = study_settings.simplest_start(limit)
-        candidate = space.suggest(FixedTrial(start), max_params=limit)
-        assert space.count_parameters(candidate) <= limit
-        kinds = study_settings.describe_space(limit)
+        start = simplest(limit)
+        candidate = draw(FixedTrial(start), max_params=limit)
+        assert count_parameters(candidate) <= limit
+        kinds = describe_space(space_of(limit))
         for name, value in start.items():
             kind = json.loads(kinds[name])
             low, high = kind["attributes"]["low"], kind["attributes"]["high"]
@@ -286,8 +286,8 @@ def test_the_simplest_start_is_within_small_limits() -> None:
 
 
 def test_the_description_of_the_space_changes_with_a_range() -> None:
-    one, other = study_settings.describe_space(20_000), study_settings.describe_space(5_000)
-    assert one == study_settings.describe_space(20_000)
+    one, other = describe_space(space_of(20_000)), describe_space(space_of(5_000))
+    assert one == describe_space(space_of(20_000))
     assert other.keys() - one.keys() == {"views", "rotated"}
     assert one != other
     assert json.loads(one["dropout"])["name"] == "FloatDistribution"
@@ -304,15 +304,13 @@ sys.path.insert(0, {str(ROOT)!r})
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import optuna, objective, torch
-from search.study import settings as study_settings
-from search.candidates import check_limits, rebuild
 torch.set_num_threads(1)
 from search.data.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
                     fingerprint={source.fingerprint!r}, mean=0.13, std=0.31)
 study = optuna.create_study(direction="maximize")
-study.enqueue_trial(study_settings.simplest_start(20_000))
+study.enqueue_trial({simplest()!r})
 study.optimize(objective.Objective(objective.Settings(source=source, epochs=1)), n_trials=1)
 here = [Path(name) for name in opened if {str(source.folder)!r} in name]
 print(*sorted(set(path.name for path in here)))
@@ -327,12 +325,12 @@ def test_a_recipe_that_is_not_followed_is_recorded(source: DataSource) -> None:
     recipe = Recipe(epochs=100, batch_size=5_000)
     asked = Candidate(layers=(Conv(width=2), Pool()), recipe=recipe)
     study = new_study()
-    study.enqueue_trial({}, user_attrs={HANDED_IN: asked.to_json()})
+    study.enqueue_trial({}, user_attrs={USER_CANDIDATE.name: asked.to_json()})
     study.optimize(Objective(Settings(source=source, epochs=1)), n_trials=1)
-    assert study.trials[0].user_attrs[ADJUSTED] == [
+    assert study.trials[0].user_attrs[ADJUSTED.name] == [
         "1 epoch instead of its recipe's 100",
         "batches of all 1,000 images instead of 5,000",
     ]
     usual = ask_small(study)
     Objective(Settings(source=source, epochs=1))(usual)
-    assert ADJUSTED not in usual.user_attrs
+    assert ADJUSTED.name not in usual.user_attrs

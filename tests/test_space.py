@@ -16,11 +16,29 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 from torch import nn
 
-import space
+from search.architecture.building import build
+from search.architecture.candidate import Candidate
+from search.architecture.counting import (
+    DESKEW_MACS,
+    count_macs,
+    count_parameters,
+    layer_table,
+    peak_activation_bytes,
+)
+from search.architecture.layers import (
+    HEADS,
+    ROTATIONS,
+    TTA,
+    Conv,
+    Deskew,
+    Dropout,
+    Head,
+    Layer,
+    Pool,
+)
 from search.layers.rotated import RotatedConv2d
-from search.study import settings as study_settings
 from search.training.recipe import Augmentation, Recipe
-from space import ROTATIONS, Candidate, Conv, Deskew, Dropout, Head, Layer, Pool, Views
+from tests.helpers.draws import draw, simplest
 
 CONVS = st.builds(
     Conv,
@@ -41,7 +59,7 @@ LAYERS: st.SearchStrategy[Layer] = st.one_of(
     st.just(Pool()),
     st.builds(Dropout, rate=st.floats(0, 0.5), channelwise=st.booleans()),
 )
-HEADS = st.builds(Head, kind=st.sampled_from(space.HEADS), bias=st.booleans())
+SOME_HEADS = st.builds(Head, kind=st.sampled_from(HEADS), bias=st.booleans())
 RECIPES = st.builds(
     Recipe,
     learning_rate=st.floats(1e-3, 1.0),
@@ -55,9 +73,9 @@ RECIPES = st.builds(
 @st.composite
 def candidates(draw: st.DrawFn) -> Candidate:
     layers = tuple(draw(st.lists(LAYERS, min_size=1, max_size=9)))
-    layers = (Views(), *layers) if draw(st.booleans()) else layers
+    layers = (TTA(), *layers) if draw(st.booleans()) else layers
     layers = (Deskew(), *layers) if draw(st.booleans()) else layers
-    return Candidate(layers=layers, head=draw(HEADS), recipe=draw(RECIPES))
+    return Candidate(layers=layers, head=draw(SOME_HEADS), recipe=draw(RECIPES))
 
 
 def built_macs(model: nn.Module) -> int:
@@ -82,16 +100,16 @@ def built_macs(model: nn.Module) -> int:
 @settings(max_examples=300, deadline=None)
 def test_formulas_equal_the_built_model(candidate: Candidate) -> None:
     try:
-        parameters = space.count_parameters(candidate)
+        parameters = count_parameters(candidate)
     except ValueError as error:
         assert "vanishes" in str(error)
         with pytest.raises((RuntimeError, ValueError)):
-            space.build(candidate).eval()(torch.zeros(1, 1, 28, 28))
+            build(candidate).eval()(torch.zeros(1, 1, 28, 28))
         return
-    model = space.build(candidate)
+    model = build(candidate)
     assert parameters == sum(p.numel() for p in model.parameters())
-    of_deskewing = space.DESKEW_MACS * 28 * 28 * (candidate.layers[0] == Deskew())
-    assert space.count_macs(candidate) == built_macs(model) + of_deskewing
+    of_deskewing = DESKEW_MACS * 28 * 28 * (candidate.layers[0] == Deskew())
+    assert count_macs(candidate) == built_macs(model) + of_deskewing
     assert model.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
@@ -99,7 +117,7 @@ def test_formulas_equal_the_built_model(candidate: Candidate) -> None:
 @settings(max_examples=100, deadline=None)
 def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
     try:
-        space.layer_table(candidate)
+        layer_table(candidate)
     except ValueError:
         with pytest.raises(ValueError, match="vanishes"):
             Candidate.from_json(candidate.to_json())
@@ -137,8 +155,8 @@ def test_a_bad_candidate_is_refused_with_the_reason(text: str, message: str) -> 
 def test_peak_activation_is_the_largest_input_plus_output() -> None:
     candidate = Candidate(layers=(Conv(width=8), Conv(width=16), Pool()))
     # c16 reads 8x26x26 and writes 16x24x24
-    assert space.peak_activation_bytes(candidate, 1) == 8 * 26**2 + 16 * 24**2
-    assert space.peak_activation_bytes(candidate) == 4 * (8 * 26**2 + 16 * 24**2)
+    assert peak_activation_bytes(candidate, 1) == 8 * 26**2 + 16 * 24**2
+    assert peak_activation_bytes(candidate) == 4 * (8 * 26**2 + 16 * 24**2)
 
 
 def test_one_line_form() -> None:
@@ -146,7 +164,7 @@ def test_one_line_form() -> None:
     layers = (
         *(
             Deskew(),
-            Views(),
+            TTA(),
             Conv(width=8, rotated=True),
             Conv(width=16),
             Pool(),
@@ -156,14 +174,14 @@ def test_one_line_form() -> None:
         *(Conv(width=32, padding=1, early_pool=True), Conv(width=4, kernel=1, bias=True)),
     )
     line = Candidate(layers=layers, recipe=recipe).one_line()
-    assert line == "deskew views c8r c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
+    assert line == "deskew tta c8r c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
     small = Candidate(layers=(Conv(width=8),), head=Head(kind="depthwise-linear"))
     assert small.layout() == "c8 D" != Candidate(layers=small.layers).layout()
 
 
 def test_a_classifier_that_weighs_positions_begins_with_their_average() -> None:
     torch.manual_seed(0)
-    model = space.build(Candidate(layers=(Conv(width=5),), head=Head(kind="depthwise-linear")))
+    model = build(Candidate(layers=(Conv(width=5),), head=Head(kind="depthwise-linear")))
     assert isinstance(model, nn.Sequential)
     averaging = nn.Sequential(
         *(nn.AdaptiveAvgPool2d(1) if getattr(x, "groups", 1) > 1 else x for x in model)
@@ -180,7 +198,7 @@ def test_a_classifier_that_weighs_positions_begins_with_their_average() -> None:
 def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
     torch.manual_seed(0)
     candidate = Candidate(layers=(Conv(width=5), Pool(), Conv(width=6), Pool()))
-    model = space.build(candidate)
+    model = build(candidate)
     plain = nn.Sequential(
         *(nn.Conv2d(1, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(5, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2)),
@@ -203,7 +221,7 @@ def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
     names = set()
     for _ in range(50):
         trial = study.ask()
-        space.suggest(trial, max_params=max_params)
+        draw(trial, max_params=max_params)
         names.add(tuple(trial.params))
     assert len(names) == 1
 
@@ -211,13 +229,13 @@ def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
 def test_small_networks_are_deskewed_and_may_have_views_and_rotated_filters() -> None:
     for max_params, small in ((10_000, True), (10_001, False)):
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-        drawn = [space.suggest(study.ask(), max_params=max_params) for _ in range(20)]
+        drawn = [draw(study.ask(), max_params=max_params) for _ in range(20)]
         rotated = set()
         for candidate in drawn:
             assert (Deskew() in candidate.layers) == small
             assert (candidate.head == Head(kind="depthwise-linear")) == small
             (turned,) = {x.rotated for x in candidate.layers if isinstance(x, Conv)}  # all or none
-            rotated.add((turned, Views() in candidate.layers))
+            rotated.add((turned, TTA() in candidate.layers))
         assert rotated == (
             set(itertools.product((True, False), repeat=2)) if small else {(False, False)}
         )
@@ -237,11 +255,9 @@ def test_small_networks_are_deskewed_and_may_have_views_and_rotated_filters() ->
 )
 def test_every_draw_is_within_the_limits(max_params: int, max_macs: int | None) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
-    drawn = [
-        space.suggest(study.ask(), max_params=max_params, max_macs=max_macs) for _ in range(300)
-    ]
-    assert all(space.count_parameters(candidate) <= max_params for candidate in drawn)
-    assert all(space.count_macs(candidate) <= (max_macs or math.inf) for candidate in drawn)
+    drawn = [draw(study.ask(), max_params=max_params, max_macs=max_macs) for _ in range(300)]
+    assert all(count_parameters(candidate) <= max_params for candidate in drawn)
+    assert all(count_macs(candidate) <= (max_macs or math.inf) for candidate in drawn)
 
 
 @pytest.mark.parametrize("depth", [(2, 1, 1), (3, 3, 2)])
@@ -250,10 +266,10 @@ def test_a_size_is_the_share_of_the_limit_that_is_used(
     depth: tuple[int, int, int], size: float
 ) -> None:
     """One channel more in every layer is up to 15 per cent of a narrow network."""
-    start = study_settings.simplest_start(20_000)
+    start = simplest()
     depths = {f"depth_{i + 1}": value for i, value in enumerate(depth)}
-    candidate = space.suggest(FixedTrial({**start, **depths, "size": size}))
-    assert 0.85 * size <= space.count_parameters(candidate) / 20_000 <= size
+    candidate = draw(FixedTrial({**start, **depths, "size": size}))
+    assert 0.85 * size <= count_parameters(candidate) / 20_000 <= size
     assert len([layer for layer in candidate.layers if isinstance(layer, Conv)]) == sum(depth)
 
 
@@ -261,22 +277,21 @@ def test_a_size_is_the_share_of_the_limit_that_is_used(
 def test_a_small_limit_is_used_up_to_what_rounding_leaves(max_params: int) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
     used = [
-        space.count_parameters(space.suggest(study.ask(), max_params=max_params)) / max_params
-        for _ in range(100)
+        count_parameters(draw(study.ask(), max_params=max_params)) / max_params for _ in range(100)
     ]
     assert min(used) > 0.75
     assert statistics.median(used) > 0.95
 
 
 def test_a_limit_below_every_network_is_left_to_the_gate() -> None:
-    candidate = space.suggest(optuna.create_study().ask(), max_params=10)
-    assert space.count_parameters(candidate) > 10
-    space.build(candidate)
+    candidate = draw(optuna.create_study().ask(), max_params=10)
+    assert count_parameters(candidate) > 10
+    build(candidate)
 
 
 def test_the_recipe_for_small_networks_is_their_own() -> None:
     def fixed(max_params: int) -> tuple[int, float]:
-        recipe = space.suggest(optuna.create_study().ask(), max_params=max_params).recipe
+        recipe = draw(optuna.create_study().ask(), max_params=max_params).recipe
         return recipe.batch_size, recipe.weight_decay
 
     assert fixed(20_000) == fixed(10_001) == (192, 5e-4)
@@ -288,16 +303,16 @@ def test_candidate_json_is_plain() -> None:
     assert json.loads(candidate.to_json())["layers"][0]["op"] == "conv"
 
 
-@pytest.mark.parametrize("kind", space.HEADS)
+@pytest.mark.parametrize("kind", HEADS)
 def test_a_head_has_as_many_outputs_as_there_are_classes(kind: str) -> None:
     ten, three = (
         Candidate(layers=(Conv(width=4),), head=Head(kind=kind, classes=classes))
         for classes in (10, 3)
     )
-    built = space.build(three)
+    built = build(three)
     assert built(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
-    assert space.count_parameters(three) == sum(p.numel() for p in built.parameters())
-    assert space.layer_table(three)[-1].output_shape == (3,)
+    assert count_parameters(three) == sum(p.numel() for p in built.parameters())
+    assert layer_table(three)[-1].output_shape == (3,)
     assert Candidate.from_json(three.to_json()) == three
     assert "classes" not in ten.to_json()  # by its JSON a kept network of ten is found again
 
@@ -308,7 +323,7 @@ def test_what_is_no_handwriting_is_not_deskewed_and_draws_the_same_otherwise() -
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
         drawn.append(
             [
-                space.suggest(study.ask(), max_params=5_000, classes=7, handwriting=handwriting)
+                draw(study.ask(), max_params=5_000, classes=7, handwriting=handwriting)
                 for _ in range(20)
             ]
         )

@@ -1,38 +1,84 @@
-"""Whether any network of the space is within the limits, and which one a search starts with."""
+"""What a space draws, and whether any of it is within the limits.
+
+A space is its ``suggest``, here as ``Draw``: a candidate from a trial, for some images and limits.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+import math
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+from optuna.trial import BaseTrial
 
-import space
-from objective import Limits
-from search.candidates import suggest
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters
+from search.architecture.limits import Limits
 from search.common.errors import UserError
-from search.data.problem import Problem
-from search.study.settings import distributions, simplest_start
 
 DRAWS = 100  # at random, where neither of the likely ones is within the limits: half a second
 
+Draw = Callable[[BaseTrial], Candidate]
 Params = dict[str, Any]
 Cost = tuple[int, int]  # parameters and multiply-accumulates
 
 
-def first_candidate(limits: Limits, problem: Problem) -> Params:
+def distributions(draw: Draw) -> dict[str, BaseDistribution]:
+    """Every parameter that a space draws, with its range."""
+    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    draw(trial)
+    return trial.distributions
+
+
+def describe_space(draw: Draw) -> dict[str, str]:
+    """Every parameter of a space with its range, as text: equal for equal spaces."""
+    return {
+        name: json.dumps(json.loads(distribution_to_json(distribution)))
+        for name, distribution in distributions(draw).items()
+    }
+
+
+def simplest_start(draw: Draw) -> Params:
+    """A space's simplest candidate, as parameters to enqueue.
+
+    One feasible trial at the start shows the sampler that there is room within the limit. Whole
+    numbers are at their low end, for few and narrow layers, and what is continuous is in the
+    middle: at an end it would teach the sampler to stay away from there because the network is
+    poor.
+    """
+    start: Params = {}
+    for name, distribution in distributions(draw).items():
+        if isinstance(distribution, CategoricalDistribution):
+            start[name] = distribution.choices[0]
+        elif isinstance(distribution, IntDistribution):
+            start[name] = distribution.low
+        elif isinstance(distribution, FloatDistribution):
+            low, high = distribution.low, distribution.high
+            start[name] = math.sqrt(low * high) if distribution.log else (low + high) / 2
+    return start
+
+
+def first_candidate(draw: Draw, limits: Limits) -> Params:
     """What a search starts with, as parameters to enqueue: the simplest that is within the limits.
 
     One feasible trial at the start shows the sampler that there is room.
     """
-    within = (params for params, cost in _draws(limits, problem) if _excess(cost, limits) <= 0)
-    return next(within, simplest_start(limits.max_params, problem))
+    within = (params for params, cost in _draws(draw) if _excess(cost, limits) <= 0)
+    return next(within, simplest_start(draw))
 
 
-def refuse_unreachable(limits: Limits, problem: Problem) -> None:
+def refuse_unreachable(draw: Draw, limits: Limits) -> None:
     """Refuse limits that no network of the space meets: every trial would be over budget.
 
     Raises:
@@ -40,7 +86,7 @@ def refuse_unreachable(limits: Limits, problem: Problem) -> None:
             says the smallest of these.
     """
     found: list[Cost] = []
-    for _, cost in _draws(limits, problem):
+    for _, cost in _draws(draw):
         if _excess(cost, limits) <= 0:
             return
         found.append(cost)
@@ -72,23 +118,23 @@ def _excess(cost: Cost, limits: Limits) -> Fraction:
     )
 
 
-def _draws(limits: Limits, problem: Problem) -> Iterator[tuple[Params, Cost]]:
+def _draws(draw: Draw) -> Iterator[tuple[Params, Cost]]:
     """Candidates of the space with what they cost: the likely smallest first, then any."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    starts = [simplest_start(limits.max_params, problem)]
-    starts.append({**starts[0], **_low_ends(limits.max_params, problem)})
+    starts = [simplest_start(draw)]
+    starts.append({**starts[0], **_low_ends(draw)})
     for start in starts:
         study.enqueue_trial(start)
     for _ in range(len(starts) + DRAWS):
         trial = study.ask()
         with contextlib.suppress(ValueError):  # a draw that is no network
-            candidate = suggest(trial, limits, problem)
-            yield trial.params, (space.count_parameters(candidate), space.count_macs(candidate))
+            candidate = draw(trial)
+            yield trial.params, (count_parameters(candidate), count_macs(candidate))
 
 
-def _low_ends(max_params: int, problem: Problem) -> Params:
+def _low_ends(draw: Draw) -> Params:
     return {
         name: distribution.low
-        for name, distribution in distributions(max_params, problem).items()
+        for name, distribution in distributions(draw).items()
         if isinstance(distribution, FloatDistribution | IntDistribution)
     }

@@ -7,10 +7,10 @@ mostly the best of many epochs, with one seed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from space import Candidate
+from search.architecture.candidate import Candidate
+from search.architecture.layers import Conv, Dropout, Head, Layer, Pool
+from search.training.recipe import Augmentation, Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,27 +22,43 @@ class Reference:
     claim: str  # in its author's terms
     exact: bool  # False: a stand-in, since the layout is not known
     note: str  # what was not disclosed and how it was filled in
-
-    @property
-    def candidate(self) -> Candidate:
-        """The system in the space that this program comes with; see ``expressible``."""
-        from search.architecture.reference_candidates import CANDIDATES
-
-        return CANDIDATES[self.name]
+    candidate: Candidate  # what it is here, with its own recipe
 
 
-def expressible() -> bool:
-    """Whether ``space.py`` has what the systems are made of; another space need not."""
-    try:
-        import search.architecture.reference_candidates  # noqa: F401
-    except Exception:  # noqa: BLE001  whatever another space means by these names
-        return False
-    return True
+def _block(*layers: Layer, dropout: float = 0.0) -> tuple[Layer, ...]:
+    """The layers, with dropout after each of them when a rate is given."""
+    if not dropout:
+        return layers
+    return tuple(item for layer in layers for item in (layer, Dropout(rate=dropout)))
 
 
 REFERENCES: dict[str, Reference] = {
     "narrow-8k": Reference(
         name="narrow-8k",
+        candidate=Candidate(
+            layers=(
+                *_block(Conv(width=4), Conv(width=4), Conv(width=8), dropout=0.05),
+                Pool(),
+                *_block(
+                    Conv(width=8, kernel=1),
+                    Conv(width=16),
+                    Conv(width=16),
+                    Conv(width=16, padding=1),
+                    Conv(width=16, padding=1),
+                    dropout=0.05,
+                ),
+            ),
+            head=Head(kind="conv-gap", bias=False),
+            recipe=Recipe(
+                learning_rate=0.1,
+                nesterov=False,
+                weight_decay=0.0,
+                batch_size=128,
+                schedule="constant",
+                epochs=15,
+                augmentation=Augmentation(rotation=35.0),
+            ),
+        ),
         claimed_accuracy=0.9950,
         claim="99.50 % at 8,932 parameters (epoch 14 of 15)",
         exact=True,
@@ -50,6 +66,29 @@ REFERENCES: dict[str, Reference] = {
     ),
     "valid-conv-18k": Reference(
         name="valid-conv-18k",
+        candidate=Candidate(
+            layers=(
+                Conv(width=8),
+                Conv(width=16),
+                Pool(),
+                Dropout(rate=0.05),
+                Conv(width=16),
+                Conv(width=32),
+                Pool(),
+                Dropout(rate=0.05),
+                Conv(width=32),
+                Dropout(rate=0.05),
+            ),
+            head=Head(kind="gap-linear", bias=True),
+            recipe=Recipe(
+                learning_rate=0.03,
+                nesterov=False,
+                weight_decay=5e-4,
+                batch_size=256,
+                schedule="constant",
+                epochs=20,
+            ),
+        ),
         claimed_accuracy=0.9943,
         claim="99.43 % at fewer than 20,000 parameters (epoch 20 of 20)",
         exact=True,
@@ -57,6 +96,24 @@ REFERENCES: dict[str, Reference] = {
     ),
     "gap-1x1-19k": Reference(
         name="gap-1x1-19k",
+        candidate=Candidate(
+            layers=(
+                *_block(Conv(width=16)),
+                *_block(Conv(width=32), dropout=0.1),
+                Pool(),
+                *_block(Conv(width=16, kernel=1), Conv(width=32), Conv(width=32), dropout=0.1),
+            ),
+            head=Head(kind="gap-linear", bias=False),
+            recipe=Recipe(
+                learning_rate=0.002,
+                optimizer="adam",
+                weight_decay=0.0,
+                batch_size=128,
+                schedule="step",
+                milestones=(7, 14),
+                epochs=20,
+            ),
+        ),
         claimed_accuracy=0.9929,
         claim="99.29 % at 19,664 parameters (epochs 13 and 17 of 20)",
         exact=True,
@@ -64,6 +121,26 @@ REFERENCES: dict[str, Reference] = {
     ),
     "adaptive-pool-18k": Reference(
         name="adaptive-pool-18k",
+        candidate=Candidate(
+            layers=(
+                Conv(width=10),
+                Conv(width=12),
+                Pool(),
+                Conv(width=24),
+                Conv(width=28),
+                Pool(),
+                Conv(width=32),
+            ),
+            head=Head(kind="gap-linear", bias=False),
+            recipe=Recipe(
+                learning_rate=0.03,
+                nesterov=False,
+                weight_decay=0.0,
+                batch_size=128,
+                schedule="constant",
+                epochs=20,
+            ),
+        ),
         claimed_accuracy=0.9942,
         claim="99.42 % at 18,406 parameters (best epoch 18; last epoch 99.24 %)",
         exact=False,
@@ -71,6 +148,27 @@ REFERENCES: dict[str, Reference] = {
     ),
     "wide-vgg": Reference(
         name="wide-vgg",
+        candidate=Candidate(
+            layers=(
+                Conv(width=32, padding=1, bias=True, norm=False),
+                Conv(width=64, padding=1, bias=True, norm=False),
+                Pool(),
+                Conv(width=128, padding=1, bias=True, norm=False),
+                Conv(width=256, padding=1, bias=True, norm=False),
+                Pool(),
+                Conv(width=512, bias=True, norm=False),
+                Conv(width=1024, bias=True, norm=False),
+            ),
+            head=Head(kind="conv-gap", kernel=3, bias=True),
+            recipe=Recipe(
+                learning_rate=0.01,
+                nesterov=False,
+                weight_decay=0.0,
+                batch_size=512,
+                schedule="constant",
+                epochs=20,
+            ),
+        ),
         claimed_accuracy=0.9945,
         claim='99.45 % at "< 20k" parameters (epoch 19 of 20)',
         exact=True,

@@ -32,7 +32,7 @@ def machine_name() -> str:
     return f"{socket.gethostname()}/{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:8]}"
 
 
-def owner_name() -> str:
+def process_id() -> str:
     """This process's name in the trials that it runs: machine, process and its start.
 
     The start tells it from a later process of the same number.

@@ -18,14 +18,13 @@ from search.common.text import clean, counted
 from search.console.terminal import Terminal
 from search.console.time_left import seconds_left
 from search.reporting.ranking import valid_trials
-from search.reporting.records import Limits
+from search.reporting.records import StudyLimits
 from search.study import attributes
-from search.training.recipe import adjusted_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STANDARD_LIMITS = Limits()
+STANDARD_LIMITS = StudyLimits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +108,7 @@ class Progress:
         *,
         epochs: int,
         workers: int,
-        limits: Limits = STANDARD_LIMITS,
+        limits: StudyLimits = STANDARD_LIMITS,
     ) -> None:
         self._limits = limits
         self._console = console
@@ -209,7 +208,7 @@ def outcome(trial: FrozenTrial) -> str:
         parts.append(f"{parameters:,} parameters")
     if seconds is not None:
         parts.append(f"{seconds:.0f} s")
-    parts += adjusted_of(trial.user_attrs)
+    parts += attributes.ADJUSTED.of(trial)
     parts.append(attributes.ARCHITECTURE.of(trial))
     return " · ".join(part for part in parts if part)
 

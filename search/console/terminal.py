@@ -8,9 +8,11 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 
 from search.common.output import LAYOUT, Output
 from search.common.text import clean
+from search.study.differences import Difference, in_words
 
 
 class Terminal(Console):
@@ -35,3 +37,11 @@ class Terminal(Console):
     def _cleaned(self, segments: Iterable[Segment]) -> Iterator[Segment]:
         for text, style, control in segments:
             yield Segment(text if control else clean(text, keep=LAYOUT), style, control)
+
+
+def print_differences(differing: list[Difference]) -> None:
+    """The settings that differ, as a small table on the error stream."""
+    table = Table("setting", "the study's", "now", box=None, padding=(0, 2, 0, 0))
+    for name, before, after in differing:
+        table.add_row(name, in_words(before), in_words(after))
+    Terminal(sys.stderr).print(table, soft_wrap=True)

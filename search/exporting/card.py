@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
 from search.common.text import counted
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
@@ -16,13 +17,13 @@ from search.reporting.pages import words
 from search.reporting.pages.markdown import escape
 
 if TYPE_CHECKING:
+    from search.architecture.candidate import Candidate
     from search.data.problem import Problem
-    from space import Candidate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What the network takes at work; RAM as ``space.peak_activation_bytes`` defines it."""
+    """What the network takes at work; RAM as ``peak_activation_bytes`` defines it."""
 
     parameters: int
     macs: int  # multiply-accumulates of one image
@@ -35,13 +36,11 @@ class Sizes:
 
 def measure_sizes(candidate: Candidate, folder: Path) -> Sizes:
     """What a candidate costs, and how large the files are that a folder holds of it."""
-    import space
-
     return Sizes(
-        parameters=space.count_parameters(candidate),
-        macs=space.count_macs(candidate),
-        peak_activation_bytes=space.peak_activation_bytes(candidate),
-        peak_activation_bytes_int8=space.peak_activation_bytes(candidate, 1),
+        parameters=count_parameters(candidate),
+        macs=count_macs(candidate),
+        peak_activation_bytes=peak_activation_bytes(candidate),
+        peak_activation_bytes_int8=peak_activation_bytes(candidate, 1),
         weight_bytes=onnx_files.weight_bytes(folder / onnx_files.FLOAT32),
         weight_bytes_int8=onnx_files.weight_bytes(folder / onnx_files.INT8),
         files={f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.is_file()},
@@ -161,9 +160,9 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
         if origin.retrained
         else "The weights are those that the trial ended with."
     )
-    views = (
-        "\nThat is for one view; these files compute the three as one batch, in three times that."
-        if "views" in origin.architecture.split()
+    copies = (
+        "\nThat is for one copy; these files compute the three as one batch, in three times that."
+        if "tta" in origin.architecture.split()
         else ""
     )
     rotated = (
@@ -209,7 +208,7 @@ No figure here comes from the test images.
 
 BatchNorm that directly follows its convolution is folded into the weights of both ONNX files;
 `{standalone.WEIGHTS}` keeps it apart.{rotated}
-Peak activation RAM is the largest input plus output of any layer; layers run in turn.{views}
+Peak activation RAM is the largest input plus output of any layer; layers run in turn.{copies}
 
 {files}
 

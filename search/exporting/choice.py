@@ -31,7 +31,7 @@ def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, i
             "Name a complete trial with --trial, or search on",
         )
     trial = entries[rank - 1].trial
-    if trial.handed_in:
+    if trial.by_user:
         study = open_study(storage, candidates_of(study.study_name), read_only=True)
     return study, trial.number
 

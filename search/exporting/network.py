@@ -10,31 +10,31 @@ if TYPE_CHECKING:
     import optuna
     from torch import nn
 
-    from objective import Settings
-    from search.reproduce import Recorded
+    from search.architecture.candidate import Candidate
+    from search.finals.repeating import Recorded
+    from search.study.settings import Settings
     from search.training.epoch import Epoch
-    from space import Candidate
 
 
 def kept_network(
     study: optuna.Study, trial: Recorded, candidate: Candidate, storage: str
 ) -> nn.Module | None:
     """The trial's network with the weights that it ended with, or None where they are not kept."""
-    import space
+    from search.architecture.building import build
     from search.study.weights import unpack_weights, weights_files
 
     packed = weights_files(storage, study.study_name).read(trial.number)
     weights = unpack_weights(packed, study.get_trials(deepcopy=False)[trial.number])
     if weights is None:
         return None
-    network = space.build(candidate)
+    network = build(candidate)
     network.load_state_dict(weights)
     return network
 
 
 def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
     """The trial's network, trained again on the device that it names."""
-    from search.reproduce import repeat
+    from search.finals.repeating import repeat
     from search.training.hardware import resolve_device
 
     resolve_device(settings.device)

@@ -104,7 +104,7 @@ def write_standalone(
 
     from search.layers.deskew import Deskew
     from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
-    from search.layers.test_time_augmentation import MeanOfViews, Views
+    from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 
     if not isinstance(network, nn.Sequential):
         raise UserError(
@@ -126,7 +126,7 @@ def write_standalone(
         largest_label=classes - 1,
         sources="".join(
             f"{inspect.getsource(kind)}\n\n"
-            for kind in (Deskew, Views, RotatedConv2d, RotatedBatchNorm2d, MeanOfViews)
+            for kind in (Deskew, ShiftedCopies, RotatedConv2d, RotatedBatchNorm2d, MeanOfCopies)
             if kind in map(type, network)
         ),
         layers="\n".join(f"            {source(layer)}," for layer in network),

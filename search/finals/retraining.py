@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import optuna
 
-import space
-from search.candidates import begin_training
-from search.study.companions import FINALIST
+from objective import begin_training
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters
+from search.study import attributes
 from search.study.judge import Task
+from search.study.settings import Settings
 
 if TYPE_CHECKING:
-    from objective import Settings
     from search.data.images import Images
     from search.training.epoch import Epoch
     from search.training.loop import TrainingRun
@@ -33,9 +34,9 @@ class Entry:
     rank: int | None = None  # on the search's leaderboard
     search_trial: int | None = None
 
-    def to_attribute(self) -> dict[str, Any]:
-        """Plain values for a trial's user attribute."""
-        return asdict(self)
+    def to_attributes(self) -> dict[str, Any]:
+        """What its trial is queued with."""
+        return {attributes.FINALIST.name: asdict(self), attributes.LABEL.name: self.label}
 
 
 class Retraining(ABC):
@@ -56,14 +57,14 @@ class Retraining(ABC):
 
     def propose(self, trial: optuna.Trial) -> Task:
         """What the trial was queued for."""
-        entry = Entry(**trial.user_attrs[FINALIST])
-        candidate = space.Candidate.from_json(entry.candidate)
+        entry = Entry(**attributes.FINALIST.of(trial))
+        candidate = Candidate.from_json(entry.candidate)
         known = {name: value for name, value in asdict(entry).items() if value is not None}
         described = {
-            "architecture": candidate.one_line(),
-            "parameters": space.count_parameters(candidate),
-            "macs": space.count_macs(candidate),
-            "commit": self.settings.commit,
+            attributes.ARCHITECTURE.name: candidate.one_line(),
+            attributes.PARAMETERS.name: count_parameters(candidate),
+            attributes.MACS.name: count_macs(candidate),
+            attributes.COMMIT.name: self.settings.commit,
         }
         for name, value in {**known, **described}.items():
             if trial.user_attrs.get(name) != value:
@@ -72,7 +73,7 @@ class Retraining(ABC):
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        candidate = space.Candidate.from_json(task.candidate or "")
+        candidate = Candidate.from_json(task.candidate or "")
         return begin_training(candidate, task.seed, self.settings, self.images[0], None)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
@@ -89,16 +90,16 @@ class Retraining(ABC):
             f"{self.judged_on}_accuracy": accuracy,
             f"{self.judged_on}_correct": round(accuracy * len(held_out)),
             f"{self.judged_on}_loss": loss,
-            "training_loss": run.curve[-1].training_loss,
+            attributes.TRAINING_LOSS.name: run.curve[-1].training_loss,
         }
 
     def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         """Record how far it is."""
-        trial.set_user_attr("epochs", len(curve))
+        attributes.EPOCHS.set(trial, len(curve))
 
     def record(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         """Record how long it took."""
-        trial.set_user_attr("seconds", round(sum(epoch.seconds for epoch in curve), 3))
+        attributes.SECONDS.set(trial, round(sum(epoch.seconds for epoch in curve), 3))
 
     @cached_property
     def images(self) -> tuple[Images, Images]:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters, layer_table
+from search.architecture.references import REFERENCES
+from search.common import values
 from search.common.output import say
+from search.common.seeds import mix_seed
+from search.data.testset import load_test, require_test
+from search.finals.retraining import Entry
+from search.finals.user_candidates import FINISHED, PREFIX, UNFINISHED
+from search.reporting.ranking import valid_trials
 from search.study import attributes
+from search.study.storages.locks import study_lock
+from search.study.storages.opening import create_study
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-    from objective import Settings
-    from search.finals.retraining import Entry
-    from search.reporting.records import Limits
+    from search.reporting.records import StudyLimits
+    from search.study.settings import Settings
 
 
 def trainings(
@@ -38,9 +49,6 @@ def trainings(
         kind: What they are trained for: ``shortlist`` or ``finalist``.
         reference_seeds: Trainings of each reference within the limits; 0 leaves them out.
     """
-    from search.common.seeds import mix_seed
-    from search.finals.retraining import Entry
-
     entries = []
     for at in range(max(seeds, reference_seeds)):
         seed = mix_seed(settings.seed, kind, at)
@@ -60,25 +68,22 @@ def trainings(
 
 
 def distinct(
-    trials: Sequence[FrozenTrial], top: int, limits: Limits
+    trials: Sequence[FrozenTrial], top: int, limits: StudyLimits
 ) -> list[tuple[int, FrozenTrial]]:
     """The best trials of distinct architectures with their places among all valid ones.
 
     Of trials with one architecture (layers and head alike) the best stands for all.
     """
-    import space
-    from search.reporting.ranking import valid_trials
-
     found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
     for rank, trial in enumerate(valid_trials(trials, limits), start=1):
         text = attributes.CANDIDATE.of(trial)
         if text is None or attributes.OVER_BUDGET.of(trial):
             continue
         try:
-            candidate = space.Candidate.from_json(text)
+            candidate = Candidate.from_json(text)
         except ValueError:  # edited by someone
             continue
-        rows = space.layer_table(candidate)
+        rows = layer_table(candidate)
         architecture = tuple((row.name, row.output_shape, row.parameters, row.macs) for row in rows)
         found.setdefault(architecture, (rank, trial))
         if len(found) == top:
@@ -87,11 +92,6 @@ def distinct(
 
 
 def _references(settings: Settings, seed: int) -> list[Entry]:
-    import space
-    from search.architecture.references import REFERENCES
-    from search.finals.retraining import Entry
-    from search.finals.user_candidates import PREFIX
-
     limits = settings.limits
     return [
         Entry(
@@ -101,8 +101,8 @@ def _references(settings: Settings, seed: int) -> list[Entry]:
             seed=seed,
         )
         for key, reference in REFERENCES.items()
-        if space.count_parameters(reference.candidate) <= limits.max_params
-        and (limits.max_macs is None or space.count_macs(reference.candidate) <= limits.max_macs)
+        if count_parameters(reference.candidate) <= limits.max_params
+        and (limits.max_macs is None or count_macs(reference.candidate) <= limits.max_macs)
     ]
 
 
@@ -120,16 +120,11 @@ def queue(
     Returns:
         That study, and how many trainings are to be done.
     """
-    from search.finals.user_candidates import FINISHED, UNFINISHED
-    from search.study.companions import FINALIST
-    from search.study.storages.locks import study_lock
-    from search.study.storages.opening import create_study
-
     with study_lock(storage):
         finals = create_study(storage, name)
         settings = {**attributes.SETTINGS.of(study), "sampler": "none", "pruner": "none"}
-        if finals.user_attrs.get("settings") != settings:
-            finals.set_user_attr("settings", settings)
+        if attributes.SETTINGS.of(finals) != settings:
+            attributes.SETTINGS.set(finals, settings)
         there = [
             attributes.FINALIST.of(trial)
             for trial in finals.get_trials(deepcopy=False)
@@ -137,15 +132,14 @@ def queue(
         ]
         for entry in entries:
             if not any(_same(entry, known) for known in there):
-                attribute = {FINALIST: entry.to_attribute(), "label": entry.label}
-                finals.enqueue_trial({}, user_attrs=attribute)
+                finals.enqueue_trial({}, user_attrs=entry.to_attributes())
         trials = finals.get_trials(deepcopy=False)
     return finals, sum(trial.state in UNFINISHED for trial in trials)
 
 
 def _same(entry: Entry, known: Mapping[str, object]) -> bool:
     """Whether a training is there already; a rank changes when a search goes on."""
-    mine = entry.to_attribute()
+    mine = asdict(entry)
     return all(known.get(name) == mine[name] for name in ("kind", "candidate", "seed"))
 
 
@@ -155,8 +149,6 @@ def check(settings: Settings) -> None:
     Raises:
         UserError: If there are no test files.
     """
-    from search.data.testset import require_test
-
     require_test(settings.source)
 
 
@@ -168,20 +160,17 @@ def stamp(finals: optuna.Study, settings: Settings) -> None:
     Raises:
         UserError: If there are no test images.
     """
-    from search.data.testset import load_test
-    from search.study.companions import OPENINGS
-
     load_test(settings.source)
     queued = [attributes.FINALIST.of(trial) for trial in finals.get_trials(deepcopy=False)]
     chosen = len({f"{entry.get('candidate')}/{entry.get('seed')}" for entry in queued if entry})
-    before = [attributes.mapping(opening) for opening in attributes.OPENINGS.of(finals)]
+    before = [values.mapping(opening) for opening in attributes.OPENINGS.of(finals)]
     if any(opening.get("trainings") != chosen for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
         say(
             f"the test images were opened {times} before for this study, last "
-            f"{attributes.text(before[-1].get('when'))}: what is chosen now has seen them"
+            f"{values.text(before[-1].get('when'))}: what is chosen now has seen them"
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}
     opening["trainings"] = chosen
-    finals.set_user_attr(OPENINGS, [*before, opening])
+    attributes.OPENINGS.set(finals, [*before, opening])

@@ -1,4 +1,4 @@
-"""Candidates that a user hands in, and the reference systems: trained as the search's own are.
+"""Candidates of a user, and the reference systems: trained as the search's own are.
 
 They live in a study of their own beside the search's, whose sampler must not see them, with the
 same storage, seed, data, epochs and limits. No pruner ends them early: who hands a candidate in
@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-import space
-from search.architecture.references import REFERENCES, expressible
+from search.architecture.candidate import Candidate
+from search.architecture.counting import layer_table
+from search.architecture.references import REFERENCES
 from search.common.errors import UserError
 from search.common.output import say
 from search.common.text import counted
 from search.data.problem import Problem, problem_of
+from search.reporting.pages.writing import write_reports
 from search.study import attributes
-from search.study.companions import HANDED_IN, candidates_of
-from search.training.recipe import adjusted_of
+from search.study.companions import candidates_of
+from search.study.storages.locks import study_lock
+from search.study.storages.opening import create_study
 
 if TYPE_CHECKING:
     import optuna
@@ -38,11 +41,11 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandedIn:
+class UserCandidate:
     """A candidate with the name that the leaderboard shows."""
 
     label: str
-    candidate: space.Candidate
+    candidate: Candidate
 
     @property
     def shown(self) -> str:
@@ -54,27 +57,24 @@ class HandedIn:
         """Whether a trial was made from this."""
         return (
             attributes.LABEL.of(trial) == self.label
-            and attributes.HANDED_IN.of(trial) == self.candidate.to_json()
+            and attributes.USER_CANDIDATE.of(trial) == self.candidate.to_json()
         )
 
 
-def read_all(files: Sequence[Path], *, references: bool) -> list[HandedIn]:
+def read_all(files: Sequence[Path], *, references: bool) -> list[UserCandidate]:
     """The candidates of some JSON files, and the reference systems if asked for.
 
     Raises:
-        UserError: If any file cannot be read, or ``space.py`` cannot express the systems; nothing
-            else is then used either.
+        UserError: If any file cannot be read; nothing else is then used either.
     """
-    if references:
-        _check_space()
     named = [
-        HandedIn(label=f"{PREFIX}{key}", candidate=reference.candidate)
+        UserCandidate(label=f"{PREFIX}{key}", candidate=reference.candidate)
         for key, reference in (REFERENCES.items() if references else ())
     ]
     return list(dict.fromkeys(named + [read(file) for file in files]))
 
 
-def read(file: Path) -> HandedIn:
+def read(file: Path) -> UserCandidate:
     """The candidate of a JSON file, in the form that ``Candidate.to_json`` gives.
 
     Raises:
@@ -88,17 +88,17 @@ def read(file: Path) -> HandedIn:
             content = opened.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise UserError(f"{file} is longer than {LARGEST_FILE:,} bytes", hint)
-        candidate = space.Candidate.from_json(content.decode("utf-8-sig"))
+        candidate = Candidate.from_json(content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"{file} cannot be read: {error.strerror or error}", "Name a JSON file"
         ) from None
     except (ValueError, TypeError) as error:
         raise UserError(f"{file} holds no candidate: {error}", hint) from None
-    return HandedIn(label=f"handed in: {file.stem}", candidate=candidate)
+    return UserCandidate(label=f"user candidate: {file.stem}", candidate=candidate)
 
 
-def check_fit(handed_in: Sequence[HandedIn], source: DataSource) -> None:
+def check_fit(candidates: Sequence[UserCandidate], source: DataSource) -> None:
     """Refuse candidates that cannot be trained on some data.
 
     Raises:
@@ -106,10 +106,10 @@ def check_fit(handed_in: Sequence[HandedIn], source: DataSource) -> None:
             many outputs as the data have classes.
     """
     problem = problem_of(source)
-    if any(item.label.startswith(PREFIX) for item in handed_in):
+    if any(item.label.startswith(PREFIX) for item in candidates):
         check_references(problem)
-    for item in handed_in:
-        outputs = space.layer_table(item.candidate)[-1].output_shape[0]
+    for item in candidates:
+        outputs = layer_table(item.candidate)[-1].output_shape[0]
         if outputs != problem.classes:
             raise UserError(
                 f"the candidate ({item.label}) has {counted(outputs, 'output')}, but "
@@ -122,26 +122,17 @@ def check_references(problem: Problem) -> None:
     """Refuse to train the reference systems where they and their claims do not belong.
 
     Raises:
-        UserError: If the images are not MNIST's, or the space is another one.
+        UserError: If the images are not MNIST's.
     """
     if not problem.is_mnist:
         raise UserError(
             f"the reference systems and their claims are for MNIST, not for {problem.name}",
             "Leave out --references",
         )
-    _check_space()
-
-
-def _check_space() -> None:
-    if not expressible():
-        raise UserError(
-            "the reference systems are made of layers that this space.py does not have",
-            "Leave out --references",
-        )
 
 
 def queue(
-    study: optuna.Study, job: Job, handed_in: Sequence[HandedIn]
+    study: optuna.Study, job: Job, candidates: Sequence[UserCandidate]
 ) -> tuple[optuna.Study, Job, int]:
     """Put candidates into the queue of the study beside a search's, each once.
 
@@ -150,25 +141,26 @@ def queue(
     Args:
         study: The search's.
         job: Of the search.
-        handed_in: What to train.
+        candidates: What to train.
 
     Returns:
         The study beside it, its job, and how many trials are to be done.
     """
-    from search.study.storages.locks import study_lock
-    from search.study.storages.opening import create_study
-
     name = candidates_of(study.study_name)
     with study_lock(job.storage):
         beside = create_study(job.storage, name)
         settings = {**attributes.SETTINGS.of(study), "sampler": "none", "pruner": "none"}
-        if beside.user_attrs.get("settings") != settings:
-            beside.set_user_attr("settings", settings)
+        if attributes.SETTINGS.of(beside) != settings:
+            attributes.SETTINGS.set(beside, settings)
         there = beside.get_trials(deepcopy=False)
-        for item in handed_in:
+        for item in candidates:
             if not any(item.is_trial(t) and t.state in (*FINISHED, *UNFINISHED) for t in there):
                 text = item.candidate.to_json()
-                beside.enqueue_trial({}, user_attrs={"label": item.label, HANDED_IN: text})
+                attribute = {
+                    attributes.LABEL.name: item.label,
+                    attributes.USER_CANDIDATE.name: text,
+                }
+                beside.enqueue_trial({}, user_attrs=attribute)
         trials = beside.get_trials(deepcopy=False)
     finished = sum(trial.state in FINISHED for trial in trials)
     unfinished = sum(trial.state in UNFINISHED for trial in trials)
@@ -186,16 +178,14 @@ def queue(
 def announce(
     study: optuna.Study,
     beside: optuna.Study,
-    handed_in: Sequence[HandedIn],
+    candidates: Sequence[UserCandidate],
     reports: Path,
     code: int,
 ) -> int:
     """Print what became of each candidate and write the leaderboard; returns the exit code."""
-    from search.report import write_reports
-
     trials = beside.get_trials(deepcopy=False)
     say()
-    for item in handed_in:
+    for item in candidates:
         own = [trial for trial in trials if item.is_trial(trial)]
         name = f"h{own[-1].number} {item.shown}" if own else item.shown
         say(f"  {name}: {result(own[-1]) if own else 'its trial was edited meanwhile'}")
@@ -211,5 +201,5 @@ def result(trial: FrozenTrial) -> str:
     if trial.state == TrialState.COMPLETE:
         parameters = counted(attributes.PARAMETERS.of(trial) or 0, "parameter")
         ended = f"{100 * trial.values[0]:.2f} % with {parameters}"
-        return ", ".join((ended, *adjusted_of(trial.user_attrs)))
+        return ", ".join((ended, *attributes.ADJUSTED.of(trial)))
     return attributes.REASON.of(trial) or trial.state.name.lower()

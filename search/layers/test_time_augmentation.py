@@ -1,4 +1,4 @@
-"""Views: an image is classified three times, moved by a pixel, and the answers are averaged.
+"""Test-time augmentation: an image is classified three times, moved by a pixel, and averaged.
 
 Pooling looks at pixels in fixed pairs, so what a network answers changes a little when the image
 moves by one pixel. Averaging over moved copies at test time (Krizhevsky et al. 2012, "ImageNet
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Views(nn.Module):
+class ShiftedCopies(nn.Module):
     """Every image as it is, then moved by one pixel along the diagonal, down and up.
 
     The lines that come in repeat the border.
@@ -24,9 +24,9 @@ class Views(nn.Module):
         return torch.cat([images, bordered[:, :, :-2, :-2], bordered[:, :, 2:, 2:]])
 
 
-class MeanOfViews(nn.Module):
-    """The mean of the logits of an image's views: of their probabilities the geometric mean."""
+class MeanOfCopies(nn.Module):
+    """The mean of the logits of an image's copies: of their probabilities the geometric mean."""
 
     def forward(self, logits: Tensor) -> Tensor:
-        """``[N, classes]`` of ``[3 * N, classes]``, in the order of ``Views``."""
+        """``[N, classes]`` of ``[3 * N, classes]``, in the order of ``ShiftedCopies``."""
         return logits.view(3, -1, logits.shape[1]).mean(0)

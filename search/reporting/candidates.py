@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.architecture.candidate import Candidate
+from search.architecture.counting import LayerRow, layer_table
+from search.common.values import number, positive, text
 from search.reporting.records import TrialRecord
-from search.study.attributes import number, positive, text
 
 HEADS = {
     "gap-linear": "global average pooling, fully connected",
@@ -16,16 +18,6 @@ HEADS = {
     "flatten-linear": "fully connected",
     "depthwise-linear": "global depthwise convolution, fully connected",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One row of a layer table."""
-
-    name: str
-    output_shape: tuple[int, ...]
-    parameters: int
-    macs: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,25 +51,23 @@ def describe(record: TrialRecord) -> Description:
     )
 
 
-def layer_table(candidate: str | None) -> tuple[Layer, ...]:
-    """The layer table of a candidate's JSON; empty for one that our space cannot read."""
-    if candidate is None:
-        return ()
+def layers_of(candidate: str | None) -> list[LayerRow]:
+    """The layers of a candidate's JSON; none of one that cannot be read."""
     try:
-        import space
+        return layer_table(Candidate.from_json(candidate or ""))
+    except (ValueError, TypeError):
+        return []
 
-        rows = space.layer_table(space.Candidate.from_json(candidate))
-    except Exception:  # noqa: BLE001  foreign text: whatever is wrong with it, there is no table
-        return ()
-    return tuple(
-        Layer(
-            name=str(row.name),
-            output_shape=tuple(int(size) for size in row.output_shape),
-            parameters=int(row.parameters),
-            macs=int(row.macs),
-        )
-        for row in rows
-    )
+
+def layer_lines(rows: Sequence[LayerRow]) -> str:
+    """A layer table in Markdown."""
+    lines = ["| layer | output shape | parameters | multiply-accumulates |", "|:--|--:|--:|--:|"]
+    for row in rows:
+        shape = "×".join(map(str, row.output_shape))
+        lines.append(f"| {row.name} | {shape} | {row.parameters:,} | {row.macs:,} |")
+    parameters, macs = sum(row.parameters for row in rows), sum(row.macs for row in rows)
+    lines.append(f"| **total** | | **{parameters:,}** | **{macs:,}** |")
+    return "\n".join(lines)
 
 
 def dropout_text(rates: Sequence[float]) -> str:

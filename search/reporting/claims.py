@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import space
-from search.architecture.references import REFERENCES, expressible
+from search.architecture.counting import count_parameters
+from search.architecture.references import REFERENCES
 from search.common.text import counted
 from search.data.problem import Problem
 from search.reporting.finalists import Finalist, Finalists
-from search.reporting.records import REFERENCE, STAND_IN, Limits, TrialRecord, reference_label
+from search.reporting.records import REFERENCE, STAND_IN, StudyLimits, TrialRecord, reference_label
 
 HEADING = "Public systems, claimed and measured again"
 SAYS = (
@@ -36,7 +36,9 @@ def claim_of(trial: TrialRecord, problem: Problem) -> str:
     return known.claim if known and trial.is_reference and problem.is_mnist else ""
 
 
-def remeasured(finalists: Finalists, limits: Limits, problem: Problem) -> tuple[Remeasured, ...]:
+def remeasured(
+    finalists: Finalists, limits: StudyLimits, problem: Problem
+) -> tuple[Remeasured, ...]:
     """Every known system, or none at all where the finalists were tested without them.
 
     Args:
@@ -45,12 +47,12 @@ def remeasured(finalists: Finalists, limits: Limits, problem: Problem) -> tuple[
         problem: The claims are of MNIST: on other images there are none.
     """
     found = {entry.label: entry for entry in finalists.entries if entry.is_reference}
-    if not found or not problem.is_mnist or not expressible():
+    if not found or not problem.is_mnist:
         return ()
     rows = []
     for key, reference in REFERENCES.items():
         label = reference_label(f"{REFERENCE} {key}")
-        parameters = space.count_parameters(reference.candidate)
+        parameters = count_parameters(reference.candidate)
         measured = found.get(label)
         rows.append(
             Remeasured(
@@ -65,7 +67,9 @@ def remeasured(finalists: Finalists, limits: Limits, problem: Problem) -> tuple[
     return tuple(rows)
 
 
-def _verdict(claimed: float, parameters: int, measured: Finalist | None, limits: Limits) -> str:
+def _verdict(
+    claimed: float, parameters: int, measured: Finalist | None, limits: StudyLimits
+) -> str:
     if parameters > limits.max_params:
         return f"rejected: more than {counted(limits.max_params, 'parameter')}"
     if measured is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from search.common.text import counted
 from search.reporting.candidates import HEADS, Description, dropout_text
-from search.reporting.records import Limits, TrialRecord
+from search.reporting.records import StudyLimits, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Check:
     found: str
 
 
-def why_not_valid(trial: TrialRecord, limits: Limits, *, maximizes: bool = True) -> str:
+def why_not_valid(trial: TrialRecord, limits: StudyLimits, *, maximizes: bool = True) -> str:
     """Why a complete trial is not ranked, or the empty string for a valid architecture."""
     if not maximizes:
         return "of a study that does not maximise one value"
@@ -45,7 +45,7 @@ def at_least(target: float) -> str:
 
 
 def constraint_checks(
-    trial: TrialRecord, description: Description, limits: Limits
+    trial: TrialRecord, description: Description, limits: StudyLimits
 ) -> tuple[Check, ...]:
     """The exercise's constraints, each with what was found."""
     rates = description.dropout

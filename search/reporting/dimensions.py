@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
 
+from search.common.values import number
 from search.reporting.candidates import value_text
-from search.study.attributes import number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,17 +7,28 @@ not usable there is left out. See ``search.study.companions`` for its name.
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.common.values import positive, text
 from search.reporting.intervals import Interval
 from search.reporting.records import REFERENCE, reference_label
-from search.study.attributes import integer, number, positive, text
-from search.training.recipe import adjusted_of
+from search.study.attributes import (
+    ADJUSTED,
+    ARCHITECTURE,
+    CANDIDATE,
+    KIND,
+    LABEL,
+    PARAMETERS,
+    RANK,
+    SEARCH_TRIAL,
+    SEED,
+    TEST_ACCURACY,
+    TEST_CORRECT,
+)
 
 SIGNIFICANT = 0.05  # a p-value below it tells two finalists apart
 
@@ -123,9 +134,8 @@ def read_finalists(
     """
     groups: dict[tuple[object, ...], list[FrozenTrial]] = {}
     for trial in trials:
-        attributes = trial.user_attrs
         if trial.state == TrialState.COMPLETE and _accuracy(trial) is not None:
-            key = (attributes.get("kind"), attributes.get("label"), attributes.get("candidate"))
+            key = tuple(of.of(trial) for of in (KIND, LABEL, CANDIDATE))
             groups.setdefault(key, []).append(trial)
     found = [_finalist(group, target) for group in groups.values()]
     if not found:
@@ -143,78 +153,77 @@ def read_finalists(
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
     """Student's 95 % interval of a mean; None of fewer than two values."""
-    if len(values) < 2:
-        return None
-    from scipy import stats
-
-    spread = statistics.stdev(values) / math.sqrt(len(values))
-    reach = float(stats.t.ppf(0.975, len(values) - 1)) * spread
-    middle = statistics.fmean(values)
-    return Interval(low=middle - reach, high=middle + reach)
+    return paired_test(values)[1]
 
 
 def compare(first: Iterable[Run], second: Iterable[Run]) -> Comparison:
     """Two finalists by the seeds that they have in common."""
     others = {run.seed: run.accuracy for run in second}
     differences = [run.accuracy - others[run.seed] for run in first if run.seed in others]
+    p, interval = paired_test(differences)
     return Comparison(
         seeds=len(differences),
         difference=statistics.fmean(differences) if differences else 0.0,
-        interval=mean_interval(differences),
-        p=paired_p(differences),
+        interval=interval,
+        p=p,
     )
 
 
-def paired_p(differences: Sequence[float]) -> float | None:
-    """The two-sided p-value of a paired t test; None of fewer than two differences."""
-    if len(differences) < 2:
-        return None
-    spread = statistics.stdev(differences)
-    middle = statistics.fmean(differences)
-    if spread < 1e-12:  # all the same: t is infinite, or there is no difference at all
-        return 1.0 if abs(middle) < 1e-12 else 0.0
-    from scipy import stats
+def paired_test(differences: Sequence[float]) -> tuple[float | None, Interval | None]:
+    """Student's t test of whether a mean is zero: the two-sided p-value, and its 95 % interval.
 
-    t = middle / (spread / math.sqrt(len(differences)))
-    return float(2 * stats.t.sf(abs(t), len(differences) - 1))
+    Of values that are all the same the interval has no width, and p is 0 or, of zeros, 1.
+
+    Returns:
+        Two times None of fewer than two values.
+    """
+    if len(differences) < 2:
+        return None, None
+    mean = statistics.fmean(differences)
+    if statistics.stdev(differences) < 1e-12:
+        return float(abs(mean) < 1e-12), Interval(low=mean, high=mean)
+    from scipy import stats  # takes half a second, and a study without finalists needs none
+
+    test = stats.ttest_1samp(differences, 0.0)
+    low, high = test.confidence_interval(0.95)
+    return float(test.pvalue), Interval(low=float(low), high=float(high))
 
 
 def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
-    latest = {integer(t.user_attrs.get("seed")) or 0: t for t in group}  # of one seed the last
+    latest = {SEED.of(t) or 0: t for t in group}  # of one seed the last
     runs = tuple(
         Run(
             seed=seed,
             accuracy=_accuracy(trial) or 0.0,
-            correct=integer(trial.user_attrs.get("test_correct")),
+            correct=TEST_CORRECT.of(trial),
         )
         for seed, trial in sorted(latest.items())
     )
     values = [run.accuracy for run in runs]
-    attributes = group[-1].user_attrs
+    last = group[-1]
     interval = mean_interval(values)
-    label = text(attributes.get("label"))
-    candidate = attributes.get("candidate")
+    label = text(LABEL.of(last))
     return Finalist(
         place=0,
         label=reference_label(label),
-        is_reference=attributes.get("kind") == "reference" or label.startswith(REFERENCE),
-        architecture=text(attributes.get("architecture")),
-        parameters=positive(attributes.get("parameters")),
-        search_rank=positive(attributes.get("rank")),
-        search_trial=integer(attributes.get("search_trial")),
-        candidate=candidate if isinstance(candidate, str) else None,
+        is_reference=KIND.of(last) == "reference" or label.startswith(REFERENCE),
+        architecture=ARCHITECTURE.of(last),
+        parameters=PARAMETERS.of(last),
+        search_rank=RANK.of(last),
+        search_trial=SEARCH_TRIAL.of(last),
+        candidate=CANDIDATE.of(last),
         runs=runs,
         mean=statistics.fmean(values),
         interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
         minimum=min(values),
         reaching=None if target is None else sum(value >= target for value in values),
-        adjusted=adjusted_of(attributes),
+        adjusted=ADJUSTED.of(last),
     )
 
 
 def _accuracy(trial: FrozenTrial) -> float | None:
     """The test accuracy, or None where it is not a share."""
-    value = number(trial.user_attrs.get("test_accuracy"))
+    value = TEST_ACCURACY.of(trial)
     return value if value is not None and 0.0 <= value <= 1.0 else None
 
 

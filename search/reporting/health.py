@@ -12,9 +12,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.common.values import positive
 from search.reporting.dimensions import Dimension
-from search.reporting.records import Limits, Outcome, TrialRecord
-from search.study.attributes import positive
+from search.reporting.records import Outcome, StudyLimits, TrialRecord
 
 ENOUGH_COMPLETE = 20
 BEST = 5  # "the best" of the checks below
@@ -48,7 +48,7 @@ def check_health(
     trials: Sequence[TrialRecord],
     ranked: Sequence[TrialRecord],
     ties: int,
-    limits: Limits,
+    limits: StudyLimits,
     dimensions: Sequence[Dimension],
     settings: Mapping[str, object],
 ) -> tuple[HealthCheck, ...]:
@@ -87,7 +87,7 @@ def enough_complete(trials: Sequence[TrialRecord]) -> HealthCheck:
     )
 
 
-def gaps_above_noise(ties: int, ranked: int, limits: Limits) -> HealthCheck:
+def gaps_above_noise(ties: int, ranked: int, limits: StudyLimits) -> HealthCheck:
     """Warning if the intervals of other architectures overlap that of the first."""
     if limits.validation_images is None:
         verdict, found = Health.UNKNOWN, "the number of validation images was not recorded"
@@ -182,7 +182,7 @@ def best_inside_ranges(
 
 
 def pruner_spares_the_best(
-    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord], limits: Limits
+    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord], limits: StudyLimits
 ) -> HealthCheck:
     """Warning if one of the best five was where most trials were pruned: below the median.
 

@@ -9,7 +9,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.attributes import number
+from search.common.values import number
 
 FEWEST_TRIALS = 20
 FEWEST_TOP_TRIALS = 5  # what optuna's documentation asks for above the quantile

@@ -16,6 +16,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
 
 from search.common.text import counted
+from search.common.values import integer, text
 from search.data.problem import Problem, recorded_problem
 from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
@@ -25,16 +26,16 @@ from search.reporting.health import HealthCheck, check_health
 from search.reporting.importance import Importance, measure_importance
 from search.reporting.ranking import Entry, Verdict, judge, rank
 from search.reporting.records import (
-    Limits,
     Outcome,
+    StudyLimits,
     TrialRecord,
     latest_attempts,
     read_limits,
     read_trials,
 )
 from search.reporting.shortlist import Shortlisted, read_shortlist
-from search.study.attributes import integer, text
-from search.study.companions import OPENINGS, candidates_of, finalists_of, shortlist_of
+from search.study.attributes import OPENINGS, SETTINGS
+from search.study.companions import candidates_of, finalists_of, shortlist_of
 from search.study.storages.stored import StoredStudy
 
 
@@ -46,11 +47,11 @@ class Summary:
     maximizes: bool  # one value that is to be large, as an accuracy is
     made_at: datetime
     problem: Problem  # what the images are; what is not recorded of them is empty
-    limits: Limits
+    limits: StudyLimits
     settings: tuple[tuple[str, str], ...]  # the recorded settings that are fit to be shown
     counts: Mapping[Outcome, int]
     trials: tuple[TrialRecord, ...]  # the search's own
-    handed_in: tuple[TrialRecord, ...]  # trained beside the search, as its own are
+    user_candidates: tuple[TrialRecord, ...]  # trained beside the search, as its own are
     shortlist: tuple[Shortlisted, ...]  # trained again to choose the finalists
     finalists: Finalists | None  # retrained and tested; None as long as there are none
     claims: tuple[Remeasured, ...]  # of public systems, with what the finalists' test gave
@@ -77,12 +78,12 @@ class Summary:
 
     @property
     def references(self) -> tuple[TrialRecord, ...]:
-        """The systems to compare with: reference systems and what else was handed in.
+        """The systems to compare with: reference systems and candidates of users.
 
         Whatever became of them: one that is over the limit is here too.
         """
         own = tuple(trial for trial in self.trials if trial.is_reference)
-        return own + self.handed_in
+        return own + self.user_candidates
 
     @property
     def winner(self) -> Entry | None:
@@ -110,21 +111,19 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     None, zero or empty, and no trial is ranked without evidence.
     """
     frozen = study.get_trials(deepcopy=False)
-    attrs = study.user_attrs
-    settings = attrs.get("settings")
-    settings = settings if isinstance(settings, Mapping) else {}
+    settings = SETTINGS.of(study)
     limits, problem = read_limits(settings), recorded_problem(settings)
     trials = read_trials(frozen, limits)
     beside = companion(study, candidates_of(study.study_name))
-    handed_in = latest_attempts(read_trials(_trials(beside), limits, handed_in=True))
+    user_candidates = latest_attempts(read_trials(_trials(beside), limits, by_user=True))
     again = companion(study, shortlist_of(study.study_name))
     tested = companion(study, finalists_of(study.study_name))
-    openings = tested.user_attrs.get(OPENINGS) if tested else None
+    openings = OPENINGS.of(tested) if tested else []
     finalists = read_finalists(_trials(tested), openings, target=limits.target)
     maximizes = study.directions == [StudyDirection.MAXIMIZE]
     unranked: Counter[str] = Counter()
     valid: list[TrialRecord] = []
-    for trial in (*trials, *handed_in):
+    for trial in (*trials, *user_candidates):
         if trial.outcome is Outcome.COMPLETE:
             reason = why_not_valid(trial, limits, maximizes=maximizes)
             if reason:
@@ -143,7 +142,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         settings=_shown_settings(settings),
         counts={outcome: counted[outcome] for outcome in Outcome},
         trials=trials,
-        handed_in=handed_in,
+        user_candidates=user_candidates,
         shortlist=read_shortlist(_trials(again), frozen, finalists),
         finalists=finalists,
         claims=remeasured(finalists, limits, problem) if finalists else (),
@@ -181,7 +180,7 @@ def best_so_far(summary: Summary, trials: Sequence[TrialRecord]) -> list[float |
     study minimises, so that a foreign study still has a history.
     """
     better = max if summary.maximizes else min
-    ranked = {entry.trial.name for entry in summary.entries if not entry.trial.handed_in}
+    ranked = {entry.trial.name for entry in summary.entries if not entry.trial.by_user}
     values = [
         trial.accuracy
         if trial.name in ranked or (not ranked and trial.outcome is Outcome.COMPLETE)

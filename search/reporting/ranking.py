@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.reporting.candidates import Description, Layer, describe, layer_table
+from search.architecture.counting import LayerRow
+from search.reporting.candidates import Description, describe, layers_of
 from search.reporting.constraints import Check, constraint_checks, why_not_valid
 from search.reporting.intervals import Interval, wilson
-from search.reporting.records import Limits, TrialRecord, read_trials
+from search.reporting.records import StudyLimits, TrialRecord, read_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +29,7 @@ class Entry:
     interval: Interval | None  # None where the number of validation images is not recorded
     description: Description
     checks: tuple[Check, ...]
-    layers: tuple[Layer, ...]  # empty where the candidate cannot be read
+    layers: tuple[LayerRow, ...]  # empty where the candidate cannot be read
 
     @property
     def passes_all(self) -> bool:
@@ -38,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """Whether the target was met, and by whom; what was handed in is left out: it was not found."""
+    """Whether the target was met, and by whom; candidates of users do not count: not found."""
 
     met: bool | None  # None: there is no valid architecture to judge, or no target
     certain: bool  # the whole interval of the best lies at or above the target
@@ -46,7 +47,7 @@ class Verdict:
     reaching: int | None  # how many valid architectures reach the target; None without one
 
 
-def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
+def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]:
     """Rank valid trials, mark ties and the Pareto front of accuracy against parameters."""
     ordered = sorted(valid, key=_order)
     entries: list[Entry] = []
@@ -67,7 +68,7 @@ def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
             interval=wilson(accuracy, images) if images else None,
             description=description,
             checks=constraint_checks(trial, description, limits),
-            layers=layer_table(trial.candidate),
+            layers=tuple(layers_of(trial.candidate)),
         )
         if first_of_tie is not None and _same_place(first_of_tie, entry):
             entry = replace(entry, tie=first_of_tie.tie)
@@ -79,7 +80,7 @@ def rank(valid: Sequence[TrialRecord], limits: Limits) -> tuple[Entry, ...]:
     return tuple(replace(entry, tied=sizes[entry.tie] > 1) for entry in entries)
 
 
-def valid_trials(trials: Iterable[FrozenTrial], limits: Limits) -> list[FrozenTrial]:
+def valid_trials(trials: Iterable[FrozenTrial], limits: StudyLimits) -> list[FrozenTrial]:
     """A study's trials that the leaderboard ranks, in its order."""
     complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
     records = read_trials(complete.values(), limits)
@@ -88,10 +89,10 @@ def valid_trials(trials: Iterable[FrozenTrial], limits: Limits) -> list[FrozenTr
 
 
 def _order(trial: TrialRecord) -> tuple[float, int, bool, int]:
-    return -(trial.accuracy or 0.0), trial.parameters or 0, trial.handed_in, trial.number
+    return -(trial.accuracy or 0.0), trial.parameters or 0, trial.by_user, trial.number
 
 
-def judge(entries: Sequence[Entry], limits: Limits) -> Verdict:
+def judge(entries: Sequence[Entry], limits: StudyLimits) -> Verdict:
     """Whether a valid architecture that the search found reaches the target."""
     found = [entry for entry in entries if entry.trial.is_found]
     best = found[0] if found else None

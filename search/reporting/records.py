@@ -10,10 +10,9 @@ from datetime import datetime
 from optuna.trial import FrozenTrial, TrialState
 
 from search.architecture.references import REFERENCES
+from search.common.values import integer, number, positive, text
 from search.data.problem import recorded_problem
-from search.study.attributes import integer, number, positive, text
-from search.study.companions import HANDED_IN
-from search.training.recipe import adjusted_of
+from search.study import attributes
 
 REFERENCE = "reference:"  # what the label of a reference system's trial begins with
 STAND_IN = " (stand-in)"
@@ -32,7 +31,7 @@ class Outcome(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class StudyLimits:
     """What the study demands; a limit that the study did not record is the tool's default."""
 
     max_params: int = 20_000
@@ -71,12 +70,12 @@ class TrialRecord:
     candidate: str | None  # the candidate's JSON, unread
     params: Mapping[str, object] = field(default_factory=dict)
     adjusted: tuple[str, ...] = ()  # what was trained otherwise than its recipe asks, in words
-    handed_in: bool = False  # of the study beside the search's, which counts its own trials
+    by_user: bool = False  # of the study beside the search's, which counts its own trials
 
     @property
     def name(self) -> str:
-        """The number as a reader sees it: ``17``, or ``h3`` for the fourth that was handed in."""
-        return f"h{self.number}" if self.handed_in else str(self.number)
+        """As a reader sees it: ``17``, or ``h3`` for the fourth of a user's candidates."""
+        return f"h{self.number}" if self.by_user else str(self.number)
 
     @property
     def is_reference(self) -> bool:
@@ -86,7 +85,7 @@ class TrialRecord:
     @property
     def is_found(self) -> bool:
         """Whether the search came upon this itself."""
-        return not self.handed_in and not self.is_reference
+        return not self.by_user and not self.is_reference
 
     @property
     def reference(self) -> str:
@@ -99,7 +98,7 @@ class TrialRecord:
         return f"{self.name} {self.label}".strip()
 
 
-def read_limits(settings: object) -> Limits:
+def read_limits(settings: object) -> StudyLimits:
     """The limits in a study's recorded settings; a target that is not recorded is not made up."""
     recorded = settings if isinstance(settings, Mapping) else {}
     dataset = recorded.get("dataset")
@@ -107,8 +106,8 @@ def read_limits(settings: object) -> Limits:
     max_params = integer(recorded.get("max_params"))
     epochs = integer(recorded.get("epochs"))
     missing = {"max_params": max_params is None, "epochs": epochs is None}
-    default = Limits()
-    return Limits(
+    default = StudyLimits()
+    return StudyLimits(
         max_params=default.max_params if max_params is None else max_params,
         max_macs=integer(recorded.get("max_macs")),
         epochs=default.epochs if epochs is None else epochs,
@@ -120,11 +119,11 @@ def read_limits(settings: object) -> Limits:
 
 
 def read_trials(
-    trials: Iterable[FrozenTrial], limits: Limits, *, handed_in: bool = False
+    trials: Iterable[FrozenTrial], limits: StudyLimits, *, by_user: bool = False
 ) -> tuple[TrialRecord, ...]:
     """All trials as records, in the order of their numbers."""
     ordered = sorted(trials, key=lambda trial: trial.number)
-    return tuple(_record(trial, limits, handed_in) for trial in ordered)
+    return tuple(_record(trial, limits, by_user) for trial in ordered)
 
 
 def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
@@ -133,24 +132,23 @@ def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
     return tuple(sorted(last.values(), key=lambda trial: trial.number))
 
 
-def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:
-    attrs = trial.user_attrs
-    parameters = positive(attrs.get("parameters"))
-    macs = positive(attrs.get("macs"))
+def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialRecord:
+    parameters = attributes.PARAMETERS.of(trial)
+    macs = attributes.MACS.of(trial)
     curve = tuple(
         (int(epoch), float(value))
         for epoch, value in sorted(trial.intermediate_values.items())
         if number(value) is not None
     )
-    epochs = positive(attrs.get("epochs"))
+    epochs = attributes.EPOCHS.of(trial)
     if epochs is None and curve:
         epochs = curve[-1][0]
-    seconds = number(attrs.get("seconds"))
+    seconds = attributes.SECONDS.of(trial)
     started, ended = trial.datetime_start, trial.datetime_complete
     if seconds is None and started is not None and ended is not None:
         seconds = max(0.0, (ended - started).total_seconds())
     values = list(trial.values or [])
-    candidate = attrs.get(HANDED_IN, attrs.get("candidate"))
+    candidate = attributes.USER_CANDIDATE.of(trial) or attributes.CANDIDATE.of(trial)
     return TrialRecord(
         number=trial.number,
         outcome=_outcome(trial, parameters, macs, limits),
@@ -158,24 +156,24 @@ def _record(trial: FrozenTrial, limits: Limits, handed_in: bool) -> TrialRecord:
         curve=curve,
         parameters=parameters,
         macs=macs,
-        peak_activation_bytes=positive(attrs.get("peak_activation_bytes")),
+        peak_activation_bytes=attributes.PEAK_BYTES.of(trial),
         epochs=epochs,
         seconds=seconds,
         started=started,
         ended=ended,
-        best_epoch=positive(attrs.get("best_epoch")),
-        best_accuracy=number(attrs.get("best_accuracy")),
-        validation_loss=number(attrs.get("validation_loss")),
-        seed=integer(attrs.get("seed")),
-        architecture=text(attrs.get("architecture")),
-        reason=text(attrs.get("reason")),
-        label=reference_label(attrs.get("label")),
-        worker=text(attrs.get("worker")),
-        device=text(attrs.get("device")),
-        candidate=candidate if isinstance(candidate, str) else None,
+        best_epoch=attributes.BEST_EPOCH.of(trial),
+        best_accuracy=attributes.BEST_ACCURACY.of(trial),
+        validation_loss=attributes.VALIDATION_LOSS.of(trial),
+        seed=attributes.SEED.of(trial),
+        architecture=attributes.ARCHITECTURE.of(trial),
+        reason=attributes.REASON.of(trial),
+        label=reference_label(attributes.LABEL.of(trial)),
+        worker=text(attributes.WORKER.of(trial)),
+        device=attributes.DEVICE.of(trial),
+        candidate=candidate,
         params=dict(trial.params),
-        adjusted=adjusted_of(attrs),
-        handed_in=handed_in,
+        adjusted=attributes.ADJUSTED.of(trial),
+        by_user=by_user,
     )
 
 
@@ -188,16 +186,16 @@ def reference_label(recorded: object) -> str:
 
 
 def _outcome(
-    trial: FrozenTrial, parameters: int | None, macs: int | None, limits: Limits
+    trial: FrozenTrial, parameters: int | None, macs: int | None, limits: StudyLimits
 ) -> Outcome:
     if trial.state == TrialState.PRUNED:
-        over = trial.user_attrs.get("over_budget")
-        if not isinstance(over, bool):  # not recorded: judge by the limits, as the gate does
+        over = attributes.OVER_BUDGET.of(trial)
+        if over is None:  # not recorded: judge by the limits, as the gate does
             over = (parameters or 0) > limits.max_params or (
                 limits.max_macs is not None and (macs or 0) > limits.max_macs
             )
         return Outcome.OVER_BUDGET if over else Outcome.PRUNED
-    if trial.state == TrialState.FAIL and trial.user_attrs.get("retried") is True:
+    if trial.state == TrialState.FAIL and attributes.RETRIED.of(trial):
         return Outcome.CUT
     return {
         TrialState.COMPLETE: Outcome.COMPLETE,

@@ -1,7 +1,7 @@
 """The shortlist: the search's best, trained again on fresh seeds to choose the finalists.
 
 The best of many single values owes part of its place to luck: on a search of 49 complete trials
-the winner's value was 0.05 to 0.08 points above its mean over other seeds (docs/log.md). All
+the winner's value was 0.05 to 0.08 points above its mean over other seeds (docs/log/). All
 trainings of one architecture on the search's images are equally good evidence of it, the search's
 own among them, so their mean decides. By the fresh ones alone one sees how lucky that one was.
 """
@@ -15,8 +15,16 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.common.text import counted
+from search.common.values import share
 from search.reporting.finalists import Finalists
-from search.study.attributes import integer, number, positive, text
+from search.study.attributes import (
+    ARCHITECTURE,
+    CANDIDATE,
+    PARAMETERS,
+    RANK,
+    SEARCH_TRIAL,
+    SEED,
+)
 
 HEADING = "How the finalists were chosen"
 
@@ -59,19 +67,18 @@ def read_shortlist(
     """
     values = {trial.number: _accuracy(trial) for trial in search}
     groups: dict[tuple[int, str], dict[int, float]] = {}
-    attributes_of: dict[tuple[int, str], Mapping[str, object]] = {}
+    last: dict[tuple[int, str], FrozenTrial] = {}
     for trial in trials:
-        attributes = trial.user_attrs
-        of, seed = integer(attributes.get("search_trial")), integer(attributes.get("seed"))
-        candidate, accuracy = attributes.get("candidate"), _accuracy(trial)
-        if accuracy is None or seed is None or of is None or not isinstance(candidate, str):
+        of, seed = SEARCH_TRIAL.of(trial), SEED.of(trial)
+        candidate, accuracy = CANDIDATE.of(trial), _accuracy(trial)
+        if accuracy is None or seed is None or of is None or candidate is None:
             continue
         if values.get(of) is not None:
             groups.setdefault((of, candidate), {})[seed] = accuracy
-            attributes_of[of, candidate] = attributes
+            last[of, candidate] = trial
     chosen = {one.candidate for one in finalists.entries} if finalists else set()
     found = [
-        _shortlisted(key, attributes_of[key], values[key[0]] or 0.0, by_seed)
+        _shortlisted(key, last[key], values[key[0]] or 0.0, by_seed)
         for key, by_seed in groups.items()
     ]
     found.sort(key=lambda one: (-len(one.fresh), -one.mean, one.parameters or 0, one.search_trial))
@@ -102,7 +109,7 @@ def says(shortlist: Sequence[Shortlisted]) -> str:
 
 def _shortlisted(
     key: tuple[int, str],
-    attributes: Mapping[str, object],
+    last: FrozenTrial,
     search_accuracy: float,
     by_seed: Mapping[int, float],
 ) -> Shortlisted:
@@ -110,10 +117,10 @@ def _shortlisted(
     return Shortlisted(
         place=0,
         search_trial=key[0],
-        search_rank=positive(attributes.get("rank")),
+        search_rank=RANK.of(last),
         search_accuracy=search_accuracy,
-        architecture=text(attributes.get("architecture")),
-        parameters=positive(attributes.get("parameters")),
+        architecture=ARCHITECTURE.of(last),
+        parameters=PARAMETERS.of(last),
         candidate=key[1],
         fresh=fresh,
         mean=statistics.fmean((search_accuracy, *fresh)),
@@ -125,5 +132,4 @@ def _accuracy(trial: FrozenTrial) -> float | None:
     values = list(trial.values or [])
     if trial.state != TrialState.COMPLETE or len(values) != 1:
         return None
-    known = number(values[0])
-    return known if known is not None and 0.0 <= known <= 1.0 else None
+    return share(values[0])

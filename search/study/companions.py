@@ -1,6 +1,6 @@
 """Studies beside a search's own in the same storage, so that its sampler never sees their trials.
 
-A candidate that was handed in lacks the space's parameters. As a trial of the search it would end
+A candidate of a user lacks the space's parameters. As a trial of the search it would end
 the sampler's joint model for good, since that spans only what all finished trials have.
 """
 
@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-CANDIDATES = " candidates"  # handed-in candidates and reference systems
+CANDIDATES = " candidates"  # those of users, and the reference systems
 SHORTLIST = " shortlist"  # the best, retrained on fresh seeds and judged as in the search
 FINALISTS = " finalists"  # the best of these, retrained on all training images and tested
-FINALIST = "finalist"  # trial attribute: which training of the shortlist or finalists it is
-HANDED_IN = "handed_in"  # trial attribute: the candidate as JSON, in place of parameters
-OPENINGS = "test set openings"  # attribute of the finalists' study: when it looked, and how often
 
 
 def candidates_of(study: str) -> str:
-    """The name of the study that holds what was handed in to a search."""
+    """The name of the study that holds the candidates of users beside a search."""
     return study + CANDIDATES
 
 

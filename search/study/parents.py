@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.common.process_id import is_here, owner_name, runs_here
+from search.common.process_id import is_here, process_id, runs_here
 from search.study.attributes import PARENT, WORKER
 
 SIGN = "search:parent:"  # and its name: a system attribute of the study
@@ -104,4 +104,4 @@ def orphans(
 
 def _lives(owner: str | None) -> bool:
     """Whether an owner of this machine runs, and is not the one that asks."""
-    return owner != owner_name() and runs_here(owner)
+    return owner != process_id() and runs_here(owner)

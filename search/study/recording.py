@@ -1,4 +1,4 @@
-"""What a trial records of its training, beside its reports."""
+"""What a trial records beside its reports: its candidate, where it was trained, how it went."""
 
 from __future__ import annotations
 
@@ -9,13 +9,46 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from search.training.recipe import ADJUSTED
+from search.architecture import counting
+from search.architecture.limits import excess
+from search.common.text import counted
+from search.study import attributes
 
 if TYPE_CHECKING:
-    from search.data.dataset import DataSource
+    from search.architecture.candidate import Candidate
+    from search.architecture.limits import Limits
+    from search.study.settings import Settings
     from search.training.arithmetic import Arithmetic
     from search.training.epoch import Epoch
     from search.training.recipe import Recipe
+
+
+def record_candidate(trial: optuna.Trial, candidate: Candidate, limits: Limits) -> None:
+    """Record what a candidate is and costs, and whether that is over a limit.
+
+    The constraints tell the sampler how far over; pruning alone would not, and a search could lock
+    into a region where everything is too large.
+    """
+    if attributes.OVER_BUDGET.of(trial) is not None:  # it was interrupted, and has all this
+        return
+    parameters, macs = counting.count_parameters(candidate), counting.count_macs(candidate)
+    reasons = []
+    if parameters > limits.max_params:
+        reasons.append(f"{counted(parameters, 'parameter')} > {limits.max_params:,}")
+    if limits.max_macs is not None:
+        over = excess(macs, limits.max_macs)
+        trial.set_constraint("multiply-accumulates over the limit", over)
+        if over > 0:
+            reasons.append(f"{macs:,} multiply-accumulates > {limits.max_macs:,}")
+    trial.set_constraint("parameters over the limit", excess(parameters, limits.max_params))
+    attributes.ARCHITECTURE.set(trial, candidate.one_line())
+    attributes.PARAMETERS.set(trial, parameters)
+    attributes.MACS.set(trial, macs)
+    attributes.PEAK_BYTES.set(trial, counting.peak_activation_bytes(candidate))
+    attributes.CANDIDATE.set(trial, candidate.to_json())
+    if reasons:
+        attributes.REASON.set(trial, "over budget: " + ", ".join(reasons))
+    attributes.OVER_BUDGET.set(trial, bool(reasons))
 
 
 def record_curve(trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
@@ -25,45 +58,37 @@ def record_curve(trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         trial: Ends.
         curve: Its epochs, all attempts' together.
     """
-    trial.set_user_attr("seconds", round(sum(epoch.seconds for epoch in curve), 3))
-    trial.set_user_attr("epochs", len(curve))
+    attributes.SECONDS.set(trial, round(sum(epoch.seconds for epoch in curve), 3))
+    attributes.EPOCHS.set(trial, len(curve))
     if curve:
         best = max(curve, key=lambda epoch: epoch.accuracy)
-        trial.set_user_attr("best_epoch", best.number)
-        trial.set_user_attr("best_accuracy", best.accuracy)
-        trial.set_user_attr("validation_loss", curve[-1].loss)
+        attributes.BEST_EPOCH.set(trial, best.number)
+        attributes.BEST_ACCURACY.set(trial, best.accuracy)
+        attributes.VALIDATION_LOSS.set(trial, curve[-1].loss)
 
 
-def where_trained(
-    source: DataSource,
-    recipe: Recipe,
-    *,
-    images: int,
-    epochs: int,
-    device: str,
-    arithmetic: Arithmetic,
-) -> dict[str, Any]:
+def where_trained(settings: Settings, recipe: Recipe, *, images: int) -> dict[str, Any]:
     """Device, versions and data of a training, and what is done otherwise than its recipe asks.
 
     Args:
-        source: The data.
+        settings: That it is trained under.
         recipe: The candidate's.
         images: So many are trained on.
-        epochs: The most that are allowed.
-        device: As torch names it.
-        arithmetic: That is asked for.
+
+    Returns:
+        User attributes of a trial, by name.
     """
-    facts: dict[str, Any] = {
-        "trained_on": {
-            "fingerprint": source.fingerprint,
+    adjusted = recipe.adjusted(epochs=settings.epochs, images=images)
+    return {
+        attributes.TRAINED_ON.name: {
+            "fingerprint": settings.source.fingerprint,
             "train_images": images,
-            "epochs": epochs,
+            "epochs": settings.epochs,
         },
-        "device": device_name(device, arithmetic),
-        "versions": versions(),
+        attributes.DEVICE.name: device_name(settings.device, settings.arithmetic),
+        attributes.VERSIONS.name: versions(),
+        **({attributes.ADJUSTED.name: adjusted} if adjusted else {}),
     }
-    adjusted = recipe.adjusted(epochs=epochs, images=images)
-    return facts | ({ADJUSTED: adjusted} if adjusted else {})
 
 
 def device_name(name: str, arithmetic: Arithmetic) -> str:

@@ -16,9 +16,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from search.common.errors import reason_of, traceback_of
-from search.common.process_id import owner_name
+from search.common.process_id import process_id
+from search.common.values import natural
 from search.study import parents
-from search.study.attributes import DEATHS, RETRIED, natural
+from search.study.attributes import DEATHS, PARENT, REASON, RETRIED, TRACEBACK, WORKER
 from search.study.mirror import MirroredStorage, NumberTaken
 from search.study.storages.location import sqlite_file
 from search.study.storages.locks import study_lock
@@ -60,7 +61,7 @@ class SharedStudy:
     def __init__(self, storage: str, name: str, sampler: BaseSampler, pruner: BasePruner) -> None:
         self._storage, self._name = storage, name
         self._sampler, self._pruner = sampler, pruner
-        self._owner = owner_name()
+        self._owner = process_id()
         self._on_server = sqlite_file(storage) is None
         self._backend = connect(storage)
         self._mine: set[int] = set()  # numbers of the trials that this process is at
@@ -169,8 +170,8 @@ class SharedStudy:
         take: Callable[[Task], None],
     ) -> Answer:
         trial = self.study.ask()
-        trial.set_user_attr("parent", self._owner)
-        trial.set_user_attr("worker", worker)
+        PARENT.set(trial, self._owner)
+        WORKER.set(trial, worker)
         try:
             task = judge.propose(trial)
         except optuna.TrialPruned:
@@ -227,9 +228,9 @@ class SharedStudy:
     def fail(self, number: int, reason: str, traceback: str = "") -> None:
         """End a trial that cannot be trained."""
         trial = self.trial(number)
-        trial.set_user_attr("reason", reason)
+        REASON.set(trial, reason)
         if traceback:
-            trial.set_user_attr("traceback", traceback)
+            TRACEBACK.set(trial, traceback)
         self.study.tell(number, state=TrialState.FAIL)
         self._mine.discard(number)
 
@@ -255,7 +256,7 @@ class SharedStudy:
                 self.fail(number, f"failed: its worker died {deaths} times {without}")
                 return False
             reached = max(died_after, reached)
-            trial.set_user_attr(DEATHS.name, {"count": deaths, "after_epoch": reached})
+            DEATHS.set(trial, {"count": deaths, "after_epoch": reached})
         self._mirror.set_trial_state_values(self._mirror.id_of(number), TrialState.WAITING)
         self._mine.discard(number)
         return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from search.study.companions import HANDED_IN
 from search.study.storages.beside import WEIGHTS, folder_beside
 from search.study.trial_files import TrialFiles
 
@@ -42,10 +41,10 @@ def unpack_weights(packed: bytes | None, trial: FrozenTrial) -> dict[str, Tensor
 
     A study that was deleted and begun again has the same name and numbers.
     """
-    from search.study.attributes import SEED
+    from search.study.attributes import SEED, USER_CANDIDATE
     from search.training.checkpoint import unpack
 
-    identity = _identity(trial.params, trial.user_attrs.get(HANDED_IN), SEED.of(trial))
+    identity = _identity(trial.params, USER_CANDIDATE.of(trial), SEED.of(trial))
     content = unpack(packed, identity)
     return None if content is None else content.get("weights")
 

@@ -20,7 +20,7 @@ from search.common.errors import InterruptedTraining, TrainingError
 from search.common.seeds import mix_seed
 from search.data.images import Images
 from search.layers.deskew import Deskew, moments
-from search.layers.test_time_augmentation import MeanOfViews, Views
+from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from search.training.arithmetic import FLOAT32, Arithmetic
 from search.training.augmentation import distort
 from search.training.epoch import Epoch
@@ -48,8 +48,8 @@ class TrainingRun:
     batches only; which images are left over differs from epoch to epoch with the order.
 
     Of a network that begins with ``Deskew`` the rest is trained: what distorts the images deskews
-    them too. ``Views`` are left out of the training, which moves images anyway. What is validated
-    is the whole network.
+    them too. ``ShiftedCopies`` are left out of the training, which moves images anyway. What is
+    validated is the whole network.
 
     Args:
         build: Makes the network, on the CPU, from torch's global generator.
@@ -172,15 +172,19 @@ def fit(
 def without_surroundings(model: nn.Module) -> tuple[nn.Module, bool]:
     """What of a network is trained, and whether images are deskewed for it.
 
-    ``Deskew`` and then ``Views`` may begin a plain sequence, and ``MeanOfViews`` end it: without
-    them it computes the same from images that are upright, for one view.
+    ``Deskew`` and then ``ShiftedCopies`` may begin a plain sequence, and ``MeanOfCopies`` end it:
+    without them it computes the same from images that are upright, for one copy.
     """
     if type(model) is not nn.Sequential or has_hooks(model):
         return model, False
     layers = list(model)
     deskews = bool(layers) and is_exactly(layers[0], Deskew)
     inner = layers[deskews:]
-    if len(inner) > 1 and is_exactly(inner[0], Views) and is_exactly(inner[-1], MeanOfViews):
+    if (
+        len(inner) > 1
+        and is_exactly(inner[0], ShiftedCopies)
+        and is_exactly(inner[-1], MeanOfCopies)
+    ):
         inner = inner[1:-1]
     return (nn.Sequential(*inner), deskews) if len(inner) < len(layers) else (model, False)
 

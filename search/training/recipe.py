@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from search.common.text import counted, one_line
+from search.common.text import counted
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 MOST_EPOCHS = 100_000
 SCHEDULES = ("onecycle", "cosine", "step", "constant")
-ADJUSTED = "adjusted"  # trial attribute: what was trained otherwise than the recipe asks, in words
-
-
-def adjusted_of(attributes: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a trial's attributes record of how its training differed from its recipe."""
-    recorded = attributes.get(ADJUSTED)
-    known = recorded if isinstance(recorded, list) else []
-    return tuple(one_line(sentence) for sentence in known if isinstance(sentence, str))
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:

@@ -156,7 +156,7 @@ class _Run:
     ) -> int:
         """The loop; returns the exit code."""
         job = self._job
-        limits = read_limits(self._study.study.user_attrs.get("settings"))
+        limits = read_limits(attributes.SETTINGS.of(self._study.study))
         with Progress(
             console, epochs=job.epochs, workers=self._workers, limits=limits
         ) as self._progress:
@@ -264,7 +264,7 @@ class _Run:
         match event:
             case messages.Begun():
                 if event.curve:
-                    self._set(trial, {"resumed_after_epoch": event.curve[-1].number})
+                    self._set(trial, {attributes.RESUMED.name: event.curve[-1].number})
                 self._set(trial, event.facts)
                 for epoch in event.curve:
                     self._report(training, epoch)

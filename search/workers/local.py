@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from search.common import passwords
 from search.common.output import protect
-from search.common.process_id import owner_name
+from search.common.process_id import process_id
 from search.study.judge import Task
 from search.training.allocator import keep_freed_memory
 from search.workers.messages import Broken, Died, Event, MakeTraining, Ready, Stop
@@ -201,5 +201,5 @@ def _main(
             pipe.tell(Broken(traceback=traceback.format_exc()))
             pipe.close()
             return
-        pipe.tell(Ready(name=owner_name()))
+        pipe.tell(Ready(name=process_id()))
         serve(pipe, pipe.tell, training)

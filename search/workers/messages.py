@@ -23,7 +23,7 @@ class Stop:
 class Ready:
     """From a worker: it can be given a task."""
 
-    name: str  # of its process, as ``owner_name`` gives it
+    name: str  # of its process, as ``process_id`` gives it
     node: str = ""  # of its machine, as Ray names it
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-import space
+from search.architecture.building import build
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_parameters, layer_table
+from search.architecture.layers import Conv
 from search.architecture.references import REFERENCES
 
 
@@ -21,8 +24,8 @@ from search.architecture.references import REFERENCES
 )
 def test_parameter_counts(key: str, parameters: int) -> None:
     candidate = REFERENCES[key].candidate
-    assert space.count_parameters(candidate) == parameters
-    assert space.Candidate.from_json(candidate.to_json()) == candidate
+    assert count_parameters(candidate) == parameters
+    assert Candidate.from_json(candidate.to_json()) == candidate
 
 
 def test_the_other_reading_of_valid_conv_has_biases() -> None:
@@ -30,10 +33,10 @@ def test_the_other_reading_of_valid_conv_has_biases() -> None:
 
     candidate = REFERENCES["valid-conv-18k"].candidate
     layers = tuple(
-        replace(layer, bias=True) if isinstance(layer, space.Conv) else layer
+        replace(layer, bias=True) if isinstance(layer, Conv) else layer
         for layer in candidate.layers
     )
-    assert space.count_parameters(replace(candidate, layers=layers)) == 17_994
+    assert count_parameters(replace(candidate, layers=layers)) == 17_994
 
 
 @pytest.mark.parametrize(
@@ -45,11 +48,11 @@ def test_the_other_reading_of_valid_conv_has_biases() -> None:
     ],
 )
 def test_feature_map_sizes(key: str, sides: list[int]) -> None:
-    table = space.layer_table(REFERENCES[key].candidate)
+    table = layer_table(REFERENCES[key].candidate)
     assert [row.output_shape[1] for row in table[:-1]] == sides
 
 
 @pytest.mark.parametrize("key", [key for key in REFERENCES if key != "wide-vgg"])
 def test_they_can_be_built_and_run(key: str) -> None:
-    model = space.build(REFERENCES[key].candidate).eval()
+    model = build(REFERENCES[key].candidate).eval()
     assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

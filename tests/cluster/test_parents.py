@@ -71,7 +71,7 @@ def test_one_that_only_slept_leaves_its_trial_to_who_took_it(
 ) -> None:
     create_study(database, "s")
     with monkeypatch.context() as patched:
-        patched.setattr(shared, "owner_name", lambda: ELSEWHERE)
+        patched.setattr(shared, "process_id", lambda: ELSEWHERE)
         asleep = share(database)
     assert claim(asleep) == [0]
     assert asleep.beat() == []

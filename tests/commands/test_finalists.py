@@ -12,14 +12,15 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from objective import Settings
+from search.architecture.candidate import Candidate
+from search.architecture.layers import Conv, Dropout, Pool
 from search.data.sources import locate
 from search.finals.retraining import Entry
 from search.finals.studies import distinct, stamp
-from search.reporting.records import Limits
-from search.study.companions import FINALIST, OPENINGS
+from search.reporting.records import StudyLimits
+from search.study.attributes import OPENINGS
 from search.study.storages.opening import open_study
 from search.training.recipe import Recipe
-from space import Candidate, Conv, Dropout, Pool
 from tests.helpers.idx_files import write_idx
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
     search = open_study(str(tmp_path / "study.db"), "cnn-search")
     finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
     assert len(finals.trials) == 4
-    assert len(finals.user_attrs[OPENINGS]) == 1
+    assert len(finals.user_attrs[OPENINGS.name]) == 1
     seeds = {trial.user_attrs["seed"] for trial in finals.trials}
     assert len(seeds) == 2
     assert not seeds & {trial.user_attrs.get("seed") for trial in search.trials}
@@ -73,13 +74,13 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
     again = call("finalists.py", tmp_path, *two, "--seeds", "2")
     assert again.returncode == 0, again.stderr
     assert len(finals.get_trials()) == 4
-    assert len(finals.user_attrs[OPENINGS]) == 1  # nothing was missing: nothing was opened
+    assert len(finals.user_attrs[OPENINGS.name]) == 1  # nothing was missing: nothing was opened
     more = call("finalists.py", tmp_path, *two, "--seeds", "3")
     assert "opened once before for this study" in more.stdout
     finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
     assert [trial.state for trial in finals.trials] == [TrialState.COMPLETE] * 6
-    assert [opening["count"] for opening in finals.user_attrs[OPENINGS]] == [1, 2]
-    assert [opening["trainings"] for opening in finals.user_attrs[OPENINGS]] == [4, 6]
+    assert [opening["count"] for opening in finals.user_attrs[OPENINGS.name]] == [1, 2]
+    assert [opening["trainings"] for opening in finals.user_attrs[OPENINGS.name]] == [4, 6]
 
 
 def test_a_shortlist_chooses_the_finalists_before_the_test_images_are_opened(
@@ -130,7 +131,7 @@ def test_only_trainings_chosen_later_have_seen_the_test_images(
     said = []
     for seed in (1, 1, 2):  # the second time the first training, cut, is there once more
         entry = Entry(kind="finalist", label="trial 0", candidate="{}", seed=seed)
-        finals.enqueue_trial({}, user_attrs={FINALIST: entry.to_attribute()})
+        finals.enqueue_trial({}, user_attrs=entry.to_attributes())
         stamp(finals, settings)
         said.append("has seen them" in capsys.readouterr().out)
     assert said == [False, False, True]
@@ -148,8 +149,8 @@ def test_one_architecture_is_one_finalist() -> None:
         return made
 
     trials = [trial(1, 0.95, 4, 0.0), trial(2, 0.99, 4, 0.1), trial(3, 0.97, 5, 0.0)]
-    assert [(rank, t.number) for rank, t in distinct(trials, 5, Limits())] == [(1, 2), (2, 3)]
-    assert [(rank, t.number) for rank, t in distinct(trials, 1, Limits())] == [(1, 2)]
+    assert [(rank, t.number) for rank, t in distinct(trials, 5, StudyLimits())] == [(1, 2), (2, 3)]
+    assert [(rank, t.number) for rank, t in distinct(trials, 1, StudyLimits())] == [(1, 2)]
 
 
 def test_refusals_are_one_line(tmp_path: Path, with_test: Path) -> None:

@@ -17,8 +17,8 @@ import optuna
 import pytest
 
 from search.common.errors import UserError
-from search.report import write_reports
 from search.reporting.pages.files import BEGINNINGS, check_report
+from search.reporting.pages.writing import write_reports
 from tests.reporting.studies import complete, realistic, sqlite_study, study_of
 
 ROOT = Path(__file__).parents[2]

@@ -9,17 +9,17 @@ import sys
 import psutil
 import pytest
 
-from search.common.process_id import BOOT, is_here, machine_name, owner_name, runs_here
+from search.common.process_id import BOOT, is_here, machine_name, process_id, runs_here
 
 NAME_ITSELF = (
-    "from search.common.process_id import owner_name as n; print(n(), flush=True); input()"
+    "from search.common.process_id import process_id as n; print(n(), flush=True); input()"
 )
 
 
 def test_a_process_is_told_from_a_later_one_of_its_number() -> None:
-    machine, number, started = owner_name().rsplit(":", 2)
+    machine, number, started = process_id().rsplit(":", 2)
     assert (machine, int(number)) == (machine_name(), os.getpid())
-    assert runs_here(owner_name())
+    assert runs_here(process_id())
     ticks, boot = started.split("@")
     assert not runs_here(f"{machine}:{number}:{int(ticks) - 1}@{boot}")
     assert not runs_here(f"{machine}:{number}:{ticks}@00000000"), "of an earlier boot"
@@ -31,16 +31,16 @@ def test_a_step_of_the_wall_clock_kills_nobody(
     monkeypatch: pytest.MonkeyPatch, step: float
 ) -> None:
     """What psutil takes a process's start from moves with the clock, and is not asked."""
-    name = owner_name()
+    name = process_id()
     start = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: start(self) + step)
     assert runs_here(name)
-    assert owner_name() == name
+    assert process_id() == name
 
 
 def test_the_owner_of_an_earlier_version_is_read() -> None:
     """It had the start in seconds since 1970; it may differ by a small step of the clock."""
-    machine, number, _ = owner_name().rsplit(":", 2)
+    machine, number, _ = process_id().rsplit(":", 2)
     started = psutil.Process().create_time()
     assert runs_here(f"{machine}:{number}:{started:.2f}")
     assert runs_here(f"{machine}:{number}:{started + 1.0:.2f}")

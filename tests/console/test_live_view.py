@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from search.common.process_id import machine_name
 from search.console.live_view import Progress, duration, outcome, percent, snapshot, worker_name
 from search.console.terminal import Terminal
-from search.reporting.records import Limits
+from search.reporting.records import StudyLimits
 
 
 def study() -> optuna.Study:
@@ -54,7 +54,9 @@ def test_the_best_so_far_is_the_leaderboards_however_the_trials_come() -> None:
         """The best trial's number after each trial."""
         out, found = io.StringIO(), []
         console = Terminal(out, force_terminal=True, width=110)
-        with Progress(console, epochs=20, workers=1, limits=Limits(max_params=limit)) as progress:
+        with Progress(
+            console, epochs=20, workers=1, limits=StudyLimits(max_params=limit)
+        ) as progress:
             for count in range(len(made.trials) + 1):
                 progress.update(made.trials[:count], 10)
                 last = out.getvalue().rpartition("best so far: ")[2]

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-import space
-from search.candidates import layer_lines
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters, layer_table
+from search.architecture.layers import TTA, Conv, Deskew
 from search.data.problem import MNIST_PROBLEM, Problem
 from search.exporting.card import Origin, Sizes, model_card
 from search.exporting.checks import Measured
+from search.reporting.candidates import layer_lines
 
-PLAIN = space.Candidate(layers=(space.Conv(width=8), space.Conv(width=12)))
-ROTATED = space.Candidate(layers=(space.Conv(width=8, rotated=True),))
-VIEWS = space.Candidate(layers=(space.Deskew(), space.Views(), space.Conv(width=8)))
+PLAIN = Candidate(layers=(Conv(width=8), Conv(width=12)))
+ROTATED = Candidate(layers=(Conv(width=8, rotated=True),))
+VIEWS = Candidate(layers=(Deskew(), TTA(), Conv(width=8)))
 
 
-def card(candidate: space.Candidate, problem: Problem = MNIST_PROBLEM) -> str:
+def card(candidate: Candidate, problem: Problem = MNIST_PROBLEM) -> str:
     origin = Origin(
         study="s",
         trial=3,
         architecture=candidate.one_line(),
-        layers=layer_lines(candidate),
+        layers=layer_lines(layer_table(candidate)),
         recipe=[("learning rate", "0.1")],
         epochs=20,
         seed=1,
@@ -45,8 +47,8 @@ def card(candidate: space.Candidate, problem: Problem = MNIST_PROBLEM) -> str:
         other_classes=0,
     )
     sizes = Sizes(
-        parameters=space.count_parameters(candidate),
-        macs=space.count_macs(candidate),
+        parameters=count_parameters(candidate),
+        macs=count_macs(candidate),
         peak_activation_bytes=400,
         peak_activation_bytes_int8=100,
         weight_bytes=4_000,
@@ -61,7 +63,7 @@ def card(candidate: space.Candidate, problem: Problem = MNIST_PROBLEM) -> str:
     [("have every rotation written out", ROTATED), ("compute the three as one batch", VIEWS)],
 )
 def test_what_the_files_compute_otherwise_is_said_where_it_holds(
-    sentence: str, of: space.Candidate
+    sentence: str, of: Candidate
 ) -> None:
     for candidate in (PLAIN, ROTATED, VIEWS):
         assert (sentence in card(candidate)) == (candidate is of)

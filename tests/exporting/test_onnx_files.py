@@ -10,21 +10,23 @@ import onnx
 import pytest
 import torch
 
-import space
+from search.architecture.building import build
+from search.architecture.counting import count_parameters
+from search.architecture.layers import TTA, Conv, Deskew, Layer
 from search.architecture.references import REFERENCES
 from search.exporting.onnx_files import predict, weight_bytes, write_int8, write_onnx
 from search.exporting.standalone import load_standalone, logits, write_standalone
 from tests.exporting.test_standalone import DEVIATION, MEAN, disturbed
 
 
-def rotated(layer: space.Layer) -> space.Layer:
-    return replace(layer, rotated=True) if isinstance(layer, space.Conv) else layer
+def rotated(layer: Layer) -> Layer:
+    return replace(layer, rotated=True) if isinstance(layer, Conv) else layer
 
 
 PLAIN = REFERENCES["valid-conv-18k"].candidate
 CANDIDATES = {
     "plain": PLAIN,
-    "views": replace(PLAIN, layers=(space.Deskew(), space.Views(), *PLAIN.layers)),
+    "views": replace(PLAIN, layers=(Deskew(), TTA(), *PLAIN.layers)),
     "rotated": replace(PLAIN, layers=tuple(map(rotated, PLAIN.layers))),
 }
 
@@ -38,7 +40,7 @@ def test_both_files_answer_as_torch_does(
     torch.manual_seed(0)  # untrained networks lose between 4 and 11 per cent to int8, by seed
     write_standalone(
         tmp_path,
-        disturbed(space.build(candidate)),
+        disturbed(build(candidate)),
         title="t",
         mean=MEAN,
         deviation=DEVIATION,
@@ -60,7 +62,7 @@ def test_both_files_answer_as_torch_does(
     assert "BatchNormalization" not in steps
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(int8).graph.node}
     assert "Dropout" not in steps
-    weights = space.count_parameters(PLAIN)  # rotated filters are written out
+    weights = count_parameters(PLAIN)  # rotated filters are written out
     assert 4 * (weights - 200) < weight_bytes(float32) < 4 * (weights + 200)
     assert weight_bytes(int8) < 0.4 * weight_bytes(float32)
     for file in (float32, int8):

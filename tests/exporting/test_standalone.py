@@ -12,7 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-import space
+from search.architecture.building import build
+from search.architecture.candidate import Candidate
+from search.architecture.layers import TTA, Conv, Deskew
 from search.architecture.references import REFERENCES
 from search.common.errors import UserError
 from search.data.images import on_device
@@ -30,10 +32,10 @@ def disturbed(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-PREPARING = space.Candidate(
+PREPARING = Candidate(
     layers=(
-        *(space.Deskew(), space.Views(), space.Conv(width=8, rotated=True)),
-        space.Conv(width=12, rotated=True),
+        *(Deskew(), TTA(), Conv(width=8, rotated=True)),
+        Conv(width=12, rotated=True),
     )
 )
 CANDIDATES = [
@@ -42,11 +44,11 @@ CANDIDATES = [
 ]
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES, ids=space.Candidate.layout)
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=Candidate.layout)
 def test_the_file_makes_the_same_network(
-    candidate: space.Candidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+    candidate: Candidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    network = disturbed(space.build(candidate))
+    network = disturbed(build(candidate))
     write_standalone(
         tmp_path, network, title='a "title" \\', mean=MEAN, deviation=DEVIATION, classes=10
     )
@@ -58,7 +60,7 @@ def test_the_file_makes_the_same_network(
 
 
 def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
-    network = disturbed(space.build(PREPARING))
+    network = disturbed(build(PREPARING))
     write_standalone(tmp_path, network, title="t", mean=MEAN, deviation=DEVIATION, classes=10)
     program = (
         "import sys, json\n"

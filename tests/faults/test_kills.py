@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from search.data.sources import locate
-from search.reproduce import recorded, repeated_curve, settings_of
+from search.finals.repeating import recorded, settings_of_trial
+from search.reproduce import repeated_curve
 from search.study.storages.opening import open_study
 from tests.faults.processes import (
     check_done,
@@ -84,7 +85,7 @@ def test_a_cut_trial_goes_on_from_its_last_epoch(
     check_done(database, 1)
     study = open_study(str(database))
     again = recorded(study, trial.number)
-    uncut = repeated_curve(again, settings_of(again, study, locate(data)))
+    uncut = repeated_curve(again, settings_of_trial(again, study, locate(data)))
     assert len(uncut) == 60
     assert trial.intermediate_values == uncut, "equal bits"
 

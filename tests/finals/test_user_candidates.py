@@ -11,15 +11,17 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objective import Limits
+from search.architecture.candidate import DEEPEST, Candidate
+from search.architecture.counting import count_macs
+from search.architecture.layers import WIDEST, Conv, Head, Pool
 from search.architecture.references import REFERENCES
-from search.candidates import check_limits
 from search.common.errors import UserError
-from search.finals import user_candidates as handed_in
+from search.finals import user_candidates
 from search.study.storages.opening import open_study
 from search.training.recipe import Recipe
-from space import DEEPEST, WIDEST, Candidate, Conv, Head, Pool, count_macs
 from tests.commands.test_run import load, run
 from tests.faults.processes import kill_group, start, wait_for
+from tests.helpers.draws import gate
 
 TINY = Candidate(layers=(Conv(width=2), Pool(), Conv(width=3)), recipe=Recipe(batch_size=256))
 BESIDE = "cnn-search candidates"
@@ -40,13 +42,13 @@ def beside(tmp_path: Path) -> list[FrozenTrial]:
 
 
 def test_a_file_is_read_and_references_come_with_their_names(file: Path) -> None:
-    found = handed_in.read_all([file, file], references=True)
+    found = user_candidates.read_all([file, file], references=True)
     assert [item.label for item in found] == [
         *(f"reference: {key}" for key in REFERENCES),
         "handed in: tiny",
     ]
     assert found[-1].candidate == TINY
-    assert handed_in.read_all([], references=False) == []
+    assert user_candidates.read_all([], references=False) == []
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_a_file_without_a_candidate_is_refused_in_one_line(
     path = tmp_path / "bad.json"
     path.write_text(text)
     with pytest.raises(UserError) as raised:
-        handed_in.read_all([path], references=True)
+        user_candidates.read_all([path], references=True)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 400 + len(str(path))
@@ -103,12 +105,12 @@ def test_what_is_no_file_of_text_is_refused_at_once(tmp_path: Path, kind: str) -
     elif kind == "bytes":
         path.write_bytes(b'{"layers": ["\xff"]}')
     with pytest.raises(UserError):
-        handed_in.read(path)
+        user_candidates.read(path)
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(TINY.to_json(), encoding="utf-8-sig")
-    assert handed_in.read(tmp_path / "a.json").candidate == TINY
+    assert user_candidates.read(tmp_path / "a.json").candidate == TINY
 
 
 def test_the_largest_candidate_is_over_a_limit_and_no_more_than_that() -> None:
@@ -119,17 +121,17 @@ def test_the_largest_candidate_is_over_a_limit_and_no_more_than_that() -> None:
     )
     trial = optuna.create_study().ask()
     with pytest.raises(optuna.TrialPruned):
-        check_limits(trial, largest, Limits(max_params=1, max_macs=1))
+        gate(trial, largest, Limits(max_params=1, max_macs=1))
     assert trial.user_attrs["macs"] == count_macs(largest) > 2**63
     assert sum(trial.user_attrs["reason"].count(f"{n:,}") for n in (count_macs(largest),)) == 1
 
 
 def test_a_missing_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: No such file"):
-        handed_in.read(tmp_path / "none.json")
+        user_candidates.read(tmp_path / "none.json")
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="holds no candidate"):
-        handed_in.read(tmp_path / "x")
+        user_candidates.read(tmp_path / "x")
 
 
 def test_they_are_trained_once_shown_and_unseen_by_the_sampler(

@@ -1,4 +1,4 @@
-"""Views: three moved copies of an image, one answer; training leaves them out."""
+"""ShiftedCopies: three moved copies of an image, one answer; training leaves them out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from search.data.images import on_device
-from search.layers.test_time_augmentation import MeanOfViews, Views
+from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from search.training import loop as training
 from search.training.arithmetic import FLOAT32, Arithmetic
 from search.training.network import make_network
@@ -20,7 +20,7 @@ RECIPE = Recipe(batch_size=64, average_decay=0.9, augmentation=Augmentation(rota
 
 def test_an_image_is_moved_down_and_up_and_its_border_repeated() -> None:
     image = torch.arange(12.0).view(1, 1, 3, 4)
-    still, down, up = Views()(torch.cat([image, -image])).split(2)
+    still, down, up = ShiftedCopies()(torch.cat([image, -image])).split(2)
     assert torch.equal(still, torch.cat([image, -image]))
     assert down[0, 0].tolist() == [[0, 0, 1, 2], [0, 0, 1, 2], [4, 4, 5, 6]]
     assert up[0, 0].tolist() == [[5, 6, 7, 7], [9, 10, 11, 11], [9, 10, 11, 11]]
@@ -31,7 +31,7 @@ def test_the_answers_to_an_images_views_are_averaged() -> None:
     of_views = torch.tensor(
         [[0.0, 3.0], [1.0, 0.0], [3.0, 0.0], [1.0, 0.0], [0.0, 6.0], [4.0, 0.0]]
     )
-    assert MeanOfViews()(of_views).tolist() == [[1.0, 3.0], [2.0, 0.0]]
+    assert MeanOfCopies()(of_views).tolist() == [[1.0, 3.0], [2.0, 0.0]]
 
 
 @pytest.mark.parametrize("arithmetic", [FLOAT32, Arithmetic(fused=False)])
@@ -55,7 +55,7 @@ def test_one_view_is_trained_and_all_are_judged(
 
         return training.fit(build, RECIPE, train, held_out, epochs=2, seed=3, arithmetic=arithmetic)
 
-    whole, plain = fit([Views()], [MeanOfViews()]), fit([], [])
+    whole, plain = fit([ShiftedCopies()], [MeanOfCopies()]), fit([], [])
     ours, theirs = whole.model.state_dict().values(), plain.model.state_dict().values()
     assert len(ours) == len(theirs) and all(map(torch.equal, ours, theirs))
     last = whole.epochs[-1]
@@ -65,7 +65,7 @@ def test_one_view_is_trained_and_all_are_judged(
     images = held_out.normalised(held_out.pixels.unsqueeze(1))
     plain.model.eval()
     with torch.no_grad():
-        answers = [plain.model(view) for view in Views()(images).chunk(3)]
+        answers = [plain.model(view) for view in ShiftedCopies()(images).chunk(3)]
         loss = functional.cross_entropy(sum(answers, torch.zeros(())) / 3, held_out.labels)
     assert last.loss == pytest.approx(loss.item(), rel=1e-4)
     assert last.loss != plain.epochs[-1].loss

@@ -12,9 +12,11 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-import space
+from search.architecture.candidate import Candidate
+from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
 from search.architecture.references import REFERENCES
 from search.study.storages.stored import StoredStudy
+from tests.helpers.draws import draw
 
 SETTINGS: dict[str, Any] = {
     "max_params": 20_000,
@@ -62,7 +64,7 @@ def complete(
     accuracy: float = 0.99,
     parameters: int | None = 10_000,
     epochs: int = 20,
-    candidate: space.Candidate | None = None,
+    candidate: Candidate | None = None,
     params: dict[str, Any] | None = None,
     distributions: dict[str, Any] | None = None,
     **attrs: Any,
@@ -119,7 +121,7 @@ def realistic(count: int, *, seed: int = 0, references: bool = True) -> list[Fro
             finished.append(trial)
     while len(finished) < count:
         asked = source.ask()
-        candidate = space.suggest(asked)
+        candidate = draw(asked)
         simulated, clock = _simulated(asked, candidate, rng, clock, len(finished) / count)
         if simulated is not None:
             finished.append(simulated)
@@ -128,12 +130,12 @@ def realistic(count: int, *, seed: int = 0, references: bool = True) -> list[Fro
 
 def _simulated(
     asked: optuna.Trial,
-    candidate: space.Candidate,
+    candidate: Candidate,
     rng: random.Random,
     clock: dt.datetime,
     progress: float,
 ) -> tuple[FrozenTrial | None, dt.datetime]:
-    parameters = space.count_parameters(candidate)
+    parameters = count_parameters(candidate)
     rate = candidate.recipe.learning_rate
     error = 0.0045 + 0.006 * (1 - progress) * rng.random() + 6 / parameters
     error += 0.0015 * math.log(rate / 0.1) ** 2 + abs(rng.gauss(0, 0.0008))
@@ -148,7 +150,7 @@ def _simulated(
         attrs = {"reason": "failed: loss is not finite at epoch 2"}
         values = {1: 0.9}
         return _trial(asked, candidate, TrialState.FAIL, None, values, attrs, clock, 12.0)
-    seconds = 20 * (1.5 + space.count_macs(candidate) / 5e5) * rng.uniform(0.9, 1.1)
+    seconds = 20 * (1.5 + count_macs(candidate) / 5e5) * rng.uniform(0.9, 1.1)
     whole = curve(accuracy, 20)
     if progress > 0.1 and accuracy < 0.986 + 0.006 * progress and rng.random() < 0.8:
         epoch = rng.choice([6, 6, 7, 9, 12])
@@ -171,8 +173,8 @@ def _reference(key: str, rng: random.Random, clock: dt.datetime) -> tuple[Frozen
     candidate = REFERENCES[key].candidate
     label = {"label": f"reference: {key}"}
     asked = optuna.trial.FixedTrial({})
-    if space.count_parameters(candidate) > 20_000:
-        count = space.count_parameters(candidate)
+    if count_parameters(candidate) > 20_000:
+        count = count_parameters(candidate)
         attrs = {
             **label,
             "over_budget": True,
@@ -187,7 +189,7 @@ def _reference(key: str, rng: random.Random, clock: dt.datetime) -> tuple[Frozen
 
 def _trial(
     asked: optuna.Trial | optuna.trial.FixedTrial,
-    candidate: space.Candidate,
+    candidate: Candidate,
     state: TrialState,
     value: float | None,
     values: dict[int, float],
@@ -198,9 +200,9 @@ def _trial(
     attrs = {
         "architecture": candidate.one_line(),
         "candidate": candidate.to_json(),
-        "parameters": space.count_parameters(candidate),
-        "macs": space.count_macs(candidate),
-        "peak_activation_bytes": space.peak_activation_bytes(candidate),
+        "parameters": count_parameters(candidate),
+        "macs": count_macs(candidate),
+        "peak_activation_bytes": peak_activation_bytes(candidate),
         "worker": f"worker {int(seconds * 10) % 2}",
         **attrs,
     }

@@ -9,7 +9,7 @@ from search.finals.user_candidates import result
 from search.reporting.dashboard.view import how_it_ended
 from search.reporting.finalists import read_finalists
 from search.reporting.leaderboard import summarize
-from search.reporting.pages.render import render
+from search.reporting.pages.writing import render
 from tests.reporting.studies import complete, study_of
 
 SAID = "1 epoch instead of its recipe's 100"

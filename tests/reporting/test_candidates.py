@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-import space
+from search.architecture.counting import count_macs, count_parameters
 from search.architecture.references import REFERENCES
-from search.reporting.candidates import describe, dropout_text, layer_table, value_text
-from search.reporting.records import Limits, TrialRecord, read_trials
+from search.reporting.candidates import describe, dropout_text, layers_of, value_text
+from search.reporting.records import StudyLimits, TrialRecord, read_trials
 from tests.reporting.studies import complete
 
 
 def record(**arguments: object) -> TrialRecord:
-    return read_trials([complete(**arguments)], Limits())[0]  # type: ignore[arg-type]
+    return read_trials([complete(**arguments)], StudyLimits())[0]  # type: ignore[arg-type]
 
 
 def test_a_candidate_is_described_from_its_json() -> None:
@@ -58,20 +58,20 @@ def test_without_a_candidate_the_parameters_speak() -> None:
 def test_a_malformed_candidate_describes_nothing(text: str) -> None:
     trial = complete()
     trial.user_attrs["candidate"] = text
-    about = describe(read_trials([trial], Limits())[0])
+    about = describe(read_trials([trial], StudyLimits())[0])
 
     assert about.learning_rate is None
     assert about.head is None
-    assert layer_table(text) == ()
+    assert layers_of(text) == []
 
 
 @pytest.mark.parametrize("key", REFERENCES)
 def test_layer_tables_sum_to_the_counted_parameters(key: str) -> None:
     candidate = REFERENCES[key].candidate
-    layers = layer_table(candidate.to_json())
+    layers = layers_of(candidate.to_json())
 
-    assert sum(layer.parameters for layer in layers) == space.count_parameters(candidate)
-    assert sum(layer.macs for layer in layers) == space.count_macs(candidate)
+    assert sum(layer.parameters for layer in layers) == count_parameters(candidate)
+    assert sum(layer.macs for layer in layers) == count_macs(candidate)
     assert layers[-1].output_shape == (10,)
 
 

@@ -17,12 +17,12 @@ from search.reporting.finalists import (
     Run,
     compare,
     mean_interval,
-    paired_p,
+    paired_test,
     read_finalists,
 )
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.pages import lead
-from search.reporting.pages.render import render
+from search.reporting.pages.writing import render
 from tests.reporting.studies import complete, study_of
 
 OPENING = {"when": "2026-11-22 10:00 UTC", "commit": "abc123", "count": 1}
@@ -86,7 +86,7 @@ def test_neighbours_are_compared_over_the_seeds_that_both_have() -> None:
     ("differences", "p"), [([], None), ([0.1], None), ([0.0, 0.0], 1.0), ([0.1, 0.1, 0.1], 0.0)]
 )
 def test_a_test_without_spread_or_seeds(differences: list[float], p: float | None) -> None:
-    assert paired_p(differences) == p
+    assert paired_test(differences)[0] == p
 
 
 def test_a_single_value_has_no_interval() -> None:

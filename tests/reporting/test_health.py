@@ -9,10 +9,10 @@ from search.reporting import health
 from search.reporting.dimensions import Dimension
 from search.reporting.health import Health
 from search.reporting.leaderboard import Summary
-from search.reporting.records import Limits, TrialRecord, read_trials
+from search.reporting.records import StudyLimits, TrialRecord, read_trials
 from tests.reporting.studies import complete, curve, pruned
 
-LIMITS = Limits(validation_images=10_000)
+LIMITS = StudyLimits(validation_images=10_000)
 RATE = Dimension(name="rate", low=0.0, high=1.0)
 
 
@@ -46,10 +46,10 @@ def test_enough_complete(count: int, verdict: Health) -> None:
         (1, 5, LIMITS, Health.PASS),
         (2, 5, LIMITS, Health.WARNING),
         (1, 1, LIMITS, Health.UNKNOWN),
-        (2, 5, Limits(), Health.UNKNOWN),
+        (2, 5, StudyLimits(), Health.UNKNOWN),
     ],
 )
-def test_gaps_above_noise(ties: int, ranked: int, limits: Limits, verdict: Health) -> None:
+def test_gaps_above_noise(ties: int, ranked: int, limits: StudyLimits, verdict: Health) -> None:
     assert health.gaps_above_noise(ties, ranked, limits).verdict is verdict
 
 
@@ -118,10 +118,10 @@ def test_the_ends_of_a_short_integer_range_are_choices() -> None:
         (None, LIMITS, Health.PASS),
         (0.5, LIMITS, Health.WARNING),
         (0.937, LIMITS, Health.PASS),  # the median is 0.9387, its standard error 0.0024
-        (0.937, Limits(), Health.WARNING),
+        (0.937, StudyLimits(), Health.WARNING),
     ],
 )
-def test_pruner_spares_the_best(early: float | None, limits: Limits, verdict: Health) -> None:
+def test_pruner_spares_the_best(early: float | None, limits: StudyLimits, verdict: Health) -> None:
     good = [complete(accuracy=0.99 + n / 1000) for n in range(5)]
     if early is not None:  # the best of all starts badly
         good[4].intermediate_values = {**curve(0.994, 20), 5: early}

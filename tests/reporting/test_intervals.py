@@ -23,17 +23,22 @@ def test_known_intervals(share: float, images: int, low: float, high: float) -> 
     assert interval.high == pytest.approx(high, abs=1e-9)
 
 
-@given(share=st.floats(0, 1), images=st.integers(1, 100_000))
-def test_an_interval_holds_its_share_within_0_and_1(share: float, images: int) -> None:
-    interval = wilson(share, images)
-
-    assert 0.0 <= interval.low <= share + 1e-12
-    assert share - 1e-12 <= interval.high <= 1.0
+COUNTS = st.integers(1, 50_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@given(share=st.floats(0, 1), images=st.integers(1, 50_000))
-def test_more_images_make_it_narrower(share: float, images: int) -> None:
-    few, many = wilson(share, images), wilson(share, 2 * images)
+@given(COUNTS)
+def test_an_interval_holds_its_share_within_0_and_1(counts: tuple[int, int]) -> None:
+    right, images = counts
+    interval = wilson(right / images, images)
+
+    assert 0.0 <= interval.low <= right / images + 1e-12
+    assert right / images - 1e-12 <= interval.high <= 1.0
+
+
+@given(COUNTS)
+def test_more_images_make_it_narrower(counts: tuple[int, int]) -> None:
+    right, images = counts
+    few, many = wilson(right / images, images), wilson(right / images, 2 * images)
 
     assert many.high - many.low < few.high - few.low
 

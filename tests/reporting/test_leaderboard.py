@@ -9,7 +9,7 @@ from optuna.trial import TrialState, create_trial
 
 from search.architecture.references import REFERENCES
 from search.reporting.leaderboard import Summary, best_so_far, summarize
-from search.reporting.pages.render import render
+from search.reporting.pages.writing import render
 from search.reporting.records import Outcome
 from tests.reporting.studies import SETTINGS, complete, failed, pruned, study_of
 
@@ -167,7 +167,7 @@ def test_what_was_handed_in_is_ranked_marked_and_not_counted() -> None:
     assert best_so_far(summary, summary.trials) == [0.99, 0.99]
     files = render(summary, top=10)
     for text in (files["leaderboard.md"], files["leaderboard.html"]):
-        assert "Reference systems and handed-in candidates" in text
+        assert "Reference systems and candidates of users" in text
         assert "6,379,786" in text
         assert "h1" in text
     rows = list(csv.DictReader(io.StringIO(files["leaderboard.csv"])))

@@ -8,13 +8,13 @@ from optuna.trial import FrozenTrial
 from search.architecture.references import REFERENCES
 from search.reporting.constraints import why_not_valid
 from search.reporting.ranking import Entry, judge, rank
-from search.reporting.records import Limits, read_trials
+from search.reporting.records import StudyLimits, read_trials
 from tests.reporting.studies import complete
 
-LIMITS = Limits(target=0.994, validation_images=10_000)
+LIMITS = StudyLimits(target=0.994, validation_images=10_000)
 
 
-def ranked(*trials: FrozenTrial, limits: Limits = LIMITS) -> tuple[Entry, ...]:
+def ranked(*trials: FrozenTrial, limits: StudyLimits = LIMITS) -> tuple[Entry, ...]:
     for number, trial in enumerate(trials):
         trial.number = number
     return rank(read_trials(trials, limits), limits)
@@ -53,7 +53,7 @@ def test_a_tie_does_not_reach_beyond_the_first_one_s_interval() -> None:
 
 def test_without_the_number_of_images_only_equals_tie() -> None:
     entries = ranked(
-        *(complete(accuracy=accuracy) for accuracy in (0.994, 0.994, 0.9939)), limits=Limits()
+        *(complete(accuracy=accuracy) for accuracy in (0.994, 0.994, 0.9939)), limits=StudyLimits()
     )
 
     assert [entry.interval for entry in entries] == [None] * 3
@@ -139,7 +139,7 @@ def test_a_reference_does_not_meet_the_target_for_the_search() -> None:
     ],
 )
 def test_a_valid_architecture_is_known_to_keep_every_limit(trial: FrozenTrial, reason: str) -> None:
-    limits = Limits(max_macs=1_000)
+    limits = StudyLimits(max_macs=1_000)
     found = why_not_valid(read_trials([trial], limits)[0], limits)
 
     assert (reason in found) if reason else found == ""

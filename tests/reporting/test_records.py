@@ -8,13 +8,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.data.problem import MNIST_PROBLEM, Problem
 from search.reporting.claims import claim_of
-from search.reporting.records import Limits, Outcome, read_limits, read_trials
+from search.reporting.records import Outcome, StudyLimits, read_limits, read_trials
 from tests.reporting.studies import SETTINGS, complete, pruned
 
-LIMITS = Limits()
+LIMITS = StudyLimits()
 
 
-def outcome(trial: FrozenTrial, limits: Limits = LIMITS) -> Outcome:
+def outcome(trial: FrozenTrial, limits: StudyLimits = LIMITS) -> Outcome:
     return read_trials([trial], limits)[0].outcome
 
 
@@ -30,7 +30,7 @@ def test_over_budget_is_judged_by_the_limits_where_it_was_not_recorded() -> None
     assert outcome(large) is Outcome.OVER_BUDGET
     assert outcome(pruned(reason="", parameters=20_000)) is Outcome.PRUNED
     assert outcome(costly) is Outcome.PRUNED
-    assert outcome(costly, Limits(max_macs=1_000_000)) is Outcome.OVER_BUDGET
+    assert outcome(costly, StudyLimits(max_macs=1_000_000)) is Outcome.OVER_BUDGET
 
 
 def test_a_trial_that_was_cut_and_is_tried_again_did_not_fail() -> None:
@@ -115,7 +115,7 @@ def test_a_stand_in_is_always_called_one() -> None:
 def test_limits_come_from_the_settings() -> None:
     limits = read_limits({**SETTINGS, "max_params": 5_000, "max_macs": 10**6, "epochs": 7})
 
-    assert limits == Limits(
+    assert limits == StudyLimits(
         max_params=5_000,
         max_macs=10**6,
         epochs=7,

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.reporting import shortlist
 from search.reporting.leaderboard import summarize
-from search.reporting.pages.render import render
+from search.reporting.pages.writing import render
 from search.reporting.shortlist import read_shortlist
 from tests.reporting.studies import complete, study_of
 

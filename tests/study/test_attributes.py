@@ -17,29 +17,30 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from objective import Limits
-from search import reproduce
-from search.candidates import check_limits, suggest
+from search.common import values
 from search.common.errors import UserError
 from search.console.live_view import Progress, outcome, snapshot
 from search.console.terminal import Terminal
 from search.console.time_left import seconds_left
-from search.data.problem import MNIST_PROBLEM
 from search.finals import studies as finals
-from search.finals import user_candidates as handed_in
+from search.finals import user_candidates
+from search.finals.repeating import recorded
 from search.reporting import records
 from search.reporting.dashboard.figures import budget_use, pareto
 from search.reporting.dashboard.view import how_it_ended
 from search.reporting.leaderboard import summarize
-from search.reporting.pages.render import render
+from search.reporting.pages.writing import render
 from search.study import attributes
 from search.study.attributes import Attribute
 from search.study.parents import elsewhere, orphans, owner_of
 from search.study.shared import SharedStudy, count_finished
 from search.study.storages.opening import RECORDED, create_study
+from tests.helpers.draws import draw, gate
 from tests.workers.stand_ins import Judge
 
 KNOWN = [value for value in vars(attributes).values() if isinstance(value, Attribute)]
-NAMES = sorted({attribute.name for attribute in KNOWN} | {"kind", "rank", "search_trial"})
+NAMES = sorted({attribute.name for attribute in KNOWN})
+NOTHING: list[Any] = [None, "", {}, [], ()]
 GARBAGE: list[Any] = [
     *(None, True, False, 0, -1, 1.5, -0.0, 10**18, -(10**18), 2**64, 10**400, 1e308, 5e-324),
     *("", "x", "../../mine", "9" * 5_000, "a:9:9.9", "a:" + "9" * 30 + ":1.0", "{", "\x1b[2J\n"),
@@ -52,7 +53,7 @@ GARBAGE: list[Any] = [
         [{"when": [], "trainings": "x"}],
     ),
 ]
-values = st.one_of(
+anything = st.one_of(
     st.sampled_from(GARBAGE),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -78,7 +79,7 @@ def made() -> optuna.Study:
     ]
     for end in ends:
         trial = study.ask()
-        check_limits(trial, suggest(trial, Limits(), MNIST_PROBLEM), Limits())
+        gate(trial, draw(trial), Limits())
         trial.set_user_attr("parent", "elsewhere:1:1.0")
         for name, value in {"seed": 3, "seconds": 2.5, "epochs": 2, "device": "cpu"}.items():
             trial.set_user_attr(name, value)
@@ -98,7 +99,7 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
     now = snapshot(trials, 10)
     assert now.finished == count_finished(trials)
     for trial in trials:
-        outcome(trial), how_it_ended(trial), owner_of(trial), handed_in.result(trial)
+        outcome(trial), how_it_ended(trial), owner_of(trial), user_candidates.result(trial)
     left = seconds_left(trials, 10, epochs=3, workers=2)
     assert left is None or 0 <= left < float("inf")
     with Progress(Terminal(io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
@@ -106,16 +107,16 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
     orphans(trials, mine=(), silent=elsewhere(trials))
     assert pareto(trials, max_params=20_000, target=0.994).to_json()
     assert budget_use(trials, max_params=20_000).to_json()
-    finals.distinct(trials, 3, records.Limits())
+    finals.distinct(trials, 3, records.StudyLimits())
     for trial in trials:
         try:
-            reproduce.recorded(study, trial.number)
+            recorded(study, trial.number)
         except UserError:
             continue
 
 
 Edits = list[tuple[int, str, Any]]
-edits_of = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(NAMES), values), max_size=6)
+edits_of = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(NAMES), anything), max_size=6)
 found_by = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
@@ -166,13 +167,13 @@ def test_every_report_can_be_made(template: list[FrozenTrial], edits: Edits) -> 
 @pytest.mark.parametrize("value", GARBAGE)
 def test_each_attribute_reads_as_itself_or_as_nothing(value: object) -> None:
     for attribute in KNOWN:
-        assert attribute.kind(None) in (None, "", {}, [])
+        assert attribute.kind(None) in NOTHING
         read = attribute.kind(value)
-        assert read in (None, "", {}, []) or read == value or isinstance(read, str)
+        assert read in NOTHING or read == value or isinstance(read, str | tuple)
 
 
 def test_counts_are_exact_up_to_the_largest() -> None:
-    for count in (2**53 + 1, 10**18 + 1, attributes.LARGEST):
-        assert attributes.positive(count) == count
-    assert attributes.positive(attributes.LARGEST + 1) is None
-    assert attributes.positive(3.0) == 3
+    for count in (2**53 + 1, 10**18 + 1, values.LARGEST):
+        assert values.positive(count) == count
+    assert values.positive(values.LARGEST + 1) is None
+    assert values.positive(3.0) == 3

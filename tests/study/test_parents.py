@@ -9,7 +9,7 @@ import sys
 import optuna
 from optuna.trial import FrozenTrial
 
-from search.common.process_id import owner_name
+from search.common.process_id import process_id
 from search.study.parents import GRACE_SECONDS, SIGN, SignsOfLife, elsewhere, orphans
 
 ELSEWHERE = "some-other-host/12345678:1:1.0"
@@ -26,7 +26,7 @@ def running(*owners: str | None) -> list[FrozenTrial]:
 
 
 def test_only_trials_of_processes_that_are_gone_are_orphans() -> None:
-    code = "from search.common.process_id import owner_name as n; print(n())"
+    code = "from search.common.process_id import process_id as n; print(n())"
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     with subprocess.Popen(
         [sys.executable, "-c", f"{code[:-1]}, flush=True); input()"],
@@ -36,10 +36,10 @@ def test_only_trials_of_processes_that_are_gone_are_orphans() -> None:
     ) as process:
         assert process.stdout is not None
         living = process.stdout.readline().strip()
-        host, _, _ = owner_name().rsplit(":", 2)
+        host, _, _ = process_id().rsplit(":", 2)
         number_reused = f"{host}:{os.getpid()}:1.0"
-        owners = [dead.stdout.strip(), living, ELSEWHERE, number_reused, owner_name(), None]
-        trials = running(*owners, owner_name(), "../../mine")
+        owners = [dead.stdout.strip(), living, ELSEWHERE, number_reused, process_id(), None]
+        trials = running(*owners, process_id(), "../../mine")
         assert orphans(trials, mine={4}) == [0, 3, 5, 6, 7]
         assert orphans(trials, mine={4}, silent={ELSEWHERE}) == [0, 2, 3, 5, 6, 7]
         process.communicate("")

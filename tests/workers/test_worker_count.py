@@ -27,7 +27,7 @@ from tests.workers.stand_ins import Judge
 @contextmanager
 def another_process() -> Iterator[str]:
     """The name of a process that runs meanwhile."""
-    code = "from search.common.process_id import owner_name as n; print(n(), flush=True); input()"
+    code = "from search.common.process_id import process_id as n; print(n(), flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

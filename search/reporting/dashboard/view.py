@@ -19,11 +19,14 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
+from search.architecture.candidate import Candidate
+from search.architecture.counting import layer_table
+from search.common import values
 from search.common.text import counted
+from search.reporting.candidates import layer_lines
 from search.study import attributes
 from search.study.storages.beside import ARTIFACTS, folder_beside
 from search.study.storages.opening import connect, is_storage_error
-from search.training.recipe import adjusted_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -146,7 +149,7 @@ class DashboardView:
         from search.reporting.records import read_limits
 
         folder = artifacts_folder(self._storage)
-        limits = read_limits(self._study.user_attrs.get("settings"))
+        limits = read_limits(attributes.SETTINGS.of(self._study))
         ranked = valid_trials(trials, limits)
         if folder is None or not ranked:
             return
@@ -200,7 +203,7 @@ def how_it_ended(trial: FrozenTrial) -> str:
         ended = f"complete: {100 * trial.values[0]:.2f} %"
         if epochs:
             ended += f" after {counted(epochs, 'epoch')}"
-        return "; ".join((ended + luckier, *adjusted_of(trial.user_attrs)))
+        return "; ".join((ended + luckier, *attributes.ADJUSTED.of(trial)))
     reason = attributes.REASON.of(trial) or state
     return f"{state}, {reason}" if state == "pruned" else reason
 
@@ -215,13 +218,11 @@ def _is_artifact(name: object) -> bool:
 
 def _layers(trial: FrozenTrial) -> str:
     """What a trial's candidate is; empty where it drew none, or someone has edited it."""
-    import space
-    from search.candidates import note
-
     try:
-        return note(space.Candidate.from_json(attributes.CANDIDATE.of(trial) or ""))
+        candidate = Candidate.from_json(attributes.CANDIDATE.of(trial) or "")
     except ValueError:
         return ""
+    return f"`{candidate.one_line()}`\n\n{layer_lines(layer_table(candidate))}"
 
 
 def _ending(trial: FrozenTrial, layers: str) -> str:
@@ -258,7 +259,7 @@ def _artifacts(of_study: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     for key, value in of_study.items():
         if key.startswith(ARTIFACT):
             with contextlib.suppress(ValueError, TypeError):  # someone has edited it
-                found[key] = attributes.mapping(json.loads(value))
+                found[key] = values.mapping(json.loads(value))
     named = ("filename", "artifact_id")
     return {
         k: meta for k, meta in found.items() if all(isinstance(meta.get(n), str) for n in named)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from search.common.errors import UserError
 
+TOP = 50  # rows of the leaderboard that the page and the Markdown show
 PAGE = (
     '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from search.common.text import counted
+from search.common.values import text as harmless_text
 from search.reporting import shortlist
 from search.reporting.candidates import dropout_text
 from search.reporting.claims import HEADING, SAYS, Remeasured, claim_of
@@ -16,7 +17,6 @@ from search.reporting.pages import lead, words
 from search.reporting.ranking import Entry
 from search.reporting.records import TrialRecord
 from search.reporting.shortlist import Shortlisted
-from search.study.attributes import text as harmless_text
 
 
 def to_markdown(summary: Summary, *, top: int) -> str:
@@ -51,7 +51,7 @@ def graders_block(summary: Summary) -> str:
     macs = "" if limits.max_macs is None else f", at most {limits.max_macs:,} multiply-accumulates"
     size = f"t most {counted(limits.max_params, 'parameter')}{macs}"
     size += f" in at most {counted(limits.epochs, 'epoch')}."
-    target = f"**Limits.** A{size}"
+    target = f"**StudyLimits.** A{size}"
     if limits.target is not None:
         target = f"**Target.** At least {words.points(limits.target)} accuracy with a{size}"
     target += f"\n\n{escape(words.data_sentence(summary))}"

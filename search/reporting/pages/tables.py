@@ -91,9 +91,9 @@ def to_json(summary: Summary) -> str:
 
     Times are ISO 8601; what is not known is null. ``format`` grows when a field changes meaning.
     """
-    data = {"format": 2, **_plain(summary)}
+    data = {"format": 3, **_plain(summary)}
     data["entries"] = [_entry(entry) for entry in summary.entries]
-    for key, trials in (("trials", summary.trials), ("handed_in", summary.handed_in)):
+    for key, trials in (("trials", summary.trials), ("user_candidates", summary.user_candidates)):
         data[key] = [{"name": trial.name, **_plain(trial)} for trial in trials]
     data["references"] = [trial.name for trial in summary.references]
     best = summary.verdict.best
@@ -149,7 +149,9 @@ def _plain(value: object) -> Any:
         return {
             f.name: _plain(getattr(value, f.name))
             for f in dataclasses.fields(value)
-            if not (isinstance(value, Summary) and f.name in ("entries", "trials", "handed_in"))
+            if not (
+                isinstance(value, Summary) and f.name in ("entries", "trials", "user_candidates")
+            )
         }
     if isinstance(value, enum.Enum):
         return str(value)

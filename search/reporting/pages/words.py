@@ -87,7 +87,7 @@ def named(entry: Entry) -> str:
 def compared_heading(summary: Summary) -> str:
     """What the table of systems to compare with is called."""
     others = any(not trial.is_reference for trial in summary.references)
-    named = "Reference systems and handed-in candidates" if others else "Reference systems"
+    named = "Reference systems and candidates of users" if others else "Reference systems"
     return f"{named} under this protocol"
 
 
@@ -227,7 +227,7 @@ def _nothing_yet(summary: Summary) -> str:
     if not summary.trials:
         return "The study holds no trial yet."
     if summary.entries:
-        return "Only what was handed in is ranked; the search itself has found nothing yet."
+        return "Only candidates of users are ranked; the search itself has found nothing yet."
     if not summary.counts[Outcome.COMPLETE]:
         return f"No trial is complete: {counts_sentence(summary)}."
     return unranked_sentence(summary)

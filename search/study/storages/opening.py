@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from search.common import passwords
 from search.common.command_lines import command_line
 from search.common.errors import UserError
+from search.study.attributes import SETTINGS
 from search.study.companions import is_companion
 from search.study.storages.location import sqlite_file, without_password
 from search.study.storages.sqlite import Access, check_file, open_file, table_names
@@ -200,11 +201,10 @@ def open_study(storage: str, name: str | None = None, *, read_only: bool = False
 
 
 def is_ours(study: optuna.Study) -> bool:
-    """Whether this tool made a study: it says what it was begun with (``study_settings``)."""
-    settings = study.user_attrs.get("settings")
+    """Whether this tool made a study: it says what it was begun with (``study.settings``)."""
+    settings = SETTINGS.of(study)
     return (
-        isinstance(settings, dict)
-        and settings.keys() >= RECORDED
+        settings.keys() >= RECORDED
         and isinstance(settings["dataset"], dict)
         and [direction.name for direction in study.directions] == ["MAXIMIZE"]
     )

@@ -26,10 +26,7 @@ from filelock import FileLock
 from search.data.cache import cache_directory, make, shared
 
 Pass = Callable[..., None]  # takes addresses, integers and doubles
-SOURCES = (  # what is compiled
-    *("numeric", "normalise", "gradients", "pooling", "unpooling"),
-    *("registers", "vectors", "taps", "convolution"),
-)
+SOURCES = Path(__file__).with_name("compiled")  # what is compiled
 LONGEST_WAIT = 300.0  # seconds for another process that compiles
 
 
@@ -184,5 +181,5 @@ def _not_ours() -> str | None:
 
 
 def _digest() -> str:
-    files = [Path(__file__).with_name(f"{name}.py") for name in SOURCES]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    sources = sorted(SOURCES.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()[:16]

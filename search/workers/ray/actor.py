@@ -9,7 +9,7 @@ import threading
 import traceback
 from contextlib import suppress
 
-from search.common.process_id import owner_name
+from search.common.process_id import process_id
 from search.data.dataset import Bytes
 from search.study.judge import Task
 from search.training.allocator import keep_freed_memory
@@ -49,7 +49,7 @@ class SearchWorker:
         except Exception:
             self._told.put(Broken(traceback=traceback.format_exc()))
             return
-        self._told.put(Ready(name=owner_name(), node=self._node))
+        self._told.put(Ready(name=process_id(), node=self._node))
         serve(self, self._told.put, training)
 
     def next_task(self) -> Task:

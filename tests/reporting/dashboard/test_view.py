@@ -14,8 +14,11 @@ from optuna_dashboard import get_note, save_note
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-import space
-from search.candidates import note
+from search.architecture.building import build
+from search.architecture.candidate import Candidate
+from search.architecture.counting import layer_table
+from search.architecture.layers import Conv, Pool
+from search.reporting.candidates import layer_lines
 from search.reporting.dashboard.figures import budget_use, pareto
 from search.reporting.dashboard.view import (
     DashboardView,
@@ -32,7 +35,8 @@ from tests.commands.test_run import wait_until
 from tests.helpers.browser import browser, needs_browser
 from tests.reporting.studies import complete, failed, pruned, realistic
 
-SMALL = space.Candidate(layers=(space.Conv(width=4), space.Pool()))
+SMALL = Candidate(layers=(Conv(width=4), Pool()))
+NOTE = f"`{SMALL.one_line()}`\n\n{layer_lines(layer_table(SMALL))}"
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def study(storage: str) -> StoredStudy:
 
 def keep(storage: str, trial: FrozenTrial) -> None:
     task = Task(number=trial.number, seed=7, params=trial.params)
-    packed = pack_weights(space.build(SMALL), task)
+    packed = pack_weights(build(SMALL), task)
     assert weights_files(storage, "cnn-search").write(trial.number, packed)
 
 
@@ -103,7 +107,7 @@ def files(study: StoredStudy) -> list[str]:
 def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
     study: StoredStudy, storage: str
 ) -> None:
-    save_note(trial_of(study, 0), note(SMALL))  # as it is while a trial runs
+    save_note(trial_of(study, 0), NOTE)  # as it is while a trial runs
     before = study.trials
     look(study, storage)
     ends = [
@@ -112,7 +116,7 @@ def test_every_note_says_how_its_trial_ended_and_keeps_the_layers(
         "pruned, over budget: 23,120 parameters > 20,000",
         "failed: loss is not finite at epoch 2",
     ]
-    assert notes(study) == [f"**{end}**\n\n{note(SMALL)}" for end in ends]
+    assert notes(study) == [f"**{end}**\n\n{NOTE}" for end in ends]
     assert study.trials == before
     look(study, storage)
     assert notes(study)[0].count("complete") == 1
@@ -156,7 +160,7 @@ def test_a_running_trial_is_described_within_seconds(
     assert notes(study)[-1] == "", "too soon"
     monkeypatch.setattr("search.reporting.dashboard.view.NOTE_SECONDS", 0.0)
     view.look(trials)
-    assert notes(study)[-1] == note(SMALL)
+    assert notes(study)[-1] == NOTE
     assert files(study) == [], "figures and files are drawn less often"
 
 

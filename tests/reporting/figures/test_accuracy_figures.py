@@ -40,7 +40,10 @@ def test_the_front_and_the_rest_are_all_entries(summary: Summary) -> None:
     assert list(front.x) == sorted(e.parameters for e in summary.entries if e.on_front)
     assert list(front.y) == sorted(front.y)
     assert len(front.error_y.array) == len(front.x)
-    assert trace(figure, "reference system or handed in").text == ("narrow-8k", "valid-conv-18k")
+    assert trace(figure, "reference system or user's candidate").text == (
+        "narrow-8k",
+        "valid-conv-18k",
+    )
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert texts == ["limit 20,000", "target 99.4 %"]
 

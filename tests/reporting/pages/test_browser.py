@@ -22,7 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from search.report import write_reports
+from search.reporting.pages.writing import write_reports
 from tests.reporting.studies import complete, pruned, study_of
 from tests.reporting.test_finalists import group
 

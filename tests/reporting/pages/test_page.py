@@ -12,7 +12,7 @@ import pytest
 
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.pages.page import to_html
-from search.reporting.pages.render import render
+from search.reporting.pages.writing import render
 from tests.reporting.studies import SETTINGS, complete, pruned, realistic, study_of
 
 MARKUP = '</script><script>alert(1)</script><img src=x onerror="alert(2)">{{ 7 * 7 }}\'"'

@@ -57,7 +57,7 @@ def test_a_spreadsheet_gets_no_formula() -> None:
 def test_the_json_holds_every_trial_once(summary: Summary) -> None:
     data = json.loads(to_json(summary))
 
-    assert data["format"] == 2
+    assert data["format"] == 3
     assert [trial["number"] for trial in data["trials"]] == list(range(60))
     assert data["counts"]["complete"] + data["counts"]["over budget"] > 30
     best = data["entries"][0]
@@ -65,7 +65,7 @@ def test_the_json_holds_every_trial_once(summary: Summary) -> None:
     assert best["layers"][-1]["output_shape"] == [10]
     assert data["verdict"]["best"] == best["trial"]
     assert data["references"] == ["0", "1", "2"]
-    assert data["handed_in"] == []
+    assert data["user_candidates"] == []
 
 
 def test_the_json_is_strict_whatever_the_study_holds() -> None:

@@ -77,7 +77,7 @@ def test_nothing_complete_in_words() -> None:
 def test_only_references_in_words() -> None:
     summary = sum_up(complete(label="reference: narrow-8k"))
 
-    assert "Only what was handed in is ranked" in words.verdict_sentence(summary)
+    assert "Only candidates of users are ranked" in words.verdict_sentence(summary)
 
 
 def test_ties_are_said_with_their_number() -> None:

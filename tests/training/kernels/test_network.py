@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import space
+from search.architecture.building import build
+from search.architecture.candidate import Candidate
+from search.architecture.layers import Conv, Dropout
 from search.architecture.references import REFERENCES
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.training.kernels import FusedNetwork, available
 from search.training.kernels.stages import Stage, steps_of
+from tests.helpers.draws import draw
 from tests.training.kernels.reference import (
     backward,
     error,
@@ -60,15 +63,15 @@ def check(model: nn.Sequential, *, dtype: torch.dtype, tolerance: float, side: i
     assert list(model.state_dict()) == before
 
 
-def candidate_of(number: int, max_params: int = 20_000) -> space.Candidate:
+def candidate_of(number: int, max_params: int = 20_000) -> Candidate:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number))
-    return space.suggest(study.ask(), max_params=max_params)
+    return draw(study.ask(), max_params=max_params)
 
 
 @pytest.mark.parametrize("number", range(12))
 def test_random_candidates_in_float64(number: int) -> None:
     torch.manual_seed(number)
-    model = space.build(candidate_of(number))
+    model = build(candidate_of(number))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
 
@@ -77,7 +80,7 @@ def test_random_candidates_in_float64(number: int) -> None:
 def test_random_small_candidates(number: int) -> None:
     """With deskewing, views, rotated filters and weighed positions, as the draw has them."""
     torch.manual_seed(number)
-    model = space.build(candidate_of(number, 5_000))
+    model = build(candidate_of(number, 5_000))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
 
@@ -85,7 +88,7 @@ def test_random_small_candidates(number: int) -> None:
 @pytest.mark.parametrize("number", range(12, 16))
 def test_random_candidates_in_float32(number: int) -> None:
     torch.manual_seed(number)
-    model = space.build(candidate_of(number))
+    model = build(candidate_of(number))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float32, tolerance=2e-4)
 
@@ -93,7 +96,7 @@ def test_random_candidates_in_float32(number: int) -> None:
 @pytest.mark.parametrize("name", [name for name in REFERENCES if name != "wide-vgg"])
 def test_references(name: str) -> None:
     torch.manual_seed(0)
-    model = space.build(REFERENCES[name].candidate)
+    model = build(REFERENCES[name].candidate)
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
 
@@ -103,12 +106,12 @@ def test_the_layout_without_norm() -> None:
     torch.manual_seed(0)
     reference = REFERENCES["wide-vgg"].candidate
     layers = [
-        space.Conv(width=layer.width // 16, padding=layer.padding, bias=True, norm=False)
-        if isinstance(layer, space.Conv)
+        Conv(width=layer.width // 16, padding=layer.padding, bias=True, norm=False)
+        if isinstance(layer, Conv)
         else layer
         for layer in reference.layers
     ]
-    model = space.build(space.Candidate(layers=tuple(layers), head=reference.head))
+    model = build(Candidate(layers=tuple(layers), head=reference.head))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
 
@@ -206,8 +209,8 @@ def test_bfloat16_gradients_are_as_good_as_those_of_autocast() -> None:
     for name in ("valid-conv-18k", "adaptive-pool-18k", "valid-conv-18k", "adaptive-pool-18k"):
         torch.manual_seed(len(ours))
         candidate = REFERENCES[name].candidate
-        layers = [layer for layer in candidate.layers if not isinstance(layer, space.Dropout)]
-        model = space.build(space.Candidate(layers=tuple(layers), head=candidate.head))
+        layers = [layer for layer in candidate.layers if not isinstance(layer, Dropout)]
+        model = build(Candidate(layers=tuple(layers), head=candidate.head))
         assert isinstance(model, nn.Sequential)
         model = model.to(memory_format=torch.channels_last)
         plain, exact = copy.deepcopy(model), plain_twin(model, SEED)

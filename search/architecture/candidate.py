@@ -1,0 +1,119 @@
+"""A candidate: an architecture and the recipe that trains it, as a value and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import reprlib
+from dataclasses import dataclass
+
+from search.architecture.counting import layer_table
+from search.architecture.layers import (
+    CLASSES,
+    TTA,
+    Conv,
+    Deskew,
+    Dropout,
+    Head,
+    Layer,
+    Pool,
+    code,
+)
+from search.common.typed_json import decode, loads
+from search.training.recipe import Recipe
+
+DEEPEST = 256  # layers of a candidate
+# By the names that the JSON of kept studies has for them.
+OPS: dict[str, type[Layer]] = {
+    "conv": Conv,
+    "pool": Pool,
+    "dropout": Dropout,
+    "deskew": Deskew,
+    "views": TTA,
+}
+NAMES = {kind: op for op, kind in OPS.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An architecture and the recipe that trains it."""
+
+    layers: tuple[Layer, ...]
+    head: Head = Head()
+    recipe: Recipe = Recipe()
+
+    def __post_init__(self) -> None:
+        if len(self.layers) > DEEPEST:
+            raise ValueError(
+                f"a candidate has at most {DEEPEST} layers, but got {len(self.layers):,}"
+            )
+        if any(isinstance(layer, Deskew) for layer in self.layers[1:]):
+            raise ValueError("deskew works on images: it can only be the first layer")
+        before = self.layers.index(TTA()) if TTA() in self.layers else 0
+        if self.layers[:before] not in ((), (Deskew(),)) or self.layers.count(TTA()) > 1:
+            raise ValueError(
+                "test-time augmentation is of images: only deskew can come before, and only once"
+            )
+
+    def to_json(self) -> str:
+        """The whole candidate as one line of JSON; ``from_json`` gives an equal one back."""
+        layers = [{"op": NAMES[type(layer)], **dataclasses.asdict(layer)} for layer in self.layers]
+        head = dataclasses.asdict(self.head)
+        if self.head.classes == CLASSES:  # kept weights are known by the JSON of their candidate
+            del head["classes"]
+        rest = {"head": head, "recipe": dataclasses.asdict(self.recipe)}
+        return json.dumps({"layers": layers, **rest})
+
+    @classmethod
+    def from_json(cls, text: str) -> Candidate:
+        """Read a candidate; fields left out take their defaults.
+
+        Raises:
+            ValueError: If the text is not JSON, a field is unknown or of the wrong type, a value
+                is out of range, or the feature map vanishes; the message says which.
+        """
+        data = loads(text)
+        if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
+            raise ValueError('a candidate is an object with a list "layers"')
+        unknown = set(data) - {"layers", "head", "recipe"}
+        if unknown:
+            raise ValueError(f"a candidate has no field {reprlib.repr(sorted(unknown)[0])}")
+        layers = []
+        for item in data["layers"]:
+            op = item.get("op") if isinstance(item, dict) else item
+            if not isinstance(op, str) or op not in OPS:
+                raise ValueError(
+                    f'a layer\'s "op" is one of {", ".join(OPS)}, but got {reprlib.repr(op)}'
+                )
+            fields = {key: value for key, value in item.items() if key != "op"}
+            layers.append(decode(OPS[op], fields))
+        candidate = cls(
+            layers=tuple(layers),
+            head=decode(Head, data.get("head", {})),
+            recipe=decode(Recipe, data.get("recipe", {})),
+        )
+        layer_table(candidate)  # raises where the feature map vanishes
+        return candidate
+
+    def layout(self) -> str:
+        """The layers, for instance ``c8 c16 P k1:8 c32p``: equal for equal ones and a usual head.
+
+        ``deskew`` takes the slant out of the image, ``tta`` averages over three moved copies of it.
+        ``c16`` is a 3x3 convolution to 16 channels, ``r`` of filters in four rotations, ``p``
+        padded, ``b`` with a bias, ``+P`` pooled before BatchNorm and ReLU; ``k5:16`` has another
+        kernel; ``P`` is max pooling. A depthwise head is a ``D`` behind them.
+        """
+        names = [code(layer) for layer in self.layers if not isinstance(layer, Dropout)]
+        return " ".join(names + ["D"] * (self.head.kind == "depthwise-linear"))
+
+    def one_line(self) -> str:
+        """The human form: layout | head | dropout | optimiser and learning rate."""
+        recipe = self.recipe
+        rates = sorted({layer.rate for layer in self.layers if isinstance(layer, Dropout)} - {0.0})
+        parts = [self.layout(), self.head.kind]
+        if any(isinstance(layer, Conv) and not layer.norm for layer in self.layers):
+            parts.append("no BN")
+        if rates:
+            parts.append("drop " + "–".join(f"{rate:.3g}" for rate in {rates[0]: 0, rates[-1]: 0}))
+        parts.append(f"{recipe.optimizer} {recipe.learning_rate:.3g}")
+        return " | ".join(parts)

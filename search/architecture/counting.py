@@ -1,0 +1,165 @@
+"""What a candidate costs, by formula: parameters, multiply-accumulates, activations, by layer.
+
+Arithmetic on Python integers: milliseconds for a candidate, and torch is not even imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Pool, code
+
+if TYPE_CHECKING:
+    from search.architecture.candidate import Candidate
+
+INPUT_SHAPE = (1, 28, 28)  # channels, height, width
+DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
+COPIES = 3  # of an image in test-time augmentation
+
+Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One line of a candidate's layer table; the figures are for one image."""
+
+    name: str
+    output_shape: tuple[int, ...]  # channels, height, width; classes for the head
+    parameters: int
+    macs: int  # multiply-accumulates
+    input_values: int  # numbers that go in
+    output_values: int  # the largest map that the layer writes
+
+
+def layer_table(candidate: Candidate) -> list[LayerRow]:
+    """The layers from the image to the logits, each with what it holds and costs.
+
+    BatchNorm and ReLU belong to their convolution. Multiply-accumulates are those of the
+    convolutions, the classifier and deskewing. BatchNorm is not counted: it folds into the weights
+    for inference, but where pooling comes between, which leaves one a value of the pooled map.
+    Behind ``TTA`` they are those of all copies, which are taken in turn: a map is that of one.
+
+    Raises:
+        ValueError: If a feature map vanishes; the message names the layer.
+    """
+    rows = []
+    shape, copies = INPUT_SHAPE, 1
+    for layer in candidate.layers:
+        if isinstance(layer, Dropout):
+            continue
+        if isinstance(layer, TTA):
+            copies = COPIES
+            rows.append(_free_row(f"{COPIES} copies, moved by a pixel", shape, shape))
+            continue
+        row, shape = _layer_row(layer, shape)
+        rows.append(replace(row, macs=copies * row.macs))
+    row = _head_row(candidate.head, shape)
+    rows.append(replace(row, macs=copies * row.macs))
+    return rows
+
+
+def count_parameters(candidate: Candidate) -> int:
+    """Trainable parameters by formula; equal to ``sum(p.numel())`` of the built model."""
+    return sum(row.parameters for row in layer_table(candidate))
+
+
+def count_macs(candidate: Candidate) -> int:
+    """Multiply-accumulates to classify one image."""
+    return sum(row.macs for row in layer_table(candidate))
+
+
+def peak_activation_bytes(candidate: Candidate, bytes_per_value: int = 4) -> int:
+    """The largest input plus output of any layer, for one image: the RAM that inference needs.
+
+    Layers run one after the other into fresh memory, BatchNorm and ReLU in place. Four bytes a
+    value is float32; pass 1 for an int8 deployment.
+    """
+    rows = layer_table(candidate)
+    return bytes_per_value * max(row.input_values + row.output_values for row in rows)
+
+
+def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Shape]:
+    channels, height, width = shape
+    if isinstance(layer, Deskew):
+        row = _free_row("deskew", shape, shape)
+        return replace(row, macs=DESKEW_MACS * _size(shape)), shape
+    if isinstance(layer, Pool):
+        out = _pooled(shape, "P")
+        return _free_row("max pooling 2×2", shape, out), out
+    shrink = 2 * layer.padding - layer.kernel + 1
+    full = (layer.width, height + shrink, width + shrink)
+    if min(full) < 1:
+        raise ValueError(
+            f"the feature map vanishes: {code(layer)} needs at least "
+            f"{layer.kernel - 2 * layer.padding} pixels a side, but gets {height}×{width}"
+        )
+    out = _pooled(full, code(layer)) if layer.early_pool else full
+    weights = layer.kernel**2 * channels * layer.width
+    filters = layer.width // ROTATIONS if layer.rotated else layer.width
+    extras = filters * (int(layer.bias) + 2 * int(layer.norm))
+    steps = [f"conv {layer.kernel}×{layer.kernel}" + (" padded" if layer.padding else "")]
+    steps[0] += f" in {ROTATIONS} rotations" if layer.rotated else ""
+    steps += ["max pooling 2×2"] * layer.early_pool + ["BatchNorm"] * layer.norm + ["ReLU"]
+    row = LayerRow(
+        name=", ".join(steps),
+        output_shape=out,
+        parameters=layer.kernel**2 * channels * filters + extras,
+        macs=weights * full[1] * full[2],
+        input_values=_size(shape),
+        output_values=_size(full),
+    )
+    return row, out
+
+
+def _free_row(name: str, shape: Shape, out: Shape) -> LayerRow:
+    """A layer without parameters and multiply-accumulates."""
+    return LayerRow(
+        name=name,
+        output_shape=out,
+        parameters=0,
+        macs=0,
+        input_values=_size(shape),
+        output_values=_size(out),
+    )
+
+
+def _head_row(head: Head, shape: Shape) -> LayerRow:
+    channels, height, width = shape
+    classes = head.classes
+    positions, inputs, output_values = 1, channels, classes
+    name = "global average pooling, linear"
+    own = 0  # parameters before the linear layer
+    if head.kind == "flatten-linear":
+        inputs, name = _size(shape), "flatten, linear"
+    elif head.kind == "depthwise-linear":
+        own, name = _size(shape), f"depthwise conv {height}×{width}, linear"
+    elif head.kind == "conv-gap":
+        if head.kernel > min(height, width):
+            raise ValueError(
+                f"the feature map vanishes: the head's {head.kernel}×{head.kernel} kernel gets "
+                f"{height}×{width} pixels"
+            )
+        inputs = channels * head.kernel**2
+        positions = (height - head.kernel + 1) * (width - head.kernel + 1)
+        output_values = classes * positions
+        name = f"conv {head.kernel}×{head.kernel}, global average pooling"
+    return LayerRow(
+        name=name,
+        output_shape=(classes,),
+        parameters=own + classes * (inputs + int(head.bias)),
+        macs=own + classes * inputs * positions,
+        input_values=_size(shape),
+        output_values=output_values,
+    )
+
+
+def _pooled(shape: Shape, name: str) -> Shape:
+    channels, height, width = shape
+    if min(height, width) < 2:
+        raise ValueError(f"the feature map vanishes: {name} pools {height}×{width} pixels")
+    return channels, height // 2, width // 2
+
+
+def _size(shape: Shape) -> int:
+    return shape[0] * shape[1] * shape[2]
