@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.common.values import positive
-from search.reporting.dimensions import Dimension
 from search.reporting.records import Outcome, StudyLimits, TrialRecord
+from search.reporting.searched_parameters import Dimension
 
 ENOUGH_COMPLETE = 20
 BEST = 5  # "the best" of the checks below

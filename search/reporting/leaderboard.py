@@ -20,10 +20,8 @@ from search.common.values import integer, text
 from search.data.problem import Problem, recorded_problem
 from search.reporting.claims import Remeasured, remeasured
 from search.reporting.constraints import why_not_valid
-from search.reporting.dimensions import Dimension, read_dimensions
 from search.reporting.finalists import Finalists, read_finalists
 from search.reporting.health import HealthCheck, check_health
-from search.reporting.importance import Importance, measure_importance
 from search.reporting.ranking import Entry, Verdict, judge, rank
 from search.reporting.records import (
     Outcome,
@@ -32,6 +30,12 @@ from search.reporting.records import (
     latest_attempts,
     read_limits,
     read_trials,
+)
+from search.reporting.searched_parameters import (
+    Dimension,
+    Importance,
+    measure_importance,
+    read_dimensions,
 )
 from search.reporting.shortlist import Shortlisted, read_shortlist
 from search.study.attributes import OPENINGS, SETTINGS

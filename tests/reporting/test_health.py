@@ -6,10 +6,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.reporting import health
-from search.reporting.dimensions import Dimension
 from search.reporting.health import Health
 from search.reporting.leaderboard import Summary
 from search.reporting.records import StudyLimits, TrialRecord, read_trials
+from search.reporting.searched_parameters import Dimension
 from tests.reporting.studies import complete, curve, pruned
 
 LIMITS = StudyLimits(validation_images=10_000)

@@ -6,7 +6,7 @@ import optuna
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial
 
-from search.reporting.importance import FEWEST_TRIALS, measure_importance
+from search.reporting.searched_parameters import FEWEST_TRIALS, measure_importance
 from tests.reporting.studies import complete
 
 MAXIMIZE = [optuna.study.StudyDirection.MAXIMIZE]

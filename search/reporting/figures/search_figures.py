@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from search.reporting.dimensions import Dimension
 from search.reporting.figures.drawing import (
     PAGE,
     Palette,
@@ -26,6 +25,7 @@ from search.reporting.figures.drawing import (
 from search.reporting.leaderboard import Summary, best_so_far
 from search.reporting.ranking import Entry
 from search.reporting.records import Outcome
+from search.reporting.searched_parameters import Dimension
 
 LINES = 200  # how many trials parallel coordinates hold at most
 AXES = 8  # how many parameters they hold at most

@@ -51,7 +51,7 @@ def graders_block(summary: Summary) -> str:
     macs = "" if limits.max_macs is None else f", at most {limits.max_macs:,} multiply-accumulates"
     size = f"t most {counted(limits.max_params, 'parameter')}{macs}"
     size += f" in at most {counted(limits.epochs, 'epoch')}."
-    target = f"**StudyLimits.** A{size}"
+    target = f"**Limits.** A{size}"
     if limits.target is not None:
         target = f"**Target.** At least {words.points(limits.target)} accuracy with a{size}"
     target += f"\n\n{escape(words.data_sentence(summary))}"

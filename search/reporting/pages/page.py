@@ -7,14 +7,12 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from pathlib import Path
 
 import jinja2
-import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup, escape
 
@@ -22,85 +20,18 @@ from search.common.text import counted
 from search.reporting import claims, shortlist
 from search.reporting.candidates import dropout_text
 from search.reporting.constraints import at_least
-from search.reporting.figures import accuracy_figures as figures
-from search.reporting.figures import captions, search_figures, time_figures
-from search.reporting.figures.drawing import has_accuracy
+from search.reporting.figures import catalogue
+from search.reporting.figures.accuracy_figures import median_curve
+from search.reporting.figures.catalogue import FIGURES, Figure
+from search.reporting.finalists import Finalists
+from search.reporting.intervals import Interval
 from search.reporting.leaderboard import Summary
 from search.reporting.pages import lead, markdown, words
-from search.reporting.pages.strips import seeds_of, strips_of
 from search.reporting.ranking import Entry
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figure:
-    """A figure of the page, the sentence above it, and the text that stands for it."""
-
-    draw: Callable[[Summary], go.Figure]
-    needs: Callable[[Summary], bool]  # whether the study has anything to draw in it
-    sentence: Callable[[Summary], str]
-    alternative: str
-
-
-def _is_ranked(summary: Summary) -> bool:
-    return bool(summary.entries)
-
-
-def _has_history(summary: Summary) -> bool:
-    return any(has_accuracy(trial) for trial in summary.trials)
-
-
-FIGURES = {
-    "curves": Figure(
-        draw=figures.learning_curves,
-        needs=lambda summary: any(entry.trial.curve for entry in summary.entries),
-        sentence=captions.curves,
-        alternative="Line chart of validation accuracy over epochs for the best trials.",
-    ),
-    "front": Figure(
-        draw=figures.accuracy_against_parameters,
-        needs=_is_ranked,
-        sentence=captions.front,
-        alternative="Scatter chart of validation accuracy against parameters, with Pareto front.",
-    ),
-    "history": Figure(
-        draw=search_figures.history,
-        needs=_has_history,
-        sentence=captions.history,
-        alternative="Chart of each trial's accuracy and the best so far, over trials.",
-    ),
-    "history-time": Figure(
-        draw=partial(search_figures.history, over_time=True),
-        needs=lambda summary: _has_history(summary) and summary.training_seconds > 0,
-        sentence=captions.history_over_time,
-        alternative="Chart of each trial's accuracy and the best so far, over training time.",
-    ),
-    "importance": Figure(
-        draw=search_figures.importance,
-        needs=lambda summary: bool(summary.importance.shares),
-        sentence=captions.importance,
-        alternative="Bar chart of the importance of each searched parameter.",
-    ),
-    "parallel": Figure(
-        draw=search_figures.parallel_coordinates,
-        needs=lambda summary: sum(bool(entry.trial.params) for entry in summary.entries) > 1,
-        sentence=captions.parallel,
-        alternative="Parallel coordinates of the searched parameters of valid architectures.",
-    ),
-    "time": Figure(
-        draw=time_figures.time_by_outcome,
-        needs=lambda summary: bool(time_figures.seconds_by_outcome(summary)),
-        sentence=captions.time,
-        alternative="Bar chart of training time by how the trials ended.",
-    ),
-    "cost": Figure(
-        draw=time_figures.cost,
-        needs=lambda summary: bool(time_figures.timed_trials(summary)),
-        sentence=captions.cost,
-        alternative="Scatter chart of seconds an epoch against multiply-accumulates.",
-    ),
-}
+STRIP_WIDTH = 120  # of the drawing of an interval, in its own units
+SEEDS_WIDTH = 180  # of the drawing of a finalist's seeds
 
 
 def to_html(summary: Summary, *, top: int) -> str:
@@ -138,7 +69,7 @@ def to_html(summary: Summary, *, top: int) -> str:
         summary=summary,
         entries=shown,
         figures=present,
-        captions=captions,
+        captions=catalogue,
         graders_block=escape(markdown.graders_block(summary)),
         data=_embedded(_data(summary, shown, present)),
         library=base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode(),
@@ -152,7 +83,7 @@ def _data(
     summary: Summary, shown: Sequence[Entry], present: Mapping[str, Figure]
 ) -> dict[str, object]:
     """What the script draws: the figures, and the curve of every row that can be opened."""
-    median = figures.median_curve(summary)
+    median = median_curve(summary)
     return {
         "figures": {
             name: json.loads(plotly.io.to_json(figure.draw(summary), validate=False, engine="json"))
@@ -195,3 +126,76 @@ def _plotly_source() -> str:
 def _hash(script: str) -> str:
     digest = hashlib.sha256(script.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """Where an accuracy, its interval and a target lie on one row's small drawing."""
+
+    low: float
+    middle: float
+    high: float
+    target: float | None
+
+
+def strips_of(shown: Sequence[Entry], summary: Summary) -> dict[str, Strip]:
+    """The drawings of all rows that have an interval, on one common scale, by trial."""
+    spans = {e.trial.name: e.interval for e in shown if e.interval is not None}
+    if not spans:
+        return {}
+    lows = sorted(span.low for span in spans.values())
+    target = summary.limits.target
+    left, right = lows[len(lows) // 10], max(span.high for span in spans.values())
+    if target is not None:  # an outlier may be cut off
+        left, right = min(left, target - 0.002), max(right, target)
+
+    def at(share: float) -> float:
+        place = (share - left) / (right - left or 1.0)
+        return round(4 + (STRIP_WIDTH - 8) * min(1.0, max(0.0, place)), 1)
+
+    return {
+        entry.trial.name: Strip(
+            low=at(entry.interval.low),
+            middle=at(entry.accuracy),
+            high=at(entry.interval.high),
+            target=None if target is None else at(target),
+        )
+        for entry in shown
+        if entry.interval is not None
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds:
+    """Where a finalist's seeds, their mean with its interval, and a target lie on a drawing."""
+
+    runs: tuple[float, ...]
+    mean: float
+    span: tuple[float, float] | None
+    target: float | None
+
+
+def seeds_of(finalists: Finalists) -> dict[int, Seeds]:
+    """The drawings of all finalists, on one common scale, by place."""
+    values = [run.accuracy for entry in finalists.entries for run in entry.runs]
+    values += [bound for e in finalists.entries if e.interval for bound in _bounds(e.interval)]
+    target = finalists.target
+    values += [] if target is None else [target]
+    left, right = min(values), max(values)
+
+    def at(share: float) -> float:
+        return round(4 + (SEEDS_WIDTH - 8) * (share - left) / (right - left or 1.0), 1)
+
+    return {
+        entry.place: Seeds(
+            runs=tuple(at(run.accuracy) for run in entry.runs),
+            mean=at(entry.mean),
+            span=(at(entry.interval.low), at(entry.interval.high)) if entry.interval else None,
+            target=None if target is None else at(target),
+        )
+        for entry in finalists.entries
+    }
+
+
+def _bounds(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high

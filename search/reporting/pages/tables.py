@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import enum
-import io
 import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+import pandas as pd
 
 from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
@@ -47,43 +47,39 @@ FINALIST_COLUMNS = (
 )
 
 
-def to_csv(summary: Summary) -> str:
+def leaderboard_frame(summary: Summary) -> pd.DataFrame:
     """All valid architectures, best first; accuracies in [0, 1], rates as they were drawn.
 
-    The checks follow as one column each (``yes``, ``no``, empty for unknown).
+    The checks follow as one column each (True, False, None for unknown).
     """
-    checks = [check.name for check in summary.entries[0].checks] if summary.entries else []
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(f"check: {name}" for name in checks)])
-    for entry in summary.entries:
-        row = _row(entry)
-        states = [{True: "yes", False: "no", None: ""}[check.passed] for check in entry.checks]
-        writer.writerow([*(_cell(row[column]) for column in COLUMNS), *states])
-    return file.getvalue()
+    rows = [
+        _row(entry) | {f"check: {check.name}": check.passed for check in entry.checks}
+        for entry in summary.entries
+    ]
+    return pd.DataFrame(rows, columns=None if rows else list(COLUMNS), dtype=object)
 
 
-def finalists_csv(finalists: Finalists) -> str:
+def finalists_frame(finalists: Finalists) -> pd.DataFrame:
     """One row for each seed of each finalist, with the candidate's figures repeated."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    judged = finalists.target is not None
-    left_out = () if judged else ("share_reaching_target",)
-    writer.writerow([name for name in FINALIST_COLUMNS if name not in left_out])
+    rows = []
     for entry in finalists.entries:
         span, versus = entry.interval, entry.against_next
         shared = (
             *(entry.place, entry.label, "reference" if entry.is_reference else "finalist"),
             *(entry.search_rank, entry.search_trial, entry.parameters, entry.architecture),
             *(len(entry.runs), entry.mean, span and span.low, span and span.high),
-            *(entry.minimum, *((entry.share_reaching,) if judged else ())),
+            *(entry.minimum, entry.share_reaching),
             *(versus and versus.difference, versus and versus.p),
         )
-        for run in entry.runs:
-            row = (*shared, run.seed, run.accuracy, run.correct)
-            rounded = (round(cell, 6) if isinstance(cell, float) else cell for cell in row)
-            writer.writerow([_cell(cell) for cell in rounded])
-    return file.getvalue()
+        rows += [(*shared, run.seed, run.accuracy, run.correct) for run in entry.runs]
+    frame = pd.DataFrame(rows, columns=list(FINALIST_COLUMNS), dtype=object)
+    frame = frame.map(lambda value: round(value, 6) if isinstance(value, float) else value)
+    return frame if finalists.target is not None else frame.drop(columns="share_reaching_target")
+
+
+def to_csv(frame: pd.DataFrame) -> str:
+    """A frame for a spreadsheet: ``yes`` and ``no``, and nothing where nothing is known."""
+    return frame.map(_cell).to_csv(index=False, lineterminator="\n")
 
 
 def to_json(summary: Summary) -> str:
@@ -108,8 +104,8 @@ def _row(entry: Entry) -> dict[str, object]:
         "tied_with_rank": entry.tie if entry.tied else None,  # the first of its group
         "trial": trial.name,
         "validation_accuracy": entry.accuracy,
-        "interval_low": None if interval is None else round(interval.low, 6),
-        "interval_high": None if interval is None else round(interval.high, 6),
+        "interval_low": interval and round(interval.low, 6),
+        "interval_high": interval and round(interval.high, 6),
         "parameters": entry.parameters,
         "macs": trial.macs,
         "epochs": trial.epochs,
@@ -121,7 +117,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "best_epoch": trial.best_epoch,
         "best_accuracy": trial.best_accuracy,
         "validation_loss": trial.validation_loss,
-        "training_seconds": None if trial.seconds is None else round(trial.seconds, 2),
+        "training_seconds": trial.seconds and round(trial.seconds, 2),
         "label": trial.label,
         "adjusted": "; ".join(trial.adjusted),
         "architecture": trial.architecture,

@@ -14,7 +14,7 @@ from search.reporting.leaderboard import Summary, summarize
 from search.reporting.pages.files import TOP, check_report
 from search.reporting.pages.markdown import to_markdown
 from search.reporting.pages.page import to_html
-from search.reporting.pages.tables import finalists_csv, to_csv, to_json
+from search.reporting.pages.tables import finalists_frame, leaderboard_frame, to_csv, to_json
 
 FINALISTS = ("finalists.csv", "finalists.svg")  # written where there are any
 
@@ -29,12 +29,12 @@ def render(summary: Summary, *, top: int) -> dict[str, str]:
     texts = {
         "leaderboard.html": to_html(summary, top=top),
         "leaderboard.md": to_markdown(summary, top=top),
-        "leaderboard.csv": to_csv(summary),
+        "leaderboard.csv": to_csv(leaderboard_frame(summary)),
         "leaderboard.json": to_json(summary),
     }
     if summary.finalists is not None:
         table, picture = FINALISTS
-        texts[table] = finalists_csv(summary.finalists)
+        texts[table] = to_csv(finalists_frame(summary.finalists))
         shown = [one for one in summary.finalists.entries if one.parameters]
         if summary.claims or any(not one.is_reference for one in shown):
             texts[picture] = finalists_picture(shown, summary.claims, target=summary.limits.target)

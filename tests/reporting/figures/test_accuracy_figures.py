@@ -9,7 +9,8 @@ import plotly.io
 import pytest
 
 from search.reporting.figures import accuracy_figures as figures
-from search.reporting.figures import captions, search_figures, time_figures
+from search.reporting.figures import catalogue as captions
+from search.reporting.figures import search_figures, time_figures
 from search.reporting.figures.drawing import LIGHT, visible_range
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.records import Outcome

@@ -8,7 +8,7 @@ import math
 import optuna
 
 from search.reporting.leaderboard import Summary, summarize
-from search.reporting.pages.tables import COLUMNS, to_csv, to_json
+from search.reporting.pages.tables import COLUMNS, leaderboard_frame, to_csv, to_json
 from tests.reporting.studies import complete, study_of
 
 
@@ -17,7 +17,7 @@ def rows(text: str) -> list[dict[str, str]]:
 
 
 def test_the_csv_holds_every_valid_architecture(summary: Summary) -> None:
-    table = rows(to_csv(summary))
+    table = rows(to_csv(leaderboard_frame(summary)))
 
     assert [int(row["trial"]) for row in table] == [e.trial.number for e in summary.entries]
     for row, entry in zip(table, summary.entries, strict=True):
@@ -32,7 +32,7 @@ def test_the_csv_holds_every_valid_architecture(summary: Summary) -> None:
 
 def test_what_is_not_known_is_empty() -> None:
     summary = summarize(study_of([complete()], settings=None))
-    row = rows(to_csv(summary))[0]
+    row = rows(to_csv(leaderboard_frame(summary)))[0]
 
     for column in ("interval_low", "macs", "learning_rate", "dropout", "widths"):
         assert row[column] == ""
@@ -41,14 +41,14 @@ def test_what_is_not_known_is_empty() -> None:
 
 
 def test_an_empty_csv_has_its_header() -> None:
-    text = to_csv(summarize(study_of([])))
+    text = to_csv(leaderboard_frame(summarize(study_of([]))))
 
     assert text.strip().split(",") == list(COLUMNS)
 
 
 def test_a_spreadsheet_gets_no_formula() -> None:
     trials = [complete(label="=1+1", architecture='@SUM(A1) "x", y')]
-    row = rows(to_csv(summarize(study_of(trials))))[0]
+    row = rows(to_csv(leaderboard_frame(summarize(study_of(trials)))))[0]
 
     assert row["label"] == "'=1+1"
     assert row["architecture"] == '\'@SUM(A1) "x", y'

@@ -1,8 +1,15 @@
-"""The sentence above each figure: what it shows in this study, in figures."""
+"""The figures of the page, each with the sentence above it: what it shows in this study."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import plotly.graph_objects as go
+
 from search.common.text import counted
+from search.reporting.figures import accuracy_figures, search_figures, time_figures
 from search.reporting.figures.accuracy_figures import CURVES, front_range
 from search.reporting.figures.drawing import has_accuracy
 from search.reporting.figures.search_figures import LINES, history_range
@@ -10,6 +17,16 @@ from search.reporting.figures.time_figures import seconds_by_outcome, timed_tria
 from search.reporting.leaderboard import Summary, best_so_far
 from search.reporting.pages import words
 from search.reporting.records import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A figure of the page, the sentence above it, and the text that stands for it."""
+
+    draw: Callable[[Summary], go.Figure]
+    needs: Callable[[Summary], bool]  # whether the study has anything to draw in it
+    sentence: Callable[[Summary], str]
+    alternative: str
 
 
 def front(summary: Summary) -> str:
@@ -145,3 +162,63 @@ def _hidden(accuracies: list[float], lowest: float) -> str:
 
 def _are(number: int) -> str:
     return "is" if number == 1 else "are"
+
+
+def _is_ranked(summary: Summary) -> bool:
+    return bool(summary.entries)
+
+
+def _has_history(summary: Summary) -> bool:
+    return any(has_accuracy(trial) for trial in summary.trials)
+
+
+FIGURES = {
+    "curves": Figure(
+        draw=accuracy_figures.learning_curves,
+        needs=lambda summary: any(entry.trial.curve for entry in summary.entries),
+        sentence=curves,
+        alternative="Line chart of validation accuracy over epochs for the best trials.",
+    ),
+    "front": Figure(
+        draw=accuracy_figures.accuracy_against_parameters,
+        needs=_is_ranked,
+        sentence=front,
+        alternative="Scatter chart of validation accuracy against parameters, with Pareto front.",
+    ),
+    "history": Figure(
+        draw=search_figures.history,
+        needs=_has_history,
+        sentence=history,
+        alternative="Chart of each trial's accuracy and the best so far, over trials.",
+    ),
+    "history-time": Figure(
+        draw=partial(search_figures.history, over_time=True),
+        needs=lambda summary: _has_history(summary) and summary.training_seconds > 0,
+        sentence=history_over_time,
+        alternative="Chart of each trial's accuracy and the best so far, over training time.",
+    ),
+    "importance": Figure(
+        draw=search_figures.importance,
+        needs=lambda summary: bool(summary.importance.shares),
+        sentence=importance,
+        alternative="Bar chart of the importance of each searched parameter.",
+    ),
+    "parallel": Figure(
+        draw=search_figures.parallel_coordinates,
+        needs=lambda summary: sum(bool(entry.trial.params) for entry in summary.entries) > 1,
+        sentence=parallel,
+        alternative="Parallel coordinates of the searched parameters of valid architectures.",
+    ),
+    "time": Figure(
+        draw=time_figures.time_by_outcome,
+        needs=lambda summary: bool(time_figures.seconds_by_outcome(summary)),
+        sentence=time,
+        alternative="Bar chart of training time by how the trials ended.",
+    ),
+    "cost": Figure(
+        draw=time_figures.cost,
+        needs=lambda summary: bool(time_figures.timed_trials(summary)),
+        sentence=cost,
+        alternative="Scatter chart of seconds an epoch against multiply-accumulates.",
+    ),
+}

@@ -5,7 +5,7 @@ import math
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from search.reporting.dimensions import Dimension, read_dimensions
+from search.reporting.searched_parameters import Dimension, read_dimensions
 from tests.reporting.studies import complete
 
 
