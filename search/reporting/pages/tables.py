@@ -71,9 +71,10 @@ def finalists_frame(finalists: Finalists) -> pd.DataFrame:
             *(entry.minimum, entry.share_reaching),
             *(versus and versus.difference, versus and versus.p),
         )
-        rows += [(*shared, run.seed, run.accuracy, run.correct) for run in entry.runs]
+        for run in entry.runs:
+            row = (*shared, run.seed, run.accuracy, run.correct)
+            rows.append([round(cell, 6) if isinstance(cell, float) else cell for cell in row])
     frame = pd.DataFrame(rows, columns=list(FINALIST_COLUMNS), dtype=object)
-    frame = frame.map(lambda value: round(value, 6) if isinstance(value, float) else value)
     return frame if finalists.target is not None else frame.drop(columns="share_reaching_target")
 
 
