@@ -68,7 +68,7 @@ def milliseconds(action: Callable[[], Any], repeats: int = REPEATS) -> float:
 
 
 def steps(storage: str, name: str, size: int) -> list[float]:
-    """Milliseconds of a claim (drawn at random), a report, an end, and a read of the whole study.
+    """Milliseconds of a dispatch (drawn at random), a report, an end, and a read of all trials.
 
     A report is one with the pruner's look.
     """
@@ -78,15 +78,15 @@ def steps(storage: str, name: str, size: int) -> list[float]:
     )
     tasks: list[Task] = []
 
-    def claim() -> None:
-        study.claim(JUDGE, 10**9, "benchmark", tasks.append, tasks.remove)
+    def dispatch() -> None:
+        study.dispatch(JUDGE, 10**9, "benchmark", tasks.append, tasks.remove)
 
-    claimed = milliseconds(claim)
+    dispatched = milliseconds(dispatch)
     trial, numbers = study.trial(tasks.pop().number), iter(range(1, REPEATS + 1))
     reported = milliseconds(lambda: JUDGE.report(trial, [epoch(next(numbers))]))
     ended = milliseconds(lambda: study.complete(tasks.pop().number, 0.5), len(tasks))
     read = milliseconds(lambda: open_study(storage, name).get_trials(deepcopy=False), 3)
-    return [claimed, reported, ended, read]
+    return [dispatched, reported, ended, read]
 
 
 def suggestion(size: int) -> float:
@@ -229,7 +229,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storages(options.postgresql) as urls:
         if "steps" in options.what:
-            row("storage", "trials", "claim, ms", "report", "end", "whole read")
+            row("storage", "trials", "dispatch, ms", "report", "end", "whole read")
             row(*["--:"] * 6)
             for kind, url in urls.items():
                 for size in SIZES:

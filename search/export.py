@@ -220,7 +220,7 @@ def write(
             network,
             title=f"{candidate.one_line()}: trial {trial.number} of {text(origin.study)}.",
             mean=settings.source.mean,
-            deviation=settings.source.std,
+            std=settings.source.std,
             classes=settings.problem.classes,
         )
         loaded = standalone.load_standalone(folder)

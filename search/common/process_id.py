@@ -57,7 +57,7 @@ def _start(process: int) -> str | None:
 
 
 def _start_by_psutil(process: int) -> str | None:
-    """As seconds since 1970: elsewhere, and of owners that an earlier version wrote."""
+    """As seconds since 1970: elsewhere, and of ids that an earlier version wrote."""
     import psutil
 
     try:
@@ -68,30 +68,30 @@ def _start_by_psutil(process: int) -> str | None:
         return None
 
 
-def is_here(owner: object) -> bool:
-    """Whether an owner's process could be seen from here.
+def is_here(process: object) -> bool:
+    """Whether a process could be seen from here, by its id.
 
-    A trial is marked with its owner under the lock that also starts it, so one without an owner
-    was cut in between and needs no look elsewhere.
+    A trial is marked with its parent under the lock that also starts it, so one without was
+    interrupted in between and needs no look elsewhere.
     """
-    if not isinstance(owner, str) or owner.count(":") < 2:
+    if not isinstance(process, str) or process.count(":") < 2:
         return True
-    return owner.rsplit(":", 2)[0] == machine_name()
+    return process.rsplit(":", 2)[0] == machine_name()
 
 
-def process_number(owner: object) -> int:
-    """The number of an owner's process, or -1 of what is no owner."""
-    parts = owner.rsplit(":", 2) if isinstance(owner, str) else []
+def process_number(process: object) -> int:
+    """The number of a process by its id, or -1 of what is no id."""
+    parts = process.rsplit(":", 2) if isinstance(process, str) else []
     return int(parts[1]) if len(parts) == 3 and re.fullmatch("[0-9]{1,9}", parts[1]) else -1
 
 
-def runs_here(owner: object) -> bool:
-    """Whether an owner is a process of this machine that still runs; a suspended one does."""
-    process = process_number(owner)
-    if not isinstance(owner, str) or not is_here(owner) or process < 0:
+def runs_here(process: object) -> bool:
+    """Whether an id is of a process of this machine that still runs; a suspended one does."""
+    number = process_number(process)
+    if not isinstance(process, str) or not is_here(process) or number < 0:
         return False
-    started = owner.rsplit(":", 1)[1]
+    started = process.rsplit(":", 1)[1]
     if not re.fullmatch(r"[0-9]{1,12}\.[0-9]{1,9}", started):
-        return started == _start(process)
-    found = _start_by_psutil(process)
+        return started == _start(number)
+    found = _start_by_psutil(number)
     return found is not None and abs(float(found) - float(started)) < TOLERANCE

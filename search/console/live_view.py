@@ -84,10 +84,10 @@ def _running(trial: FrozenTrial) -> Running:
     )
 
 
-def worker_name(owner: str) -> str:
-    """A trial's owner in short: its process, with the machine's name if that is another one."""
-    parts = owner.rsplit(":", 2)
-    if len(parts) < 3 or is_here(owner):
+def worker_name(worker: str) -> str:
+    """A trial's worker in short: its process, with the machine's name if that is another one."""
+    parts = worker.rsplit(":", 2)
+    if len(parts) < 3 or is_here(worker):
         return parts[-2:][0]
     return f"{parts[0].split('/')[0]} {parts[1]}"
 

@@ -16,32 +16,32 @@ from search.data.dataset import DataSource, load_training
 class Images:
     """Labelled images and how to normalise them.
 
-    ``pixels`` is ``[N, 28, 28]`` uint8, ``labels`` is ``[N]`` int64; ``mean`` and ``deviation``
+    ``pixels`` is ``[N, 28, 28]`` uint8, ``labels`` is ``[N]`` int64; ``mean`` and ``std``
     are those of the training pixels scaled to [0, 1].
     """
 
     pixels: Tensor
     labels: Tensor
     mean: float
-    deviation: float
+    std: float
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels from 0 to 255 as floats with the training set's mean 0 and deviation 1."""
-        return pixels.mul(1 / (255 * self.deviation)).sub_(self.mean / self.deviation)
+        return pixels.mul(1 / (255 * self.std)).sub_(self.mean / self.std)
 
 
 def on_device(
-    pixels: np.ndarray, labels: np.ndarray, mean: float, deviation: float, device: torch.device
+    pixels: np.ndarray, labels: np.ndarray, mean: float, std: float, device: torch.device
 ) -> Images:
     """Images from arrays; on the CPU they share the arrays' memory."""
     return Images(
         pixels=_tensor(pixels).to(device),
         labels=_tensor(labels).to(device=device, dtype=torch.int64),
         mean=mean,
-        deviation=deviation,
+        std=std,
     )
 
 

@@ -18,7 +18,7 @@ from search.common.errors import UserError
 from search.common.output import complain
 from search.data import cache, idx, mnist
 from search.data.dataset import DataSource, fingerprint, validation_size
-from search.data.fetch import fetch_mnist
+from search.data.mnist import fetch_mnist
 from search.data.problem import CLASSES, MNIST
 
 FEWEST_IMAGES = 60  # ten of them validate: less is a mistake, not a data set
@@ -76,7 +76,7 @@ def _from_directory(data: Path, say: Callable[[str], None]) -> DataSource:
     )
     arrays = {"train_images": images, "train_labels": labels}
     digests = mnist.digests(arrays)
-    is_mnist = not mnist.deviations(digests)
+    is_mnist = not mnist.differing(digests)
     if not is_mnist:
         refuse_damage(files, arrays)
     classes = count_classes(labels, files["train_labels"])

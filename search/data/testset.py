@@ -70,7 +70,7 @@ def _from_directory(source: DataSource) -> dict[str, mnist.Array]:
             f"go from 0 to {source.classes - 1}",
             "Name a directory whose training and test files belong together",
         )
-    wrong = mnist.deviations(mnist.digests(arrays))
+    wrong = mnist.differing(mnist.digests(arrays))
     if wrong:
         refuse_damage(files, arrays)
     if wrong and source.name == MNIST:

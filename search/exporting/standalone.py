@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 MEAN = {mean!r}  # of the training pixels, scaled to [0, 1]
-DEVIATION = {deviation!r}
+STD = {std!r}
 WEIGHTS = Path(__file__).with_name("{weights}")
 
 
@@ -51,7 +51,7 @@ WEIGHTS = Path(__file__).with_name("{weights}")
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.float() * (1 / (255 * DEVIATION)) - MEAN / DEVIATION
+        pixels = images.float() * (1 / (255 * STD)) - MEAN / STD
         return self.layers(pixels)
 
 
@@ -83,7 +83,7 @@ if __name__ == "__main__":
 
 
 def write_standalone(
-    folder: Path, network: nn.Module, *, title: str, mean: float, deviation: float, classes: int
+    folder: Path, network: nn.Module, *, title: str, mean: float, std: float, classes: int
 ) -> None:
     """Write ``model.py`` and ``weights.safetensors`` into a folder.
 
@@ -93,7 +93,7 @@ def write_standalone(
             ``search``.
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
-        deviation: Their standard deviation.
+        std: Their standard deviation.
         classes: How many logits the network gives.
 
     Raises:
@@ -121,7 +121,7 @@ def write_standalone(
         weights=WEIGHTS,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         mean=mean,
-        deviation=deviation,
+        std=std,
         outputs=classes,
         largest_label=classes - 1,
         sources="".join(

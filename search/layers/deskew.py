@@ -40,9 +40,9 @@ class Deskew(nn.Module):
         position = (x + moment_xy / moment_yy * y).clamp(-1, width)
         left = position.floor()
         share = position - left
-        bordered = nn.functional.pad(ink, (1, 2))
+        padded = nn.functional.pad(ink, (1, 2))
         at = left.long() + 1
-        return low + (1 - share) * bordered.gather(3, at) + share * bordered.gather(3, at + 1)
+        return low + (1 - share) * padded.gather(3, at) + share * padded.gather(3, at + 1)
 
 
 def moments(pixels: Tensor) -> Tensor:

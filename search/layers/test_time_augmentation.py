@@ -15,13 +15,13 @@ from torch import Tensor, nn
 class ShiftedCopies(nn.Module):
     """Every image as it is, then moved by one pixel along the diagonal, down and up.
 
-    The lines that come in repeat the border.
+    The lines that come in repeat the edge.
     """
 
     def forward(self, images: Tensor) -> Tensor:
         """``[3 * N, C, H, W]`` of ``[N, C, H, W]``: all images, then all of them moved."""
-        bordered = nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
-        return torch.cat([images, bordered[:, :, :-2, :-2], bordered[:, :, 2:, 2:]])
+        padded = nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
+        return torch.cat([images, padded[:, :, :-2, :-2], padded[:, :, 2:, 2:]])
 
 
 class MeanOfCopies(nn.Module):

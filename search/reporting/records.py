@@ -25,7 +25,7 @@ class Outcome(enum.StrEnum):
     PRUNED = "pruned"
     OVER_BUDGET = "over budget"
     FAILED = "failed"
-    CUT = "cut"  # interrupted or killed; its candidate is tried again as another trial
+    INTERRUPTED = "interrupted"  # of older studies; its candidate is tried again as another trial
     RUNNING = "running"
     WAITING = "waiting"
 
@@ -127,7 +127,7 @@ def read_trials(
 
 
 def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    """Of trials of one candidate under one label the last: earlier ones were cut or failed."""
+    """Of trials of one candidate and label the last: earlier ones were interrupted or failed."""
     last = {(trial.label, trial.candidate): trial for trial in trials}
     return tuple(sorted(last.values(), key=lambda trial: trial.number))
 
@@ -196,7 +196,7 @@ def _outcome(
             )
         return Outcome.OVER_BUDGET if over else Outcome.PRUNED
     if trial.state == TrialState.FAIL and attributes.RETRIED.of(trial):
-        return Outcome.CUT
+        return Outcome.INTERRUPTED
     return {
         TrialState.COMPLETE: Outcome.COMPLETE,
         TrialState.FAIL: Outcome.FAILED,

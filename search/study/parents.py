@@ -21,8 +21,8 @@ GRACE_SECONDS = 140.0  # of silence; with a look every 20 s it is noticed within
 MOST_SECONDS = 60.0  # of silence between two looks
 
 
-def owner_of(trial: FrozenTrial) -> str | None:
-    """The process that a running trial belongs to; None if it was cut before it was marked."""
+def parent_of(trial: FrozenTrial) -> str | None:
+    """The process that a running trial belongs to; None if it was never marked."""
     return PARENT.of(trial) or WORKER.of(trial)  # the second of an older version's
 
 
@@ -75,8 +75,8 @@ class SignsOfLife:
 
 def elsewhere(trials: Iterable[FrozenTrial]) -> set[str]:
     """The processes of other machines that own running trials."""
-    owners = {owner_of(trial) for trial in trials if trial.state == TrialState.RUNNING}
-    return {owner for owner in owners if owner is not None and not is_here(owner)}
+    parents = {parent_of(trial) for trial in trials if trial.state == TrialState.RUNNING}
+    return {parent for parent in parents if parent is not None and not is_here(parent)}
 
 
 def orphans(
@@ -95,13 +95,14 @@ def orphans(
     for trial in trials:
         if trial.state != TrialState.RUNNING or trial.number in mine:
             continue
-        owner = owner_of(trial)
-        gone = owner in silent if owner is not None and not is_here(owner) else not _lives(owner)
+        parent = parent_of(trial)
+        is_elsewhere = parent is not None and not is_here(parent)
+        gone = parent in silent if is_elsewhere else not _lives(parent)
         if gone:
             found.append(trial.number)
     return found
 
 
-def _lives(owner: str | None) -> bool:
-    """Whether an owner of this machine runs, and is not the one that asks."""
-    return owner != process_id() and runs_here(owner)
+def _lives(parent: str | None) -> bool:
+    """Whether a parent of this machine runs, and is not the one that asks."""
+    return parent != process_id() and runs_here(parent)

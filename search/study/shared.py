@@ -61,13 +61,13 @@ class SharedStudy:
     def __init__(self, storage: str, name: str, sampler: BaseSampler, pruner: BasePruner) -> None:
         self._storage, self._name = storage, name
         self._sampler, self._pruner = sampler, pruner
-        self._owner = process_id()
+        self._id = process_id()
         self._on_server = sqlite_file(storage) is None
         self._backend = connect(storage)
         self._mine: set[int] = set()  # numbers of the trials that this process is at
         self._silent: set[str] = set()  # processes of other machines that seem dead
         self._signs = parents.SignsOfLife(
-            self._owner,
+            self._id,
             lambda key, value: self._mirror.set_study_system_attr(0, key, value),
             lambda: self._mirror.get_study_system_attrs(0),
         )
@@ -120,7 +120,7 @@ class SharedStudy:
             self._open()
             return None
 
-    def claim(
+    def dispatch(
         self,
         judge: Judge,
         total: int,
@@ -170,7 +170,7 @@ class SharedStudy:
         take: Callable[[Task], None],
     ) -> Answer:
         trial = self.study.ask()
-        PARENT.set(trial, self._owner)
+        PARENT.set(trial, self._id)
         WORKER.set(trial, worker)
         try:
             task = judge.propose(trial)
@@ -264,7 +264,7 @@ class SharedStudy:
     def was_ended(self, number: int) -> bool:
         """Whether somebody else has ended a trial of this process, or taken it over."""
         trial = self._mirror.look_again(number)
-        if trial.state == TrialState.RUNNING and parents.owner_of(trial) == self._owner:
+        if trial.state == TrialState.RUNNING and parents.parent_of(trial) == self._id:
             return False
         if not trial.state.is_finished():
             self._mirror.disown(number)

@@ -10,8 +10,8 @@ class Arithmetic:
     """Precision and kernels of a training; part of what its figures depend on to the last bit."""
 
     bfloat16: bool = False  # convolutions and matrix products
-    fused: bool = True  # compiled passes on a CPU, where they can be had
-    compile: bool = False  # torch.compile; not with fused passes
+    fused: bool = True  # compiled kernels on a CPU, where they can be had
+    compile: bool = False  # torch.compile; not with fused kernels
 
     def __str__(self) -> str:
         """For instance ``bfloat16, fused``."""

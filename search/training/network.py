@@ -1,4 +1,4 @@
-"""How a network computes a batch: by compiled passes on a CPU, else as torch does."""
+"""How a network computes a batch: by compiled kernels on a CPU, else as torch does."""
 
 from __future__ import annotations
 
@@ -50,6 +50,6 @@ def make_network(model: nn.Module, arithmetic: Arithmetic, device: torch.device)
 
 
 def uses_fused(arithmetic: Arithmetic, device: torch.device) -> bool:
-    """Whether computing on a device runs through compiled passes."""
+    """Whether computing on a device runs through compiled kernels."""
     wanted = arithmetic.fused and not arithmetic.compile and device.type == "cpu"
     return wanted and fused.available(bfloat16=arithmetic.bfloat16)

@@ -1,6 +1,6 @@
 """The one process that owns the study: hands trials to workers, reports, prunes, tells.
 
-A trial's way: ``SharedStudy.claim`` asks for it and has the judge propose it; a worker that is
+A trial's way: ``SharedStudy.dispatch`` asks for it and has the judge propose it; a worker that is
 ready is given the task; it tells ``Begun``, an ``EpochDone`` after each epoch and ``Trained``,
 and each is written into the study as it comes.
 """
@@ -88,7 +88,7 @@ def coordinate(
     with vanishing.said():
         taken = study.take_over()
         if taken:
-            say(f"going on with what was cut in an earlier run: {counted(taken, 'trial')}")
+            say(f"resuming what an earlier run left: {counted(taken, 'trial')}")
         trials = study.trials()
         finished = count_finished(trials)
         if finished >= job.trials:
@@ -174,7 +174,7 @@ class _Run:
                     self._hear(worker, event)
                 for line in self._pool.notices():
                     self._say(line)
-                answer = self._hand_out()
+                answer = self._dispatch()
             if self._signals:
                 self._say("stopping: the same command goes on with what is being trained")
                 for training in self._at.values():
@@ -186,14 +186,14 @@ class _Run:
             return 128 + self._signals[0]
         return self._failing()
 
-    def _hand_out(self) -> Answer:
+    def _dispatch(self) -> Answer:
         """Give each worker that is ready a trial, as long as more are wanted."""
         if not self._ready:
             return Answer.WAIT
         answer = Answer.GIVEN
         while self._ready and answer is Answer.GIVEN:
             worker = min(self._ready)
-            answer = self._study.claim(
+            answer = self._study.dispatch(
                 self._job.judge,
                 self._job.trials,
                 self._names[worker],
@@ -344,7 +344,7 @@ class _Run:
     def _take_over(self) -> None:
         taken = self._study.take_over()
         if taken:
-            self._say(f"going on with what was cut elsewhere: {counted(taken, 'trial')}")
+            self._say(f"resuming what was interrupted elsewhere: {counted(taken, 'trial')}")
 
     def _show(self, on_look: Callable[[Sequence[FrozenTrial]], None]) -> None:
         trials = self._study.trials()

@@ -88,7 +88,7 @@ def _on_cluster(
 
 
 def warm_up(arithmetic: Arithmetic, device: str) -> None:
-    """Compile a CPU's fast passes before several workers would do it side by side."""
+    """Compile a CPU's kernels before several workers would do it side by side."""
     import torch
 
     from search.training import kernels as fused

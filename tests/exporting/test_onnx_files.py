@@ -43,7 +43,7 @@ def test_both_files_answer_as_torch_does(
         disturbed(build(candidate)),
         title="t",
         mean=MEAN,
-        deviation=DEVIATION,
+        std=DEVIATION,
         classes=10,
     )
     network = load_standalone(tmp_path)

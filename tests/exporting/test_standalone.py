@@ -49,9 +49,7 @@ def test_the_file_makes_the_same_network(
     candidate: Candidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
     network = disturbed(build(candidate))
-    write_standalone(
-        tmp_path, network, title='a "title" \\', mean=MEAN, deviation=DEVIATION, classes=10
-    )
+    write_standalone(tmp_path, network, title='a "title" \\', mean=MEAN, std=DEVIATION, classes=10)
     images = on_device(*mnist_1200, MEAN, DEVIATION, torch.device("cpu"))
     pixels = images.pixels[:200]
     with torch.no_grad():
@@ -61,7 +59,7 @@ def test_the_file_makes_the_same_network(
 
 def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
     network = disturbed(build(PREPARING))
-    write_standalone(tmp_path, network, title="t", mean=MEAN, deviation=DEVIATION, classes=10)
+    write_standalone(tmp_path, network, title="t", mean=MEAN, std=DEVIATION, classes=10)
     program = (
         "import sys, json\n"
         "class No:\n"
@@ -101,4 +99,4 @@ def test_a_layer_is_written_with_what_is_not_default(layer: nn.Module, written: 
 
 def test_a_network_that_is_no_sequence_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="makes a Linear"):
-        write_standalone(tmp_path, nn.Linear(1, 1), title="", mean=0, deviation=1, classes=10)
+        write_standalone(tmp_path, nn.Linear(1, 1), title="", mean=0, std=1, classes=10)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def plain(tmp_path: Path) -> dict[str, str]:
-    """An environment without numba: a copy of the project would compile all its passes anew."""
+    """An environment without numba: a copy of the project would compile all its kernels anew."""
     folder = tmp_path / "without"
     folder.mkdir()
     (folder / "numba.py").write_text("raise ImportError('not for this test')\n")

@@ -33,7 +33,7 @@ def test_counts_tell_every_outcome() -> None:
         Outcome.PRUNED: 1,
         Outcome.OVER_BUDGET: 2,
         Outcome.FAILED: 1,
-        Outcome.CUT: 1,
+        Outcome.INTERRUPTED: 1,
         Outcome.RUNNING: 1,
         Outcome.WAITING: 1,
     }

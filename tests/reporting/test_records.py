@@ -38,7 +38,7 @@ def test_a_trial_that_was_cut_and_is_tried_again_did_not_fail() -> None:
     cut = create_trial(state=TrialState.FAIL, user_attrs={"retried": True})
 
     assert outcome(failed) is Outcome.FAILED
-    assert outcome(cut) is Outcome.CUT
+    assert outcome(cut) is Outcome.INTERRUPTED
 
 
 def test_unusable_attributes_become_none() -> None:

@@ -32,7 +32,7 @@ from search.reporting.leaderboard import summarize
 from search.reporting.pages.writing import render
 from search.study import attributes
 from search.study.attributes import Attribute
-from search.study.parents import elsewhere, orphans, owner_of
+from search.study.parents import elsewhere, orphans, parent_of
 from search.study.shared import SharedStudy, count_finished
 from search.study.storages.opening import RECORDED, create_study
 from tests.helpers.draws import draw, gate
@@ -99,7 +99,7 @@ def look(study: optuna.Study, trials: list[FrozenTrial]) -> None:
     now = snapshot(trials, 10)
     assert now.finished == count_finished(trials)
     for trial in trials:
-        outcome(trial), how_it_ended(trial), owner_of(trial), user_candidates.result(trial)
+        outcome(trial), how_it_ended(trial), parent_of(trial), user_candidates.result(trial)
     left = seconds_left(trials, 10, epochs=3, workers=2)
     assert left is None or 0 <= left < float("inf")
     with Progress(Terminal(io.StringIO(), force_terminal=True), epochs=3, workers=2) as shown:
@@ -150,7 +150,7 @@ def test_a_search_goes_on_whatever_was_edited(template: list[FrozenTrial], edits
         made.add_trials(edited(template, edits).get_trials())
         study = SharedStudy(path, "made", RandomSampler(seed=0), NopPruner())
         taken = study.take_over()
-        study.claim(Judge(), 100, "w", lambda task: None, lambda task: None)
+        study.dispatch(Judge(), 100, "w", lambda task: None, lambda task: None)
         for number in (4, 5):
             if study.trials()[number].state == TrialState.RUNNING:
                 study.put_back(number, died_after=1)

@@ -62,7 +62,7 @@ def ask(
         given.append(task)
         give(task)
 
-    answer = study.claim(Judge(), total, "w", both, lambda task: None, queue_only=queue_only)
+    answer = study.dispatch(Judge(), total, "w", both, lambda task: None, queue_only=queue_only)
     return answer, given[0] if given else None
 
 
@@ -201,7 +201,7 @@ def test_a_trial_that_someone_makes_meanwhile_without_the_lock_stays_his(
     path: str, study: SharedStudy
 ) -> None:
     taken: list[Task] = []
-    answer = study.claim(Judge(), 9, "w", lambda task: queue(path), taken.append)
+    answer = study.dispatch(Judge(), 9, "w", lambda task: queue(path), taken.append)
     assert (answer, [task.number for task in taken]) == (Answer.AGAIN, [0])
     his, ours = trials(path)
     assert (his.state, his.user_attrs["label"]) == (TrialState.WAITING, "mine")

@@ -30,7 +30,7 @@ def images() -> Images:
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randint(0, 256, (8, SIDE, SIDE), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, CLASSES, (8,), generator=generator)
-    return Images(pixels=pixels, labels=labels, mean=0.5, deviation=0.3)
+    return Images(pixels=pixels, labels=labels, mean=0.5, std=0.3)
 
 
 class Textbook:

@@ -253,7 +253,7 @@ def trainer_on(
         pixels=torch.zeros(1000, 28, 28, dtype=torch.uint8, device=device),
         labels=torch.zeros(1000, dtype=torch.int64, device=device),
         mean=0.13,
-        deviation=0.31,
+        std=0.31,
     )
     with device:
         model = build()

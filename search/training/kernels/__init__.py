@@ -1,4 +1,4 @@
-"""Faster small networks on a CPU: convolutions and what is between them by compiled passes.
+"""Faster small networks on a CPU: convolutions and what is between them by compiled kernels.
 
 ``available()`` says whether this machine has what it takes, ``warm_up()`` compiles, and
 ``FusedNetwork(model)`` computes what a plain network computes.

@@ -29,7 +29,7 @@ class Chain:
         self._modal = [layer for stage in stages for layer in stage.modal]
         self._dropouts = [layer for layer in self._modal if isinstance(layer, nn.Dropout)]
         self._runs: dict[tuple[int, ...], _Run] = {}
-        self.passes_made = 0
+        self.runs = 0
 
     def can_run(self, x: Tensor, *, training: bool) -> bool:
         """Whether torch's layers would compute the same, rather than something else or an error.
@@ -92,8 +92,8 @@ class _Run:
         self.layers: list[Layer] = []
         x = self.x
         for stage, following in zip(stages, [*stages[1:], None], strict=True):
-            border = following.padding if following else 0
-            self.layers.append(Layer(stage, x.shape, border, dtype))
+            padding = following.padding if following else 0
+            self.layers.append(Layer(stage, x.shape, padding, dtype))
             x = self.layers[-1].y
         self.dy = Map.make(*x.shape, 0, dtype)
 
@@ -108,8 +108,8 @@ class _Stages(torch.autograd.Function):
         y = run.x
         for layer in run.layers:
             y = layer.forward(y, seed, training=training)
-        chain.passes_made += 1
-        ctx.made = (chain, run, chain.passes_made)
+        chain.runs += 1
+        ctx.made = (chain, run, chain.runs)
         # Not a view: whatever comes next may change it in place.
         channels, height, width, images = y.shape
         low = torch.is_autocast_enabled("cpu")
@@ -125,7 +125,7 @@ class _Stages(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         chain, run, number = ctx.made
-        if number != chain.passes_made:
+        if number != chain.runs:
             raise RuntimeError("another forward pass has used the memory of this one")
         run.dy.inside.copy_(map_order(dy))
         gradient: Map | None = run.dy

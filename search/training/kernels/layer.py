@@ -22,7 +22,7 @@ class Layer:
     Args:
         stage: What to compute.
         x_shape: Channels, height, width and images of what comes in.
-        border: Zeros that the next stage wants around this one's output.
+        padding: Zeros that the next stage wants around this one's output.
         dtype: Of maps; statistics and gradients of parameters are of the parameters' type.
     """
 
@@ -30,21 +30,21 @@ class Layer:
         self,
         stage: Stage,
         x_shape: tuple[int, int, int, int],
-        border: int,
+        padding: int,
         dtype: torch.dtype,
     ) -> None:
         self._stage, self._dtype = stage, dtype
-        self._passes = load(dtype)
+        self._kernels = load(dtype)
         channels, height, width, images = x_shape
         shrink = 2 * stage.padding - stage.kernel + 1
         outputs = stage.convolution.out_channels
         height, width = height + shrink, width + shrink
         self._x_shape = x_shape
-        inner = 0 if stage.rectifies else border
+        inner = 0 if stage.rectifies else padding
         self._z = Map.make(outputs, height, width, images, inner, dtype)  # behind the convolution
         pools = stage.pool != "none"
         small = (outputs, height // 2, width // 2) if pools else (outputs, height, width)
-        self.y = Map.make(*small, images, border, dtype) if stage.rectifies else self._z
+        self.y = Map.make(*small, images, padding, dtype) if stage.rectifies else self._z
         self._places = torch.zeros((*small, images) if pools else 0, dtype=torch.uint8)
         # Of each window the largest value before BatchNorm: its input, or that of the winner.
         self._pooled = Map.make(*small, images, 0, dtype) if pools else self._z
@@ -65,7 +65,7 @@ class Layer:
         self._dx: Map | None = None
 
     def forward(self, x: Map, seed: int, *, training: bool) -> Map:
-        """The stage's output; x has at least the convolution's padding for a border."""
+        """The stage's output; x has at least the convolution's padding."""
         stage = self._stage
         self._x, self._scale = x, stage.scale if training else 1.0
         bias = stage.convolution.bias
@@ -81,21 +81,21 @@ class Layer:
             return self.y
         early = stage.pool == "early"
         if early:
-            self._passes.pool(
+            self._kernels.pool(
                 self._z.pointer, self._pooled.pointer, self._places.data_ptr(), *self._z.shape
             )
         self._normalise(self._pooled if early else self._z, training=training)
         rate, pooled_rate = (stage.rate, stage.pooled_rate) if training else (0.0, 0.0)
         coefficients = self._lines[2:4]
         if stage.pool == "late":
-            self._passes.activate_and_pool(
+            self._kernels.activate_and_pool(
                 *(self._z.pointer, self.y.pointer, *self.y.edges),
                 *(self._pooled.pointer, self._places.data_ptr(), *self._z.shape, *coefficients),
                 *_dropout(rate, seed, 2 * stage.place),
                 *_dropout(pooled_rate, seed, 2 * stage.place + 1),
             )
         else:
-            self._passes.activate(
+            self._kernels.activate(
                 *(self._pooled.pointer, self.y.pointer, *self.y.edges, *self.y.lines),
                 *(*coefficients, *_dropout(rate, seed, 2 * stage.place)),
             )
@@ -105,7 +105,7 @@ class Layer:
         """Gradients of x, where it is wanted, and of the stage's parameters.
 
         Args:
-            dy: Gradient of the output of the last ``forward``, which was in training; no border.
+            dy: Gradient of the output of the last ``forward``, which was in training; no padding.
             wanted: Whether the gradient of x is.
         """
         stage = self._stage
@@ -122,7 +122,7 @@ class Layer:
         d_weight = torch.empty_like(weight)
         channels, _, _, _ = self._x_shape
         outputs, rows, columns, images = self._z.shape
-        self._passes.weight_gradient(
+        self._kernels.weight_gradient(
             0,
             *(*self._x.corner(stage.padding), *dz.corner(0)),
             *(channels, outputs, stage.kernel, rows, columns, images),
@@ -131,7 +131,7 @@ class Layer:
         d_bias = None
         if stage.convolution.bias is not None:
             of_maps = torch.empty(outputs, dtype=weight.dtype)
-            self._passes.channel_sums(dz.pointer, *dz.edges, *dz.lines, of_maps.data_ptr())
+            self._kernels.channel_sums(dz.pointer, *dz.edges, *dz.lines, of_maps.data_ptr())
             d_bias = _summed(of_maps, stage.convolution.bias)
         dx = None
         if wanted:
@@ -154,7 +154,7 @@ class Layer:
             of_output, of_channel = of_channel, of_output
         outputs, rows, columns, images = y.shape
         start = self._no_bias if bias is None else bias
-        self._passes.convolve(
+        self._kernels.convolve(
             0,
             *(*x.corner(margin), *y.corner(0)),
             *(x.shape[0], outputs, self._stage.kernel, rows, columns, images),
@@ -163,7 +163,7 @@ class Layer:
         )
 
     def _normalise(self, x: Map, *, training: bool) -> None:
-        """Mean, inverse deviation, slope and offset of each channel."""
+        """Mean, inverse std, slope and offset of each channel."""
         norm, constants = self._stage.norm, self._constants
         if norm is None:
             constants[2], constants[3] = self._scale, 0.0
@@ -178,7 +178,7 @@ class Layer:
             return
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)
-        self._passes.statistics(
+        self._kernels.statistics(
             *(x.pointer, *x.lines, self._norm_weight.data_ptr(), bias.data_ptr()),
             *(norm.running_mean.data_ptr(), norm.running_var.data_ptr()),
             *(norm.momentum, norm.eps, self._scale, *self._lines[:4]),
@@ -194,7 +194,7 @@ class Layer:
             x = self._z if stage.pool != "early" else self._pooled
             _, height, width, images = x.shape
             gradients = torch.empty(2, len(self._norm_weight), dtype=constants.dtype)
-            self._passes.gradient_sums(
+            self._kernels.gradient_sums(
                 *(dy.pointer, self.y.pointer, *self.y.edges, self._pooled.pointer, *dy.lines),
                 *(height * width * images, self._scale, self._norm_weight.data_ptr()),
                 *self._lines[:2],
@@ -204,13 +204,13 @@ class Layer:
         given = (dy.pointer, self.y.pointer, *self.y.edges)
         rest = (*self._lines[4:], dz.pointer, *dz.edges)
         if stage.pool == "none":
-            self._passes.gradient(*given, self._z.pointer, *dz.lines, *rest)
+            self._kernels.gradient(*given, self._z.pointer, *dz.lines, *rest)
         elif stage.pool == "late":
-            self._passes.pooled_gradient(
+            self._kernels.pooled_gradient(
                 *given, self._places.data_ptr(), self._z.pointer, *dz.shape, *rest
             )
         else:
-            self._passes.early_gradient(
+            self._kernels.early_gradient(
                 *given, self._places.data_ptr(), self._pooled.pointer, *dz.shape, *rest
             )
         return d_norm

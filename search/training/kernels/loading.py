@@ -1,4 +1,4 @@
-"""Loads the compiled passes: once for each element type and process, from a cache on disk.
+"""Loads the compiled kernels: once for each element type and process, from a cache on disk.
 
 Compiling takes some ten seconds, loading what another process compiled a fraction of one. The
 cache lies in the user's cache directory (``cache.cache_directory``), so the project may be
@@ -25,28 +25,28 @@ from filelock import FileLock
 
 from search.data.cache import cache_directory, make, shared
 
-Pass = Callable[..., None]  # takes addresses, integers and doubles
+Kernel = Callable[..., None]  # takes addresses, integers and doubles
 SOURCES = Path(__file__).with_name("compiled")  # what is compiled
 LONGEST_WAIT = 300.0  # seconds for another process that compiles
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passes:
-    """The passes for one element type, as plain C functions; for what they do see their source."""
+class Kernels:
+    """The kernels for one element type, as plain C functions; for what they do see their source."""
 
-    statistics: Pass
-    activate: Pass
-    mask: Pass
-    gradient_sums: Pass
-    gradient: Pass
-    channel_sums: Pass
-    pool: Pass
-    activate_and_pool: Pass
-    pooled_gradient: Pass
-    early_gradient: Pass
-    convolve: Pass
-    weight_gradient: Pass
-    owners: tuple[object, ...]  # of the machine code: it lives as long as they do
+    statistics: Kernel
+    activate: Kernel
+    mask: Kernel
+    gradient_sums: Kernel
+    gradient: Kernel
+    channel_sums: Kernel
+    pool: Kernel
+    activate_and_pool: Kernel
+    pooled_gradient: Kernel
+    early_gradient: Kernel
+    convolve: Kernel
+    weight_gradient: Kernel
+    alive: tuple[object, ...]  # of the machine code: it lives as long as they do
 
 
 @cache
@@ -89,8 +89,8 @@ def warm_up(*, bfloat16: bool = False) -> None:
 
 
 @cache
-def load(dtype: torch.dtype) -> Passes:
-    """The passes for maps of bfloat16, float32 or float64."""
+def load(dtype: torch.dtype) -> Kernels:
+    """The kernels for maps of bfloat16, float32 or float64."""
     folder = _folder()
     try:
         if _not_ours() is None:
@@ -103,7 +103,7 @@ def load(dtype: torch.dtype) -> Passes:
     return _compile(dtype, use_cache=False)
 
 
-def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
+def _compile(dtype: torch.dtype, *, use_cache: bool) -> Kernels:
     import numba
     from numba import types
 
@@ -128,8 +128,8 @@ def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
     }
     plain: dict[str, Any] = {"N": ctypes.c_int64, "U": ctypes.c_uint32, "D": ctypes.c_double}
     plain["E"] = plain_element
-    passes: dict[str, Pass] = {}
-    owners = []
+    kernels: dict[str, Kernel] = {}
+    alive = []
     for function, signature in (
         *normalise.SIGNATURES.items(),
         *gradients.SIGNATURES.items(),
@@ -142,9 +142,9 @@ def _compile(dtype: torch.dtype, *, use_cache: bool) -> Passes:
         code = compiler(signed, nopython=True, cache=use_cache, **numeric.OPTIONS)(function)
         # Addresses as plain integers: half the cost of a call with typed pointers.
         kind = ctypes.CFUNCTYPE(None, *[plain.get(letter, ctypes.c_void_p) for letter in letters])
-        passes[function.__name__] = kind(code.address)
-        owners.append(code)
-    return Passes(owners=tuple(owners), **passes)
+        kernels[function.__name__] = kind(code.address)
+        alive.append(code)
+    return Kernels(alive=tuple(alive), **kernels)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Feature maps in the memory order of the compiled passes, and the memory that a network reuses."""
+"""Feature maps in the memory order of the kernels, and the memory that a network reuses."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Map:
-    """A batch's feature map: ``[C, H + 2 * border, W + 2 * border, N]``, zeros in the border."""
+    """A batch's feature map: ``[C, H + 2 * padding, W + 2 * padding, N]``, zeros in the padding."""
 
     memory: Tensor
-    border: int = 0
+    padding: int = 0
 
     @classmethod
     def make(
-        cls, channels: int, height: int, width: int, images: int, border: int, dtype: torch.dtype
+        cls, channels: int, height: int, width: int, images: int, padding: int, dtype: torch.dtype
     ) -> Map:
         """A map of zeros."""
-        shape = (channels, height + 2 * border, width + 2 * border, images)
-        return cls(torch.zeros(shape, dtype=dtype), border)
+        shape = (channels, height + 2 * padding, width + 2 * padding, images)
+        return cls(torch.zeros(shape, dtype=dtype), padding)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Channels, height, width and images, without the border."""
+        """Channels, height, width and images, without the padding."""
         channels, height, width, images = self.memory.shape
-        return channels, height - 2 * self.border, width - 2 * self.border, images
+        return channels, height - 2 * self.padding, width - 2 * self.padding, images
 
     @property
     def inside(self) -> Tensor:
-        """A view of all but the border."""
+        """A view of all but the padding."""
         _, height, width, _ = self.shape
-        return self.memory.narrow(1, self.border, height).narrow(2, self.border, width)
+        return self.memory.narrow(1, self.padding, height).narrow(2, self.padding, width)
 
     @property
     def lines(self) -> tuple[int, int, int]:
-        """Channels, height and the numbers in a row: what the passes over rows take."""
+        """Channels, height and the numbers in a row: what the kernels over rows take."""
         channels, height, width, images = self.shape
         return channels, height, width * images
 
@@ -48,8 +48,8 @@ class Map:
 
     @property
     def edges(self) -> tuple[int, int]:
-        """The border in rows, and in numbers at either end of a row."""
-        return self.border, self.border * self.memory.shape[3]
+        """The padding in rows, and in numbers at either end of a row."""
+        return self.padding, self.padding * self.memory.shape[3]
 
     def corner(self, margin: int) -> tuple[int, int, int]:
         """Address of the place that many rows and columns before the first; strides in bytes.
@@ -59,7 +59,7 @@ class Map:
         """
         size = self.memory.element_size()
         channel, row, column, _ = (stride * size for stride in self.memory.stride())
-        return self.pointer + (self.border - margin) * (row + column), channel, row
+        return self.pointer + (self.padding - margin) * (row + column), channel, row
 
 
 def torch_order(inside: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A network's passes, computed by compiled stages where it has them."""
+"""A network's kernels, computed by compiled stages where it has them."""
 
 from __future__ import annotations
 

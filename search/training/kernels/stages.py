@@ -158,7 +158,7 @@ def is_plain_convolution(layer: nn.Module) -> TypeGuard[nn.Conv2d | RotatedConv2
 
 
 def _are_plain(*tensors: tuple[Tensor | None, tuple[int, ...]]) -> bool:
-    """Whether tensors have their shapes and one type, and lie in memory as passes read them."""
+    """Whether tensors have their shapes and one type, and lie in memory as kernels read them."""
     return (
         all(
             tensor is not None

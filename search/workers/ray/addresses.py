@@ -13,7 +13,7 @@ from search.common.errors import UserError
 
 LOCAL = "local"  # in place of an address: start Ray on this machine
 AUTO = "auto"  # the cluster that this machine belongs to
-PATIENCE = 5.0  # seconds for a machine to answer
+ANSWER_SECONDS = 5.0  # for a machine to answer
 START = "Start one with ray start --head, or use --cluster local"
 # HTTP/2, on which Ray's heads speak gRPC (RFC 9113): what a client says first, an empty frame of
 # settings included. A server answers with settings of its own: a frame whose fourth byte is 4.
@@ -39,7 +39,9 @@ def check_answers(address: str) -> None:
         )
     encrypted = os.environ.get("RAY_USE_TLS", "0") == "1"
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE) as there:
+        with socket.create_connection(
+            (host.strip("[]"), int(port)), timeout=ANSWER_SECONDS
+        ) as there:
             if not encrypted and not _speaks_http2(there):
                 raise UserError(
                     f"what answers at {address} is not the head of a Ray cluster", START

@@ -1,4 +1,4 @@
-"""Stages by compiled passes against torch: ties of pooling, odd sizes, bfloat16, memory."""
+"""Stages by compiled kernels against torch: ties of pooling, odd sizes, bfloat16, memory."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def test_equal_seeds_give_equal_bits_and_others_do_not() -> None:
 
 
 @needs_bfloat16
-def test_a_bfloat16_network_needs_no_passes_but_its_own() -> None:
+def test_a_bfloat16_network_needs_no_kernels_but_its_own() -> None:
     """A parent warms up two types: a worker that met another would compile for seconds."""
     model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.Dropout(0.2), nn.Dropout2d(0.2))
     load.cache_clear()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.training import kernels as fused
-from search.training.kernels import loading as passes
+from search.training.kernels import loading
 
 ROOT = Path(__file__).parents[3]
 # Prints the seconds of loading and a digest of some steps' gradients.
@@ -92,13 +92,13 @@ def test_code_that_others_may_have_written_is_not_run_and_that_is_said_once(
     """Numba keeps pickles. Compiling takes ten seconds, so here only where from is looked at."""
     monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path))
     kept: list[bool] = []
-    monkeypatch.setattr(passes, "_compile", lambda dtype, use_cache: kept.append(use_cache))
-    monkeypatch.setattr(passes, "load", passes.load.__wrapped__)
-    passes.warm_up(bfloat16=True)
+    monkeypatch.setattr(loading, "_compile", lambda dtype, use_cache: kept.append(use_cache))
+    monkeypatch.setattr(loading, "load", loading.load.__wrapped__)
+    loading.warm_up(bfloat16=True)
     assert kept == [True, True]
     assert capsys.readouterr().err == ""
     (tmp_path / "kernels").chmod(0o777)
-    passes.warm_up(bfloat16=True)
+    loading.warm_up(bfloat16=True)
     assert kept[2:] == [False, False]
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -5,7 +5,7 @@ inputs of an output lies relative to it, and the tiles of ``vectors`` sum over t
 ("indirect convolution", Dukhan 2019, arXiv:1907.02129). Borders of zeros lie around the maps in
 memory, so no place is special.
 
-The gradient of the input is a convolution too: of the gradient inside a border of
+The gradient of the input is a convolution too: of the gradient inside a padding of
 kernel - 1 - padding zeros, with turned weights.
 
 Addresses and strides of maps are bytes; strides of weights count numbers.
@@ -20,7 +20,7 @@ import numpy as np
 from search.training.kernels.compiled.convolution_weights import (
     in_table_order,
     make_table,
-    make_taps,
+    make_weights,
     part_of,
 )
 from search.training.kernels.compiled.numeric import carray, compiled, load_at, size_of, store_at
@@ -63,7 +63,7 @@ def _outputs(
     x: Any,
     table: Any,
     count: Any,
-    taps: Any,
+    weights: Any,
     start: Any,
     y: Any,
     y_channel: Any,
@@ -72,10 +72,10 @@ def _outputs(
     """One tile of all outputs."""
     outputs = len(start)
     blocks = (outputs + BLOCK - 1) // BLOCK
-    places, begin, weights = table.ctypes.data, start.ctypes.data, taps.ctypes.data
+    places, begin, address = table.ctypes.data, start.ctypes.data, weights.ctypes.data
     for block in range(blocks):
         first, many = part_of(block, blocks, outputs)
-        own = weights + first * count * taps.itemsize
+        own = address + first * count * weights.itemsize
         sums = begin + first * start.itemsize
         target = y + first * y_channel
         if whole:
@@ -115,8 +115,8 @@ def convolve(
     weights = carray(weights_pointer, outputs * channels * kernel * kernel)
     strides = (of_output, of_channel, of_row, of_column)
     filters = in_table_order(weights, outputs, channels, kernel, strides, turned)
-    taps = make_taps(filters, element)
-    count = len(taps) // outputs
+    weights = make_weights(filters, element)
+    count = len(weights) // outputs
     width = images * size_of(element)
     length = columns * width
     table = make_table(channels, kernel, x_channel, x_row, width)
@@ -135,7 +135,7 @@ def convolve(
                 source + here,
                 table,
                 count,
-                taps,
+                weights,
                 start,
                 target + here,
                 y_channel,
@@ -150,7 +150,7 @@ def convolve(
                 found.ctypes.data,
                 _lines(len(table)),
                 count,
-                taps,
+                weights,
                 start,
                 rest.ctypes.data,
                 VECTOR,

@@ -54,7 +54,7 @@ def in_table_order(
     return filters
 
 
-def make_taps(filters: Any, element: Any) -> Any:
+def make_weights(filters: Any, element: Any) -> Any:
     """Filters as tiles read them: blocks of outputs, in each ``[count, block]``; flat.
 
     For bfloat16 words of two of them, and half the count.
@@ -62,24 +62,24 @@ def make_taps(filters: Any, element: Any) -> Any:
     raise NotImplementedError("only inside compiled code")
 
 
-@by_type(make_taps)
-def _taps_of(filters: Any, element: Any) -> Any:
+@by_type(make_weights)
+def _weights_of(filters: Any, element: Any) -> Any:
     def numbers(filters: Any, element: Any) -> Any:
         outputs, count = filters.shape
-        taps = np.empty(count * outputs, filters.dtype)
+        weights = np.empty(count * outputs, filters.dtype)
         blocks = (outputs + BLOCK - 1) // BLOCK
         at = 0
         for block in range(blocks):
             first, many = part_of(block, blocks, outputs)
             for r in range(count):
                 for output in range(first, first + many):
-                    taps[at] = filters[output, r]
+                    weights[at] = filters[output, r]
                     at += 1
-        return taps
+        return weights
 
     def pairs(filters: Any, element: Any) -> Any:
         outputs, count = filters.shape
-        taps = np.empty((count + 1) // 2 * outputs, np.uint32)
+        weights = np.empty((count + 1) // 2 * outputs, np.uint32)
         blocks = (outputs + BLOCK - 1) // BLOCK
         at = 0
         for block in range(blocks):
@@ -89,8 +89,8 @@ def _taps_of(filters: Any, element: Any) -> Any:
                     word = np.uint32(narrow_bits(filters[output, r]))
                     if r + 1 < count:
                         word |= np.uint32(narrow_bits(filters[output, r + 1])) << np.uint32(16)
-                    taps[at] = word
+                    weights[at] = word
                     at += 1
-        return taps
+        return weights
 
     return pairs if element.bitwidth == 16 else numbers

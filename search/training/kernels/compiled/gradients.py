@@ -1,4 +1,4 @@
-"""Compiled backward passes of BatchNorm, ReLU and dropout; memory as in ``normalise``.
+"""Compiled backward kernels of BatchNorm, ReLU and dropout; memory as in ``normalization``.
 
 From dy, with M values in each channel (Ioffe and Szegedy 2015, section 3)::
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from search.training.kernels.compiled.normalization import bordered_map, inner_row
+from search.training.kernels.compiled.normalization import inner_row, padded_map
 from search.training.kernels.compiled.numeric import carray, compiled, compiled_sum, narrow, widen
 
 
@@ -32,8 +32,8 @@ def _sums(dy: Any, y: Any, x: Any, mean: Any) -> Any:
 def gradient_sums(
     dy_pointer: Any,
     y_pointer: Any,
-    border_rows: Any,
-    border_run: Any,
+    padding_rows: Any,
+    padding_run: Any,
     x_pointer: Any,
     channels: Any,
     height: Any,
@@ -51,12 +51,12 @@ def gradient_sums(
 ) -> None:
     """Sum up to dgamma and dbeta, and the coefficients of dx; all [channels].
 
-    dy, y (inside its border) and x are [channels, height, run]. Where y was pooled, x holds the
+    dy, y (inside its padding) and x are [channels, height, run]. Where y was pooled, x holds the
     values that won; the map that was normalised has `count` values in each channel, and the
     gradient of all others is zero here.
     """
     dy = carray(dy_pointer, (channels, height, run))
-    y = bordered_map(y_pointer, channels, height, run, border_rows, border_run)
+    y = padded_map(y_pointer, channels, height, run, padding_rows, padding_run)
     x = carray(x_pointer, (channels, height, run))
     gamma = carray(gamma_pointer, channels)
     mean = carray(mean_pointer, channels)
@@ -69,7 +69,7 @@ def gradient_sums(
     for channel in range(channels):
         total, total_product = 0.0, 0.0
         for row in range(height):
-            out = inner_row(y, channel, row, border_rows, border_run)
+            out = inner_row(y, channel, row, padding_rows, padding_run)
             some, products = _sums(dy[channel, row], out, x[channel, row], mean[channel])
             total += some
             total_product += products
@@ -96,8 +96,8 @@ def _gradient_run(dy: Any, y: Any, x: Any, slope: Any, curve: Any, shift: Any, d
 def gradient(
     dy_pointer: Any,
     y_pointer: Any,
-    y_border_rows: Any,
-    y_border_run: Any,
+    y_padding_rows: Any,
+    y_padding_run: Any,
     x_pointer: Any,
     channels: Any,
     height: Any,
@@ -106,22 +106,22 @@ def gradient(
     curve_pointer: Any,
     shift_pointer: Any,
     dx_pointer: Any,
-    dx_border_rows: Any,
-    dx_border_run: Any,
+    dx_padding_rows: Any,
+    dx_padding_run: Any,
 ) -> None:
-    """Write dx, inside its border, of a stage that does not pool."""
+    """Write dx, inside its padding, of a stage that does not pool."""
     dy = carray(dy_pointer, (channels, height, run))
-    y = bordered_map(y_pointer, channels, height, run, y_border_rows, y_border_run)
+    y = padded_map(y_pointer, channels, height, run, y_padding_rows, y_padding_run)
     x = carray(x_pointer, (channels, height, run))
-    dx = bordered_map(dx_pointer, channels, height, run, dx_border_rows, dx_border_run)
+    dx = padded_map(dx_pointer, channels, height, run, dx_padding_rows, dx_padding_run)
     slope = carray(slope_pointer, channels)
     curve = carray(curve_pointer, channels)
     shift = carray(shift_pointer, channels)
     for channel in range(channels):
         a, b, c = slope[channel], curve[channel], shift[channel]
         for row in range(height):
-            out = inner_row(y, channel, row, y_border_rows, y_border_run)
-            target = inner_row(dx, channel, row, dx_border_rows, dx_border_run)
+            out = inner_row(y, channel, row, y_padding_rows, y_padding_run)
+            target = inner_row(dx, channel, row, dx_padding_rows, dx_padding_run)
             _gradient_run(dy[channel, row], out, x[channel, row], a, b, c, target)
 
 
@@ -135,20 +135,20 @@ def _sum(values: Any) -> Any:
 
 def channel_sums(
     x_pointer: Any,
-    border_rows: Any,
-    border_run: Any,
+    padding_rows: Any,
+    padding_run: Any,
     channels: Any,
     height: Any,
     run: Any,
     sums_pointer: Any,
 ) -> None:
     """Write the sum of each channel: the gradient of a bias."""
-    x = bordered_map(x_pointer, channels, height, run, border_rows, border_run)
+    x = padded_map(x_pointer, channels, height, run, padding_rows, padding_run)
     sums = carray(sums_pointer, channels)
     for channel in range(channels):
         total = 0.0
         for row in range(height):
-            total += _sum(inner_row(x, channel, row, border_rows, border_run))
+            total += _sum(inner_row(x, channel, row, padding_rows, padding_run))
         sums[channel] = total
 
 

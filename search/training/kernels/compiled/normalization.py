@@ -1,7 +1,7 @@
-"""Compiled passes for BatchNorm, ReLU and dropout.
+"""Compiled kernels for BatchNorm, ReLU and dropout.
 
 A feature map of N images lies in memory as channels x height x width x N, some maps inside a
-border of zeros on all four sides. A row of a channel is one run of ``width * N`` neighbouring
+padding of zeros on all four sides. A row of a channel is one run of ``width * N`` neighbouring
 numbers that are all treated alike: every inner loop becomes full vector instructions.
 
 Forward, with the statistics of the batch for each channel::
@@ -12,7 +12,7 @@ Forward, with the statistics of the batch for each channel::
 ``scale`` is dropout's 1 / (1 - rate): being positive, it passes through ReLU, so dropping is
 all that is left to do to a value.
 
-The backward passes are in ``gradients``.
+The backward kernels are in ``gradients``.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from search.training.kernels.compiled.numeric import (
 
 
 @compiled
-def bordered_map(
-    pointer: Any, channels: Any, height: Any, run: Any, border_rows: Any, border_run: Any
+def padded_map(
+    pointer: Any, channels: Any, height: Any, run: Any, padding_rows: Any, padding_run: Any
 ) -> Any:
-    """A map with its border, of which ``inner_row`` gives the rows; `run` is width * N."""
-    return carray(pointer, (channels, height + 2 * border_rows, run + 2 * border_run))
+    """A map with its padding, of which ``inner_row`` gives the rows; `run` is width * N."""
+    return carray(pointer, (channels, height + 2 * padding_rows, run + 2 * padding_run))
 
 
 @compiled
-def inner_row(whole: Any, channel: Any, row: Any, border_rows: Any, border_run: Any) -> Any:
-    """A row of a channel without the border; a contiguous run, as the loops over it need."""
-    line = whole[channel, row + border_rows]
-    return line[border_run : len(line) - border_run]
+def inner_row(whole: Any, channel: Any, row: Any, padding_rows: Any, padding_run: Any) -> Any:
+    """A row of a channel without the padding; a contiguous run, as the loops over it need."""
+    line = whole[channel, row + padding_rows]
+    return line[padding_run : len(line) - padding_run]
 
 
 @compiled_sum
@@ -146,8 +146,8 @@ def _activate_and_drop_run(
 def activate(
     x_pointer: Any,
     y_pointer: Any,
-    border_rows: Any,
-    border_run: Any,
+    padding_rows: Any,
+    padding_run: Any,
     channels: Any,
     height: Any,
     run: Any,
@@ -156,15 +156,15 @@ def activate(
     key: Any,
     threshold: Any,
 ) -> None:
-    """Write y = dropout(relu(slope * x + offset)), inside its border; threshold 0: no dropout."""
+    """Write y = dropout(relu(slope * x + offset)), inside its padding; threshold 0: no dropout."""
     x = carray(x_pointer, (channels, height, run))
-    y = bordered_map(y_pointer, channels, height, run, border_rows, border_run)
+    y = padded_map(y_pointer, channels, height, run, padding_rows, padding_run)
     slope = carray(slope_pointer, channels)
     offset = carray(offset_pointer, channels)
     for channel in range(channels):
         a, b = slope[channel], offset[channel]
         for row in range(height):
-            out = inner_row(y, channel, row, border_rows, border_run)
+            out = inner_row(y, channel, row, padding_rows, padding_run)
             if threshold > 0:
                 first = np.uint32(np.uint32(key) + np.uint32((channel * height + row) * run))
                 _activate_and_drop_run(x[channel, row], a, b, first, threshold, out)
@@ -180,7 +180,7 @@ def mask(mask_pointer: Any, count: Any, scale: Any, key: Any, threshold: Any) ->
         factors[j] = zero if dropped(key, j, threshold) else kept
 
 
-# How the passes are called: P an address of a map's elements, S one of numbers, I one of bytes, N
+# How the kernels are called: P an address of a map's elements, S one of numbers, I one of bytes, N
 # a 64-bit integer, U an unsigned 32-bit integer, D a double, E an element.
 SIGNATURES = {
     statistics: "PNNN SSSS DDD SSSS",

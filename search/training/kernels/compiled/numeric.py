@@ -1,6 +1,6 @@
-"""What the compiled passes calculate with: bfloat16 as bits, and the hash behind dropout.
+"""What the compiled kernels calculate with: bfloat16 as bits, and the hash behind dropout.
 
-Passes are written once for three types of elements. One in memory is bfloat16 (numba has no such
+Kernels are written once for three types of elements. One in memory is bfloat16 (numba has no such
 type: its bits as uint16), float32 or float64; the arithmetic between load and store is float32,
 float32 and float64. ``widen`` and ``narrow`` go from the one to the other and choose by type while
 compiling.
@@ -28,7 +28,7 @@ SUMS: Any = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
 
 
 def compiled(function: F) -> F:
-    """A function that passes call; LLVM inlines it into them."""
+    """A function that kernels call; LLVM inlines it into them."""
     wrapped: F = njit(**OPTIONS)(function)
     return wrapped
 

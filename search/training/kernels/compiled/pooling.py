@@ -1,4 +1,4 @@
-"""Compiled forward passes of 2x2 max-pooling, alone or behind BatchNorm, ReLU and dropout.
+"""Compiled forward kernels of 2x2 max-pooling, alone or behind BatchNorm, ReLU and dropout.
 
 Memory as in ``normalise``. The four values of a window are numbers of four runs of N images, so
 every loop is over images and becomes vector instructions.
@@ -15,9 +15,9 @@ import numpy as np
 
 from search.training.kernels.compiled.normalization import (
     activate_run,
-    bordered_map,
     drop_run,
     inner_row,
+    padded_map,
 )
 from search.training.kernels.compiled.numeric import carray, compiled, narrow, widen
 
@@ -83,8 +83,8 @@ def pool(
 def activate_and_pool(
     x_pointer: Any,
     y_pointer: Any,
-    border_rows: Any,
-    border_run: Any,
+    padding_rows: Any,
+    padding_run: Any,
     winners_pointer: Any,
     places_pointer: Any,
     channels: Any,
@@ -107,7 +107,7 @@ def activate_and_pool(
     x = carray(x_pointer, (channels, height, run))
     places = carray(places_pointer, (channels, half_height, half_width * images))
     winners = carray(winners_pointer, (channels, half_height, half_width * images))
-    y = bordered_map(y_pointer, channels, half_height, half_width * images, border_rows, border_run)
+    y = padded_map(y_pointer, channels, half_height, half_width * images, padding_rows, padding_run)
     slope = carray(slope_pointer, channels)
     offset = carray(offset_pointer, channels)
     upper, lower = np.empty(run, slope.dtype), np.empty(run, slope.dtype)
@@ -120,7 +120,7 @@ def activate_and_pool(
                 first = np.uint32(key) + np.uint32((channel * height + 2 * i) * run)
                 drop_run(upper, np.uint32(first), threshold)
                 drop_run(lower, np.uint32(first + np.uint32(run)), threshold)
-            maxima = inner_row(y, channel, i, border_rows, border_run)
+            maxima = inner_row(y, channel, i, padding_rows, padding_run)
             places_here, winners_here = places[channel, i], winners[channel, i]
             for j in range(half_width):
                 start, end = j * images, (j + 1) * images

@@ -98,7 +98,7 @@ class Emitter:
         """What the sums of an output begin with, in all lanes."""
         return self.splat(self.load(address, self.number, self.width))
 
-    def load_tap(self, address: Any) -> Any:
+    def load_weight(self, address: Any) -> Any:
         """A weight, in all lanes."""
         return self.load_start(address)
 
@@ -163,7 +163,7 @@ class PairEmitter(Emitter):
         name = "llvm.x86.avx512bf16.dpbf16ps.512"
         self._product = self.declare(name, self.sums, [self.sums, self._pairs, self._pairs])
 
-    def load_tap(self, address: Any) -> Any:
+    def load_weight(self, address: Any) -> Any:
         """A weight, in all lanes."""
         return self.builder.bitcast(self.splat(self.load(address, I32, 4)), self._pairs)
 

@@ -1,4 +1,4 @@
-"""Compiled backward passes of a stage with max-pooling; windows and places as in ``pooling``."""
+"""Compiled backward kernels of a stage with max-pooling; windows and places as in ``pooling``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from search.training.kernels.compiled.normalization import bordered_map, inner_row
+from search.training.kernels.compiled.normalization import inner_row, padded_map
 from search.training.kernels.compiled.numeric import carray, compiled, narrow, widen
 
 
@@ -31,8 +31,8 @@ def _line(x: Any, curve: Any, shift: Any, dx: Any) -> None:
 def pooled_gradient(
     dy_pointer: Any,
     y_pointer: Any,
-    y_border_rows: Any,
-    y_border_run: Any,
+    y_padding_rows: Any,
+    y_padding_run: Any,
     places_pointer: Any,
     x_pointer: Any,
     channels: Any,
@@ -43,17 +43,17 @@ def pooled_gradient(
     curve_pointer: Any,
     shift_pointer: Any,
     dx_pointer: Any,
-    dx_border_rows: Any,
-    dx_border_run: Any,
+    dx_padding_rows: Any,
+    dx_padding_run: Any,
 ) -> None:
-    """Write dx, inside its border, of a stage that pools behind BatchNorm."""
+    """Write dx, inside its padding, of a stage that pools behind BatchNorm."""
     half_height, half_width, run = height // 2, width // 2, width * images
     half_run = half_width * images
     dy = carray(dy_pointer, (channels, half_height, half_run))
-    y = bordered_map(y_pointer, channels, half_height, half_run, y_border_rows, y_border_run)
+    y = padded_map(y_pointer, channels, half_height, half_run, y_padding_rows, y_padding_run)
     places = carray(places_pointer, (channels, half_height, half_run))
     x = carray(x_pointer, (channels, height, run))
-    dx = bordered_map(dx_pointer, channels, height, run, dx_border_rows, dx_border_run)
+    dx = padded_map(dx_pointer, channels, height, run, dx_padding_rows, dx_padding_run)
     slope = carray(slope_pointer, channels)
     curve = carray(curve_pointer, channels)
     shift = carray(shift_pointer, channels)
@@ -61,12 +61,12 @@ def pooled_gradient(
         a, b, c = slope[channel], curve[channel], shift[channel]
         for i in range(half_height):
             gradients = dy[channel, i]
-            outputs = inner_row(y, channel, i, y_border_rows, y_border_run)
+            outputs = inner_row(y, channel, i, y_padding_rows, y_padding_run)
             places_here = places[channel, i]
             for place in range(4):
                 row = 2 * i + place // 2
                 source = x[channel, row]
-                target = inner_row(dx, channel, row, dx_border_rows, dx_border_run)
+                target = inner_row(dx, channel, row, dx_padding_rows, dx_padding_run)
                 for j in range(half_width):
                     start, end = j * images, (j + 1) * images
                     left = (2 * j + place % 2) * images
@@ -83,7 +83,7 @@ def pooled_gradient(
                         target[left:right],
                     )
         for row in range(height):  # an odd last row, or the end of a row, is in no window
-            target = inner_row(dx, channel, row, dx_border_rows, dx_border_run)
+            target = inner_row(dx, channel, row, dx_padding_rows, dx_padding_run)
             start = 2 * half_run if row < 2 * half_height else 0
             if start < run:
                 _line(x[channel, row][start:], b, c, target[start:])
@@ -109,8 +109,8 @@ def _where(places: Any, place: Any, values: Any, out: Any) -> None:
 def early_gradient(
     dy_pointer: Any,
     y_pointer: Any,
-    y_border_rows: Any,
-    y_border_run: Any,
+    y_padding_rows: Any,
+    y_padding_run: Any,
     places_pointer: Any,
     pooled_pointer: Any,
     channels: Any,
@@ -121,20 +121,20 @@ def early_gradient(
     curve_pointer: Any,
     shift_pointer: Any,
     dx_pointer: Any,
-    dx_border_rows: Any,
-    dx_border_run: Any,
+    dx_padding_rows: Any,
+    dx_padding_run: Any,
 ) -> None:
-    """Write dx, inside its border, of a stage that pools before BatchNorm.
+    """Write dx, inside its padding, of a stage that pools before BatchNorm.
 
     What no window covers is not written: it stays the zero that it was when the memory was made.
     """
     half_height, half_width, run = height // 2, width // 2, width * images
     half_run = half_width * images
     dy = carray(dy_pointer, (channels, half_height, half_run))
-    y = bordered_map(y_pointer, channels, half_height, half_run, y_border_rows, y_border_run)
+    y = padded_map(y_pointer, channels, half_height, half_run, y_padding_rows, y_padding_run)
     places = carray(places_pointer, (channels, half_height, half_run))
     pooled = carray(pooled_pointer, (channels, half_height, half_run))
-    dx = bordered_map(dx_pointer, channels, height, run, dx_border_rows, dx_border_run)
+    dx = padded_map(dx_pointer, channels, height, run, dx_padding_rows, dx_padding_run)
     slope = carray(slope_pointer, channels)
     curve = carray(curve_pointer, channels)
     shift = carray(shift_pointer, channels)
@@ -142,11 +142,11 @@ def early_gradient(
     for channel in range(channels):
         a, b, c = slope[channel], curve[channel], shift[channel]
         for i in range(half_height):
-            outputs = inner_row(y, channel, i, y_border_rows, y_border_run)
+            outputs = inner_row(y, channel, i, y_padding_rows, y_padding_run)
             _gated(dy[channel, i], outputs, pooled[channel, i], a, b, c, gradient)
             places_here = places[channel, i]
             for place in range(4):
-                target = inner_row(dx, channel, 2 * i + place // 2, dx_border_rows, dx_border_run)
+                target = inner_row(dx, channel, 2 * i + place // 2, dx_padding_rows, dx_padding_run)
                 for j in range(half_width):
                     start, end = j * images, (j + 1) * images
                     left = (2 * j + place % 2) * images

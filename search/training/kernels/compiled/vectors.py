@@ -6,16 +6,16 @@ number of channels. A compiler does not keep a tile of sums in registers through
 itself; here tiles are spelled out, one for each size, in LLVM's language. Addresses and strides
 are bytes, and nothing need be aligned.
 
-    forward(element, x, table, count, taps, start, y, y_channel, block)
+    forward(element, x, table, count, weights, start, y, y_channel, block)
 
 ``element`` only tells the type. For outputs k < block and the numbers of a tile::
 
-    y[k] = start[k] + sum over r < count of taps[r, k] * (x + table[r])
+    y[k] = start[k] + sum over r < count of weights[r, k] * (x + table[r])
 
-taps are ``[count, block]``; of bfloat16, both they and the table are of pairs::
+weights are ``[count, block]``; of bfloat16, both they and the table are of pairs::
 
-    y[k] = start[k] + sum over r < count of taps[r, k, 0] * (x + table[r, 0])
-                                          + taps[r, k, 1] * (x + table[r, 1])
+    y[k] = start[k] + sum over r < count of weights[r, k, 0] * (x + table[r, 0])
+                                          + weights[r, k, 1] * (x + table[r, 1])
 
     backward(element, x, table, x_row, dz, dz_channel, dz_row, rows, count, sums, stride, outputs,
              inputs)
@@ -44,10 +44,10 @@ OUTPUTS, INPUTS = (4, 6) if VECTOR == 64 else (3, 4)
 
 def _forward(*, whole: bool) -> Any:
     def tile(  # type: ignore[no-untyped-def]
-        _typing, element, x, table, count, taps, start, y, y_channel, block
+        _typing, element, x, table, count, weights, start, y, y_channel, block
     ) -> Any:
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            _, x, table, count, taps, start, y, y_channel, block = arguments
+            _, x, table, count, weights, start, y, y_channel, block = arguments
             emit = emitter(context, builder, element)
             group = GROUP if whole else emit.values
 
@@ -59,11 +59,11 @@ def _forward(*, whole: bool) -> Any:
                         builder.store(first, total)
                 with cgutils.for_range(builder, count) as loop:
                     values = emit.load_values(x, table, loop.index, group)
-                    line = builder.add(taps, emit.times(loop.index, block * emit.width))
+                    line = builder.add(weights, emit.times(loop.index, block * emit.width))
                     for k in range(block):
-                        tap = emit.load_tap(emit.plus(line, k * emit.width))
+                        weight = emit.load_weight(emit.plus(line, k * emit.width))
                         for g in range(group):
-                            emit.add_product(tap, values[g], totals[k][g])
+                            emit.add_product(weight, values[g], totals[k][g])
                 for k in range(block):
                     emit.store_sums(totals[k], builder.add(y, emit.times(y_channel, k)))
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.data import wheel
-from search.data.wheel import FetchError, load_arrays, read_wheel
+from search.data import mnist
+from search.data.mnist import FetchError, load_arrays, read_wheel
 from tests.helpers.idx_files import some_images, some_labels
 
 
@@ -57,7 +57,7 @@ def as_published(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
 def make_wheel(folder: Path, content: bytes) -> tuple[Path, str]:
     zipped = gzip.compress(content)
     with zipfile.ZipFile(folder / "made.whl", "w") as archive:
-        archive.writestr(wheel.PICKLE_NAME, zipped)
+        archive.writestr(mnist.PICKLE_NAME, zipped)
     return folder / "made.whl", hashlib.sha256(zipped).hexdigest()
 
 

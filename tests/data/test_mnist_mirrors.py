@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 
 from search.data import idx
-from search.data.fetch import download, from_mirrors
-from search.data.wheel import FetchError
+from search.data.mnist import FetchError, download, from_mirrors
 from tests.helpers.idx_files import some_images, some_labels, write_dataset
 
 NAMES = [stem.format("-") + ".gz" for stem in idx.STEMS.values()]
@@ -89,7 +88,7 @@ def test_a_mirror_serves_all_four_files(tmp_path: Path) -> None:
 def test_a_mirror_that_hangs_or_trickles_is_left_in_time(tmp_path: Path, trickle: bytes) -> None:
     with mirror(write_dataset(tmp_path, zipped=True)) as good, silent_server(trickle) as bad:
         start = time.monotonic()
-        arrays = from_mirrors([bad, good], NAMES, patience=0.5)
+        arrays = from_mirrors([bad, good], NAMES, first_seconds=0.5)
         assert time.monotonic() - start < 3
     assert len(arrays["train_images"]) == 120
 
