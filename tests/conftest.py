@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing.process
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -16,6 +19,21 @@ from tests.helpers.idx_files import write_idx
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "data" / "mnist_1200.npz"
+
+
+@pytest.fixture(autouse=True)
+def _no_process_without_its_mark(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make check` runs the tests without the mark ``processes``: they start none."""
+    if request.node.get_closest_marker("processes"):
+        return
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a test that starts a process is to be marked with `processes`")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
 
 
 @pytest.fixture(autouse=True)

@@ -102,6 +102,7 @@ def test_a_space_of_mostly_too_large_candidates_does_not_lock_a_search_in(seed: 
     assert sum(over[-20:]) <= 12
 
 
+@pytest.mark.processes
 def test_an_over_budget_candidate_touches_neither_data_nor_torch_and_costs_little(
     tmp_path: Path,
 ) -> None:
@@ -206,6 +207,7 @@ def test_plain_optuna_runs_it_without_anything_else_of_ours(source: DataSource) 
     assert study.best_value >= first.value
 
 
+@pytest.mark.processes
 def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path) -> None:
     """The command's first trial is, bit by bit, what the objective makes of its parameters."""
     from functools import partial
@@ -293,6 +295,7 @@ def test_the_description_of_the_space_changes_with_a_range() -> None:
     assert json.loads(one["dropout"])["name"] == "FloatDistribution"
 
 
+@pytest.mark.processes
 def test_the_test_images_cannot_be_reached(source: DataSource) -> None:
     """Nothing that a trial imports can open them, and a whole trial opens no such file."""
     for name in ("train_images.npy", "train_labels.npy"):

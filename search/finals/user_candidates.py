@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from search.workers.job import Job
 
 PREFIX = "reference: "  # of a reference system's label
+USER = "user candidate: "  # of a file's
 LARGEST_FILE = 1_000_000  # bytes; a candidate has a few thousand
 UNFINISHED = (TrialState.WAITING, TrialState.RUNNING)
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -56,7 +57,7 @@ class UserCandidate:
     def is_trial(self, trial: FrozenTrial) -> bool:
         """Whether a trial was made from this."""
         return (
-            attributes.LABEL.of(trial) == self.label
+            (attributes.LABEL.of(trial) or "").replace("handed in: ", USER) == self.label  # older
             and attributes.USER_CANDIDATE.of(trial) == self.candidate.to_json()
         )
 
@@ -95,7 +96,7 @@ def read(file: Path) -> UserCandidate:
         ) from None
     except (ValueError, TypeError) as error:
         raise UserError(f"{file} holds no candidate: {error}", hint) from None
-    return UserCandidate(label=f"user candidate: {file.stem}", candidate=candidate)
+    return UserCandidate(label=f"{USER}{file.stem}", candidate=candidate)
 
 
 def check_fit(candidates: Sequence[UserCandidate], source: DataSource) -> None:

@@ -18,6 +18,8 @@ from search.reporting.leaderboard import summarize
 from search.reporting.pages import words
 from search.study.storages.opening import open_study
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 KEPT = sorted(path.parent for path in ROOT.glob("reports/*/study.db"))
 EXACT = ("leaderboard.csv", "finalists.csv", "finalists.svg")

@@ -102,6 +102,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.processes
 def test_a_search_knows_when_its_command_was_killed(tmp_path: Path) -> None:
     """The processes of a pool are not told: they would train on for nobody."""
     ended = tmp_path / "ended"

@@ -8,6 +8,8 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
+import pytest
+
 from search.console.terminal import Terminal
 from search.data.dataset import DataSource
 from search.study.storages.opening import create_study
@@ -17,6 +19,8 @@ from search.workers.messages import Training
 from tests.cluster.stand_ins import StandIn, train
 from tests.faults.processes import check_whole
 from tests.helpers.no_data import job_without_data
+
+pytestmark = pytest.mark.processes
 
 QUEUED, DRAWN, PROCESSES = 60, 20, 4
 SECONDS = 240

@@ -15,6 +15,8 @@ from search.study.shared import Answer, SharedStudy
 from search.study.storages.opening import create_study, open_study
 from tests.cluster.stand_ins import StandIn, share
 
+pytestmark = pytest.mark.processes
+
 ELSEWHERE = "elsewhere/1234abcd:1:1@x"
 GRACE = 1.0  # seconds
 PATIENT = 60.0

@@ -25,6 +25,8 @@ from tests.faults.processes import (
     wait_for,
 )
 
+pytestmark = pytest.mark.processes
+
 LONG = ("--pruner", "none", "--epochs", "5000")
 START = 240.0  # seconds for Ray, on a machine that has other things to do
 

@@ -24,6 +24,8 @@ from tests.cluster.postgres import USER, PostgresServer, free_port
 from tests.faults.processes import check_whole
 from tests.helpers.idx_files import write_idx
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 TRIALS = 8
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

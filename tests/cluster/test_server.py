@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import optuna
+import pytest
 
 from search.study.storages.opening import create_study, open_study
 from tests.cluster.postgres import PostgresServer
+
+pytestmark = pytest.mark.processes
 
 
 def test_what_was_committed_outlives_a_restart(database: str, server: PostgresServer) -> None:

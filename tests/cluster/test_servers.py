@@ -28,6 +28,8 @@ from search.study.storages.vanishing import Vanishing
 from tests.cluster.postgres import PostgresServer
 from tests.cluster.stand_ins import StandIn, share
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 HOLDER = """
 import sys

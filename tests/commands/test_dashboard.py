@@ -17,6 +17,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 from tests.commands.test_run import ROOT, load, trials_so_far, wait_until
 from tests.helpers.browser import browser, needs_browser
 
+pytestmark = pytest.mark.processes
+
 # Without proxies: urlopen keeps for good those that the environment names at its first call.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 DASHBOARD = [sys.executable, str(ROOT / "search/dashboard.py")]

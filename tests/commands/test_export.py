@@ -16,6 +16,8 @@ from search.study.storages.opening import create_study, open_study
 from tests.commands.test_run import run
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.processes
+
 FILES = {
     *("README.md", "candidate.json", "figures.json", "model.onnx", "model.py"),
     *("model_int8.onnx", "weights.safetensors"),

@@ -23,6 +23,8 @@ from search.study.storages.opening import open_study
 from search.training.recipe import Recipe
 from tests.helpers.idx_files import write_idx
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

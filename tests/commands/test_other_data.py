@@ -14,6 +14,8 @@ from search.finals.user_candidates import check_fit, read_all
 from search.run import parse
 from tests.commands.test_run import load, run
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.mark.parametrize("text", ["nan", "inf", "99,4", "0.994", "0", "-1", "101", "x", ""])
 def test_a_target_is_a_percentage(text: str, capsys: pytest.CaptureFixture[str]) -> None:

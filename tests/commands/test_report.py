@@ -21,6 +21,8 @@ from search.reporting.pages.files import BEGINNINGS, check_report
 from search.reporting.pages.writing import write_reports
 from tests.reporting.studies import complete, realistic, sqlite_study, study_of
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 FILES = ["leaderboard.csv", "leaderboard.html", "leaderboard.json", "leaderboard.md"]
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.commands.test_run import ROOT, load, run
 
+pytestmark = pytest.mark.processes
+
 
 def reproduce(tmp_path: Path, data: Path, *more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

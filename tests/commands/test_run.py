@@ -22,6 +22,8 @@ from search.common.errors import UserError
 from search.study.storages.opening import open_study
 from tests.faults.processes import check_whole
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

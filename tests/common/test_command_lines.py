@@ -19,6 +19,7 @@ NAMES = ["a  b", "it's", '"$HOME"', "-x", "*", "two\nlines", "\x1b[2J", "ü", "b
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.processes
 def test_a_shell_reads_the_names_that_were_given(name: str) -> None:
     line = command_line("run.py", storage=name, candidate=["x y", "z"], compile=True, data=None)
     script = 'shift; printf "%s\\0" "$@"'

@@ -12,6 +12,8 @@ import pytest
 from search.common.interrupts import uninterrupted
 from search.study.storages.opening import open_study
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("run", "finalists", "report", "export", "reproduce", "dashboard")
 

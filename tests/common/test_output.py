@@ -48,6 +48,7 @@ def test_a_line_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("a\\nb\\x1b[2J[red]\n", "c\\nd\n")
 
 
+@pytest.mark.processes
 def test_a_stream_that_was_closed_gives_its_number_to_no_other_file(tmp_path: Path) -> None:
     code = (
         "from search.common.output import protect; protect()\n"

@@ -48,6 +48,7 @@ def test_the_owner_of_an_earlier_version_is_read() -> None:
     assert not runs_here(f"{machine}:1:1.0")
 
 
+@pytest.mark.processes
 def test_a_suspended_process_lives_and_a_killed_one_does_not() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", NAME_ITSELF],

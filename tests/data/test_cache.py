@@ -87,6 +87,7 @@ def test_a_file_that_was_mapped_stays_as_it_was_when_replaced(tmp_path: Path) ->
     np.testing.assert_array_equal(mapped, ARRAYS["train_images"])
 
 
+@pytest.mark.processes
 def test_an_unwritable_cache_gives_way_to_a_folder_that_ends_with_the_process(
     tmp_path: Path,
 ) -> None:
@@ -127,6 +128,7 @@ def test_when_nothing_can_be_written_the_user_is_told(
         cache.keep(tmp_path / "file" / "mnist", ARRAYS, lambda line: None)
 
 
+@pytest.mark.processes
 def test_one_process_at_a_time_fills_a_folder(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\n"

@@ -119,6 +119,7 @@ def test_arrays_in_memory_stand_for_the_folder(tmp_path: Path) -> None:
         assert np.shares_memory(there.images, arrays[0]), "no copy"
 
 
+@pytest.mark.processes
 def test_importing_it_reaches_neither_the_test_file_nor_torch() -> None:
     code = (
         "import sys, search.data.dataset\n"

@@ -104,6 +104,7 @@ def test_an_unwritable_cache_does_not_stop_a_run(
     shutil.rmtree(source.folder)
 
 
+@pytest.mark.processes
 def test_a_search_opens_no_test_file(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data")
     code = (
@@ -125,6 +126,7 @@ def test_a_search_opens_no_test_file(tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.processes
 def test_processes_that_race_for_an_empty_cache_decode_once(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", train=12_000, test=0)
     code = (
@@ -161,6 +163,7 @@ def test_processes_that_race_for_an_empty_cache_decode_once(tmp_path: Path) -> N
     assert not list((tmp_path / "cache").rglob("*.tmp"))
 
 
+@pytest.mark.processes
 def test_damaged_mnist_without_a_network_is_named_and_never_served(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from search.data.sources import locate
 from search.data.testset import load_test
 from tests.helpers.idx_files import some_images, some_labels, write_idx
 
-pytestmark = pytest.mark.network
+pytestmark = [pytest.mark.network, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")

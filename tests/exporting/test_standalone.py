@@ -57,6 +57,7 @@ def test_the_file_makes_the_same_network(
     assert torch.equal(logits(load_standalone(tmp_path), pixels), expected)
 
 
+@pytest.mark.processes
 def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
     network = disturbed(build(PREPARING))
     write_standalone(tmp_path, network, title="t", mean=MEAN, std=DEVIATION, classes=10)

@@ -15,6 +15,8 @@ from optuna.trial import TrialState
 from search.study.storages.opening import open_study
 from tests.faults.processes import trials
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from search.data.sources import locate
 from search.finals.repeating import recorded, settings_of_trial
 from search.reproduce import repeated_curve
@@ -26,6 +28,8 @@ from tests.faults.processes import (
     wait_for,
     workers,
 )
+
+pytestmark = pytest.mark.processes
 
 # Of this seed the first trials are within the limit: each of them trains.
 BUSY = ("--workers", "2", "--pruner", "none", "--epochs", "8", "--seed", "3")

@@ -11,6 +11,8 @@ import pytest
 
 from tests.commands.test_run import ROOT, load
 
+pytestmark = pytest.mark.processes
+
 
 def shell(line: str, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(

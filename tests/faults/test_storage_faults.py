@@ -27,6 +27,8 @@ from tests.faults.processes import (
     wait_for,
 )
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

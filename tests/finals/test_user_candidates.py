@@ -1,4 +1,4 @@
-"""Candidates handed in: refused in words or trained as the search's own, once, and never lost."""
+"""Candidates of users: refused in words or trained as the search's own, once, and never lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_file_is_read_and_references_come_with_their_names(file: Path) -> None
     found = user_candidates.read_all([file, file], references=True)
     assert [item.label for item in found] == [
         *(f"reference: {key}" for key in REFERENCES),
-        "handed in: tiny",
+        "user candidate: tiny",
     ]
     assert found[-1].candidate == TINY
     assert user_candidates.read_all([], references=False) == []
@@ -134,6 +134,7 @@ def test_a_missing_file_and_a_binary_one_are_refused(tmp_path: Path) -> None:
         user_candidates.read(tmp_path / "x")
 
 
+@pytest.mark.processes
 def test_they_are_trained_once_shown_and_unseen_by_the_sampler(
     command: list[str], tmp_path: Path, file: Path
 ) -> None:
@@ -155,20 +156,23 @@ def test_they_are_trained_once_shown_and_unseen_by_the_sampler(
     assert list(trained.intermediate_values) == [1, 2]
     assert rejected.state == TrialState.PRUNED
     assert rejected.user_attrs["reason"] == "over budget: 10,510 parameters > 1,000"
-    assert f"handed in: tiny: {100 * trained.values[0]:.2f} % with 122 parameters" in done.stdout
-    assert "handed in: larger: over budget: 10,510 parameters > 1,000" in done.stdout
+    assert (
+        f"user candidate: tiny: {100 * trained.values[0]:.2f} % with 122 parameters" in done.stdout
+    )
+    assert "user candidate: larger: over budget: 10,510 parameters > 1,000" in done.stdout
     report = (tmp_path / "reports" / "leaderboard.md").read_text()
-    assert "h0 (handed in: tiny)" in report
+    assert "h0 (user candidate: tiny)" in report
     assert "10,510" in report
     search = load(tmp_path).get_trials()
     assert [trial.state for trial in search] == [TrialState.WAITING]  # its own first trial
 
     again = run(command, *more)
     assert again.returncode == 0, again.stderr
-    assert "handed in: tiny: " in again.stdout
+    assert "user candidate: tiny: " in again.stdout
     assert len(beside(tmp_path)) == 2
 
 
+@pytest.mark.processes
 def test_one_that_was_cut_is_trained_to_its_end_by_the_next_command(
     command: list[str], tmp_path: Path, file: Path
 ) -> None:
@@ -182,4 +186,4 @@ def test_one_that_was_cut_is_trained_to_its_end_by_the_next_command(
     assert ended.state == TrialState.COMPLETE
     assert ended.user_attrs["candidate"] == TINY.to_json()
     assert ended.user_attrs["resumed_after_epoch"] >= 2
-    assert ended.user_attrs["label"] == "handed in: tiny"
+    assert ended.user_attrs["label"] == "user candidate: tiny"

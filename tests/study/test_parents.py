@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import optuna
+import pytest
 from optuna.trial import FrozenTrial
 
 from search.common.process_id import process_id
@@ -25,6 +26,7 @@ def running(*owners: str | None) -> list[FrozenTrial]:
     return study.get_trials()
 
 
+@pytest.mark.processes
 def test_only_trials_of_processes_that_are_gone_are_orphans() -> None:
     code = "from search.common.process_id import process_id as n; print(n())"
     dead = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,6 +24,8 @@ from search.workers.messages import Event, MakeTraining
 from tests.helpers.no_data import job_without_data
 from tests.workers.stand_ins import Deadly, DeadlyOnce, Judge, Make, Training, broken
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> str:

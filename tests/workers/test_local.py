@@ -20,6 +20,8 @@ from tests.faults.processes import finish, start, trials, wait_for, workers
 from tests.helpers.no_data import NO_DATA
 from tests.workers.stand_ins import Deadly, Make, Training
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[2]
 
 

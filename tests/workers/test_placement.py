@@ -57,6 +57,7 @@ def test_an_address_where_nothing_is_costs_a_line(address: str, why: str) -> Non
     assert why in str(caught.value)
 
 
+@pytest.mark.processes
 def test_a_server_that_cannot_be_reached_is_said_before_ray_is_asked() -> None:
     line = refused(["--cluster", "127.0.0.1:9", "--storage", SERVER])
     assert "postgresql+psycopg://me:***@db.example/trials cannot be used" in line
@@ -100,6 +101,7 @@ sys.meta_path.insert(0, Refuse())
 """
 
 
+@pytest.mark.processes
 def test_a_search_on_this_machine_never_imports_ray(command: list[str], tmp_path: Path) -> None:
     (tmp_path / "path").mkdir()
     (tmp_path / "path" / "sitecustomize.py").write_text(REFUSE)

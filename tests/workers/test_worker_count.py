@@ -23,6 +23,8 @@ from search.workers.messages import MakeTraining, Training, Workers
 from tests.helpers.no_data import job_without_data
 from tests.workers.stand_ins import Judge
 
+pytestmark = pytest.mark.processes
+
 
 @contextmanager
 def another_process() -> Iterator[str]:

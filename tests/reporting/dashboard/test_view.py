@@ -225,6 +225,7 @@ def test_a_reason_is_never_missing() -> None:
 
 
 @needs_browser
+@pytest.mark.processes
 def test_the_dashboard_shows_the_figures_and_the_files(
     study: StoredStudy, storage: str, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def commands(path: Path, data: Path) -> dict[str, Callable[[], object]]:
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.processes
 def test_another_programs_study_is_refused_by_who_writes_and_never_changed(
     theirs: Path, state: str, data: Path
 ) -> None:

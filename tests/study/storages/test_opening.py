@@ -118,6 +118,7 @@ def _hold(path: str, ready: object, seconds: float) -> None:
         time.sleep(seconds)
 
 
+@pytest.mark.processes
 def test_the_lock_is_held_across_processes_and_dies_with_its_holder(tmp_path: Path) -> None:
     path = str(tmp_path / "a.db")
     context = multiprocessing.get_context("spawn")
@@ -143,6 +144,7 @@ def _open(path: str, start: float, failures: object) -> None:
         failures.put(repr(error))  # type: ignore[attr-defined]
 
 
+@pytest.mark.processes
 def test_several_processes_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     failures = context.Queue()
@@ -158,6 +160,7 @@ def test_several_processes_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     assert failures.empty(), failures.get()
 
 
+@pytest.mark.processes
 def test_looking_at_a_study_keeps_this_processs_locks(tmp_path: Path) -> None:
     """A file that is opened and closed beside SQLite would lose them, and could be damaged."""
     path = tmp_path / "a.db"

@@ -12,6 +12,8 @@ import pytest
 from search.training import kernels as fused
 from search.training.kernels import loading
 
+pytestmark = pytest.mark.processes
+
 ROOT = Path(__file__).parents[3]
 # Prints the seconds of loading and a digest of some steps' gradients.
 STEPS = """
