@@ -5,7 +5,7 @@ STORAGE ?= study.db
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: search dashboard report check test lint types tests faults test-cluster soak clean
+.PHONY: search dashboard report check quick test lint types tests faults test-cluster soak clean
 
 search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)
 	$(RUN) search/run.py --trials $(TRIALS) --storage $(STORAGE)
@@ -16,7 +16,10 @@ dashboard: $(VENV)/run.stamp  ## watch the study in a browser
 report: $(VENV)/run.stamp  ## write reports/ from the study
 	$(RUN) search/report.py --storage $(STORAGE)
 
-check: lint types  ## a minute: lint, types, and the tests that start no process
+check: $(VENV)/test.stamp  ## a minute: lint, types, and the tests that start no process
+	$(MAKE) --no-print-directory -j 3 --output-sync lint types quick
+
+quick: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m "not processes"
 
 test: lint types tests  ## what CI runs, before test-cluster

@@ -18,6 +18,8 @@ from search.data import idx
 from search.data.mnist import FetchError, download, from_mirrors
 from tests.helpers.idx_files import some_images, some_labels, write_dataset
 
+pytestmark = pytest.mark.processes
+
 NAMES = [stem.format("-") + ".gz" for stem in idx.STEMS.values()]
 
 

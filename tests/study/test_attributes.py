@@ -132,7 +132,7 @@ def edited(template: list[FrozenTrial], edits: Edits) -> optuna.Study:
     return study
 
 
-@settings(found_by, max_examples=80)
+@settings(found_by, max_examples=40)
 @given(edits_of)
 def test_nothing_that_reads_a_study_raises(template: list[FrozenTrial], edits: Edits) -> None:
     study = edited(template, edits)
@@ -140,7 +140,7 @@ def test_nothing_that_reads_a_study_raises(template: list[FrozenTrial], edits: E
     assert count_finished(study.get_trials()) == 3
 
 
-@settings(found_by, max_examples=10)
+@settings(found_by, max_examples=6)
 @given(edits_of)
 def test_a_search_goes_on_whatever_was_edited(template: list[FrozenTrial], edits: Edits) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -158,7 +158,7 @@ def test_a_search_goes_on_whatever_was_edited(template: list[FrozenTrial], edits
         assert count_finished(made.get_trials()) == 3, "nothing counts twice"
 
 
-@settings(found_by, max_examples=8)
+@settings(found_by, max_examples=5)
 @given(edits_of)
 def test_every_report_can_be_made(template: list[FrozenTrial], edits: Edits) -> None:
     assert render(summarize(edited(template, edits)), top=3)

@@ -64,6 +64,7 @@ def test_a_server_that_cannot_be_reached_is_said_before_ray_is_asked() -> None:
     assert "hunter2" not in line
 
 
+@pytest.mark.processes
 def test_what_listens_but_is_no_ray_is_given_up_soon(silent_port: int) -> None:
     with pytest.raises(UserError, match="is not the head of a Ray cluster"):
         check_answers(f"127.0.0.1:{silent_port}")
