@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until interrupted; returns the exit code."""
     options = parse(arguments)
 
+    # Imported here and in the functions below: --help and what is wrong with the arguments
+    # are answered at once, without torch and Optuna.
     import optuna_dashboard
     from optuna.artifacts import FileSystemArtifactStore
 

@@ -88,6 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Export a network; returns the exit code: 1 if the folder does not do what is recorded."""
     options = parse(arguments)
 
+    # Imported here and in the functions below: --help and what is wrong with the arguments
+    # are answered at once, without torch and Optuna.
     import optuna
     import torch
 

@@ -112,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Retrain and test; returns the exit code."""
     options = parse(arguments)
 
+    # Imported here and in the functions below: --help and what is wrong with the arguments
+    # are answered at once, without torch and Optuna.
     import optuna
 
     from search.console.terminal import Terminal

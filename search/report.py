@@ -76,6 +76,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Write the report, print the best few; returns the exit code."""
     options = parse(arguments)
+
+    # Imported here and in the functions below: --help and what is wrong with the arguments
+    # are answered at once, without torch and Optuna.
     import optuna
 
     from search.reporting.pages.files import check_report

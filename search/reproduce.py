@@ -86,6 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Repeat a trial; returns the exit code."""
     options = parse(arguments)
 
+    # Imported here and in the functions below: --help and what is wrong with the arguments
+    # are answered at once, without torch and Optuna.
     from search.data.sources import locate
     from search.finals.repeating import (
         read_candidate,

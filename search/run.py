@@ -180,6 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Search; returns the exit code."""
     options = parse(arguments)
 
+    # Imported here and in the functions below: --help and what is wrong with the arguments
+    # are answered at once, without torch and Optuna.
     import optuna
 
     from objective import Objective

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 
 from search.common.errors import UserError
 from search.common.text import counted
+from search.reporting.leaderboard import summarize
 from search.study.attributes import REASON
+from search.study.companions import candidates_of
+from search.study.storages.opening import open_study
 
 if TYPE_CHECKING:
     from search.study.storages.stored import StoredStudy
@@ -19,10 +22,6 @@ def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, i
     Raises:
         UserError: If fewer are ranked.
     """
-    from search.reporting.leaderboard import summarize
-    from search.study.companions import candidates_of
-    from search.study.storages.opening import open_study
-
     entries = summarize(study).entries
     if rank > len(entries):
         held = counted(len(entries), "architecture")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.architecture.building import build
 from search.common.output import say
+from search.finals.repeating import repeat
+from search.study.weights import unpack_weights, weights_files
+from search.training.hardware import resolve_device
 
 if TYPE_CHECKING:
     import optuna
@@ -20,9 +24,6 @@ def kept_network(
     study: optuna.Study, trial: Recorded, candidate: Candidate, storage: str
 ) -> nn.Module | None:
     """The trial's network with the weights that it ended with, or None where they are not kept."""
-    from search.architecture.building import build
-    from search.study.weights import unpack_weights, weights_files
-
     packed = weights_files(storage, study.study_name).read(trial.number)
     weights = unpack_weights(packed, study.get_trials(deepcopy=False)[trial.number])
     if weights is None:
@@ -34,9 +35,6 @@ def kept_network(
 
 def trained_network(trial: Recorded, settings: Settings) -> nn.Module:
     """The trial's network, trained again on the device that it names."""
-    from search.finals.repeating import repeat
-    from search.training.hardware import resolve_device
-
     resolve_device(settings.device)
 
     def on_epoch(epoch: Epoch) -> None:

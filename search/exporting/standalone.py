@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.common.errors import UserError
+from search.layers.deskew import Deskew
+from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
+from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -101,10 +104,6 @@ def write_standalone(
     """
     from safetensors.torch import save
     from torch import nn
-
-    from search.layers.deskew import Deskew
-    from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
-    from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 
     if not isinstance(network, nn.Sequential):
         raise UserError(

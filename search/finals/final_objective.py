@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from search.data.dataset import load_training
+from search.data.testset import load_test
 from search.finals.retraining import Retraining
 
 if TYPE_CHECKING:
@@ -20,9 +22,7 @@ class FinalObjective(Retraining):
         import numpy as np
         import torch
 
-        from search.data.dataset import load_training
         from search.data.images import on_device
-        from search.data.testset import load_test
 
         source, device = self.settings.source, torch.device(self.settings.device)
         parts = load_training(source)

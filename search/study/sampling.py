@@ -80,8 +80,8 @@ class MedianPruner(pruners.MedianPruner):
     trials' at the same epoch. These are the survivors of the same rule, so the median rises until
     hardly any trial passes: a default search over a narrow space ended 80 % of its last 50 trials,
     while among its better half the accuracy at such an epoch said nearly nothing of the last one
-    (docs/log.md). Here a trial must be below the median by more than the standard error of an
-    accuracy ``p`` that was counted on ``n`` images, ``sqrt(p (1 - p) / n)``.
+    (docs/log/pruning.md). Here a trial must be below the median by more than the standard error of
+    an accuracy ``p`` that was counted on ``n`` images, ``sqrt(p (1 - p) / n)``.
 
     Args:
         images: How many images the accuracies are counted on.
@@ -120,7 +120,7 @@ def make_pruner(name: str, epochs: int, images: int) -> BasePruner:
     The median rule starts after ten complete trials, and in each trial after three of 20 epochs,
     but never after the first alone: in short trainings the learning rate still rises then.
     After five complete trials the median is a matter of luck: replayed on 31 random candidates it
-    then ended one of the best five in 26 of 100 orders (``benchmarks/pruning.py``, docs/log.md).
+    then ended one of the best five in 26 of 100 orders (``benchmarks/pruning.py``; docs/log/).
 
     Args:
         name: As the command line gives it.

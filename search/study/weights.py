@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from search.study.attributes import SEED, USER_CANDIDATE
 from search.study.storages.beside import WEIGHTS, folder_beside
 from search.study.trial_files import TrialFiles
 
@@ -41,7 +42,6 @@ def unpack_weights(packed: bytes | None, trial: FrozenTrial) -> dict[str, Tensor
 
     A study that was deleted and begun again has the same name and numbers.
     """
-    from search.study.attributes import SEED, USER_CANDIDATE
     from search.training.checkpoint import unpack
 
     identity = _identity(trial.params, USER_CANDIDATE.of(trial), SEED.of(trial))

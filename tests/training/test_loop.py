@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from search.training.epoch import Epoch
 from search.training.loop import Fit
 from search.training.network import make_network
 from search.training.recipe import Augmentation, Recipe
+from tests.training.kernels.reference import needs_bfloat16
 
 RECIPE = Recipe(
     learning_rate=0.1,
@@ -220,12 +222,27 @@ def test_it_stops_within_a_step(train: Images, held_out: Images) -> None:
     assert asked == 6
 
 
-def test_averaging_is_of_parameters_and_running_statistics(train: Images, held_out: Images) -> None:
-    plain = run(train, held_out, epochs=1, recipe=replace(RECIPE, average_decay=0.0))
-    averaged = run(train, held_out, epochs=1)
-    for name, value in plain.model.state_dict().items():
-        if value.is_floating_point():
-            assert not torch.equal(value, averaged.model.state_dict()[name]), name
+def test_the_average_follows_the_weights_by_its_decay(train: Images) -> None:
+    """By hand: (1 + step) / (10 + step) of what it was, at most the recipe's share; 0.9 here."""
+    torch.manual_seed(0)
+    model = network()
+    trainer = training.Trainer(model, RECIPE, train, epochs=20, arithmetic=FLOAT32)
+
+    def values() -> dict[str, torch.Tensor]:
+        found = model.state_dict().items()
+        return {name: value.clone() for name, value in found if value.is_floating_point()}
+
+    expected, drawn = values(), torch.Generator().manual_seed(1)
+    for step in range(100):
+        trainer.step(step, torch.arange(64), drawn, step)
+        share = min(0.9, (1 + step) / (10 + step))
+        for name, value in values().items():
+            expected[name] = share * expected[name] + (1 - share) * value
+    last = values()
+    trainer.keep_average()
+    for name, value in values().items():
+        torch.testing.assert_close(value, expected[name])
+        assert not torch.equal(value, last[name]), name
 
 
 def test_the_images_share_the_arrays_memory(mnist_1200: Arrays) -> None:
@@ -233,10 +250,29 @@ def test_the_images_share_the_arrays_memory(mnist_1200: Arrays) -> None:
     assert images(mnist_1200, slice(None)).pixels.data_ptr() == pixels.ctypes.data
 
 
-def test_bfloat16_is_close_to_float32(train: Images, held_out: Images) -> None:
-    full = run(train, held_out, epochs=6)
-    half = run(train, held_out, epochs=6, arithmetic=Arithmetic(bfloat16=True))
-    assert half.epochs[-1].accuracy == pytest.approx(full.epochs[-1].accuracy, abs=0.06)
+@pytest.mark.parametrize("fused", [False, pytest.param(True, marks=needs_bfloat16)])
+def test_bfloat16_rounds_what_is_trained_and_not_what_is_judged(train: Images, fused: bool) -> None:
+    """Its eight bits of digits move logits by parts of a thousand: not by none, not by tenths."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(layer for layer in network().children() if not isinstance(layer, nn.Dropout))
+    )
+    x = train.normalised(train.pixels[:64].unsqueeze(1).float())
+    full, half = (
+        make_network(model, Arithmetic(bfloat16=low, fused=fused), torch.device("cpu"))
+        for low in (False, True)
+    )
+
+    def difference(*, training: bool) -> float:
+        before = copy.deepcopy(model.state_dict())
+        exact = full(x, training=training).detach().clone()
+        model.load_state_dict(before)  # running statistics, which training moves
+        other = half(x, training=training).detach()
+        model.load_state_dict(before)
+        return float((other - exact).norm() / exact.norm())
+
+    assert 5e-4 < difference(training=True) < 0.05
+    assert difference(training=False) == 0.0
 
 
 def test_a_recipe_with_a_batch_larger_than_the_data(train: Images, held_out: Images) -> None:

@@ -24,9 +24,13 @@ from search.architecture.counting import layer_table
 from search.common import values
 from search.common.text import counted
 from search.reporting.candidates import layer_lines
+from search.reporting.figures.curve_picture import learning_curve
+from search.reporting.ranking import valid_trials
+from search.reporting.records import read_limits
 from search.study import attributes
 from search.study.storages.beside import ARTIFACTS, folder_beside
 from search.study.storages.opening import connect, is_storage_error
+from search.study.weights import unpack_weights, weights_files
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -145,9 +149,6 @@ class DashboardView:
 
     def _show_best(self, trials: Sequence[FrozenTrial]) -> None:
         """Put the best trial's weights and curve in place of an earlier best's."""
-        from search.reporting.ranking import valid_trials
-        from search.reporting.records import read_limits
-
         folder = artifacts_folder(self._storage)
         limits = read_limits(attributes.SETTINGS.of(self._study))
         ranked = valid_trials(trials, limits)
@@ -169,9 +170,6 @@ class DashboardView:
     def _upload(self, best: FrozenTrial, name: str, folder: Path) -> None:
         from optuna.artifacts import FileSystemArtifactStore, upload_artifact
         from safetensors.torch import save_file
-
-        from search.reporting.figures.curve_picture import learning_curve
-        from search.study.weights import unpack_weights, weights_files
 
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
