@@ -1,4 +1,5 @@
 # Every target sets up what it needs in .venv; nothing else is touched.
+unexport PYTHONDONTWRITEBYTECODE  # each of the tests' processes would compile all modules anew
 PYTHON ?= python3
 TRIALS ?= 100
 STORAGE ?= study.db
@@ -22,7 +23,7 @@ check: $(VENV)/test.stamp  ## a minute: lint, types, and the tests that start no
 quick: $(VENV)/test.stamp
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m "not processes"
 
-test: lint types tests  ## what CI runs, before test-cluster
+test: lint types tests  ## with real processes, a browser, MNIST; CI runs faults and test-cluster too
 
 lint: $(VENV)/test.stamp
 	$(VENV)/bin/ruff check .
@@ -32,9 +33,9 @@ types: $(VENV)/test.stamp
 	$(VENV)/bin/mypy
 
 tests: $(VENV)/test.stamp
-	$(VENV)/bin/pytest -n 2 --dist worksteal --ignore tests/cluster
+	$(VENV)/bin/pytest -n 2 --dist worksteal --ignore tests/faults --ignore tests/cluster
 
-faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real: a part of make test
+faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real; CI runs it
 	$(VENV)/bin/pytest -n 2 --dist worksteal tests/faults
 
 test-cluster: $(VENV)/test.stamp  ## a real PostgreSQL server and more than one machine; CI runs it

@@ -45,7 +45,7 @@ def call(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str
         [
             *(sys.executable, str(ROOT / "search" / name), "--data", str(folder / "data")),
             *("--storage", str(folder / "study.db"), "--reports", str(folder / "reports")),
-            *("--device", "cpu", *more),
+            *("--device", "cpu", "--workers", "1", *more),
         ],
         capture_output=True,
         text=True,

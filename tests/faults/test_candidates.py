@@ -56,10 +56,13 @@ def search(
     )
 
 
-def edit(project: Path, end: str) -> None:
-    """Append to the user's space; a later definition wins."""
-    with (project / "space.py").open("a") as file:
-        file.write(end)
+def edit(project: Path, end: str, file: str = "space.py") -> None:
+    """Append to the user's space, or another file; a later definition wins."""
+    with (project / file).open("a") as opened:
+        opened.write(end)
+
+
+BUILDING = "search/architecture/building.py"
 
 
 def test_some_bad_candidates_do_not_stop_a_search(
@@ -69,21 +72,29 @@ def test_some_bad_candidates_do_not_stop_a_search(
         project,
         """
 
+from search.architecture.layers import Pool
+
 _suggest = suggest
 
 
-def suggest(trial, **limits):
-    candidate = _suggest(trial, **limits)
+def suggest(trial, problem, limits):
+    candidate = _suggest(trial, problem, limits)
     kind = trial.number % 5
     if kind == 1:
         raise KeyError("<b>mine</b>")
     if kind == 2:
         return Candidate(layers=(Pool(),) * 6)
     if kind == 3:
-        wide = dataclasses.replace(candidate.recipe, batch_size=60_000)
+        wide = replace(candidate.recipe, batch_size=60_000)
         return Candidate(layers=(Conv(width=2000), Conv(width=9, kernel=1, bias=True)), recipe=wide)
     return candidate
+""",
+    )
+    edit(
+        project,
+        """
 
+from search.architecture.layers import Conv
 
 _build = build
 
@@ -95,6 +106,7 @@ def build(candidate):
         torch.empty(1 << 50)
     return _build(candidate)
 """,
+        BUILDING,
     )
     done = search(project, data, tmp_path, plain, "--trials", "4", "--max-params", "60000")
     assert done.returncode == 0, done.stderr
@@ -112,7 +124,8 @@ def build(candidate):
 def test_a_space_that_always_fails_stops_with_a_summary(
     project: Path, data: Path, tmp_path: Path, plain: dict[str, str]
 ) -> None:
-    edit(project, "\n\ndef build(candidate):\n    raise RuntimeError('no such layer')\n")
+    raises = "\n\ndef build(candidate):\n    raise RuntimeError('no such layer')\n"
+    edit(project, raises, BUILDING)
     done = search(project, data, tmp_path, plain, "--trials", "20", "--seed", "3")
     assert done.returncode == 1
     assert "5 trials failed in a row, the last: failed: no such layer" in done.stderr

@@ -90,13 +90,16 @@ def test_a_dead_workers_trial_goes_on_from_its_last_epoch(path: str, begun: Path
 
 
 def test_a_candidate_that_kills_its_worker_again_and_again_is_failed(
-    path: str, begun: Path
+    path: str, begun: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("search.study.shared.MOST_DEATHS", 3)
+    monkeypatch.setattr("search.study.shared.FAILURES_IN_A_ROW", 1)
+    monkeypatch.setattr("search.workers.coordinator.FAILURES_IN_A_ROW", 1)
     assert run(path, Make(Deadly, begun), trials=1, workers=1) == 1
     trials = found(path)
     assert [trial.state for trial in trials][:1] == [TrialState.FAIL]
-    assert "its worker died 8 times" in trials[0].user_attrs["reason"]
-    assert begun.joinpath("0.txt").read_text().count("\n") == 8
+    assert "its worker died 3 times" in trials[0].user_attrs["reason"]
+    assert begun.joinpath("0.txt").read_text().count("\n") == 3
 
 
 def test_workers_that_cannot_begin_end_the_run(
