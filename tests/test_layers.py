@@ -146,3 +146,21 @@ def test_no_command_hides_a_module_of_the_standard_library() -> None:
 
     names = {path.stem for path in (ROOT / "search").glob("*.py")} - {"__init__"}
     assert not names & set(sys.stdlib_module_names)
+
+
+def test_user_attributes_are_named_in_their_table_alone() -> None:
+    files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
+    found = []
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                called = node.func.attr
+                if called == "get" and "user_attrs" not in ast.unparse(node.func.value):
+                    continue
+                if called in ("get", "set_user_attr"):
+                    found += [
+                        f"{file.name}: {argument.value}"
+                        for argument in node.args[:1]
+                        if isinstance(argument, ast.Constant)
+                    ]
+    assert found == []
