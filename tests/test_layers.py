@@ -150,7 +150,7 @@ def test_no_command_hides_a_module_of_the_standard_library() -> None:
 
 def test_user_attributes_are_named_in_their_table_alone() -> None:
     files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
-    found = []
+    found: list[str] = []
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -159,7 +159,7 @@ def test_user_attributes_are_named_in_their_table_alone() -> None:
                     continue
                 if called in ("get", "set_user_attr"):
                     found += [
-                        f"{file.name}: {argument.value}"
+                        f"{file.name}: {argument.value!r}"
                         for argument in node.args[:1]
                         if isinstance(argument, ast.Constant)
                     ]
