@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from search.console.terminal import Terminal
     from search.finals.final_objective import FinalObjective
-    from search.finals.stages import Trainer, announce, choose, settings_of_study
+    from search.finals.stages import StageRunner, announce, choose, settings_of_study
     from search.finals.studies import check, distinct, queue, stamp, trainings
     from search.finals.user_candidates import check_references
     from search.reporting.pages.files import check_report
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.study.storages.opening import open_study, refuse_foreign
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trainer = Trainer(storage=options.storage, workers=options.workers, console=Terminal())
+    runner = StageRunner(storage=options.storage, workers=options.workers, console=Terminal())
     check_directory(options.reports, "--reports")
     check_report(options.reports)
     study = open_study(options.storage, options.study, read_only=True)
@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
         )
     check(settings)
     if len(ranked) > options.top and options.shortlist:
-        code, ranked = choose(study, ranked, settings, options.shortlist_seeds, trainer)
+        code, ranked = choose(study, ranked, settings, options.shortlist_seeds, runner)
         if code:
             return code
     reference_seeds = (options.reference_seeds or options.seeds) if references else 0
@@ -163,7 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     code = 0
     if missing:
         stamp(finals, settings)
-        code = trainer.train(finals, settings, FinalObjective)
+        code = runner.train(finals, settings, FinalObjective)
     announce(study, finals, settings, options.reports)
     return code
 

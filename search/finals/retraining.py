@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class QueuedTraining:
     """One training of one candidate; what the trial is queued with."""
 
     kind: str  # shortlist, finalist or reference
@@ -57,7 +57,7 @@ class Retraining(ABC):
 
     def propose(self, trial: optuna.Trial) -> Task:
         """What the trial was queued for."""
-        entry = Entry(**attributes.FINALIST.of(trial))
+        entry = QueuedTraining(**attributes.FINALIST.of(trial))
         candidate = Candidate.from_json(entry.candidate)
         known = {name: value for name, value in asdict(entry).items() if value is not None}
         described = {

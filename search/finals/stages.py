@@ -86,7 +86,7 @@ def settings_of_study(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trainer:
+class StageRunner:
     """Trains what is queued, by processes of this machine."""
 
     storage: str
@@ -121,7 +121,7 @@ def choose(
     ranked: list[tuple[int, FrozenTrial]],
     settings: Settings,
     seeds: int,
-    trainer: Trainer,
+    runner: StageRunner,
 ) -> tuple[int, list[tuple[int, FrozenTrial]]]:
     """Train the shortlist again on the search's images; says what that gave.
 
@@ -130,17 +130,17 @@ def choose(
         ranked: The shortlist: trials with their places in the search.
         settings: The search's.
         seeds: Trainings of each.
-        trainer: Trains them.
+        runner: Trains them.
 
     Returns:
         The exit code, and the shortlist with the best mean first.
     """
     entries = trainings(ranked, settings, seeds, kind="shortlist")
-    again, missing = queue(study, entries, trainer.storage, shortlist_of(study.study_name))
+    again, missing = queue(study, entries, runner.storage, shortlist_of(study.study_name))
     if missing:
         each = counted(seeds, "seed")
         say(f"shortlist: the search's best {len(ranked)}, {each} each")
-        code = trainer.train(again, settings, ShortlistObjective)
+        code = runner.train(again, settings, ShortlistObjective)
         if code:
             say("the finalists are not chosen yet; the same command goes on from here")
             return code, []

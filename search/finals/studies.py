@@ -14,7 +14,7 @@ from search.common import values
 from search.common.output import say
 from search.common.seeds import mix_seed
 from search.data.testset import load_test, require_test
-from search.finals.retraining import Entry
+from search.finals.retraining import QueuedTraining
 from search.finals.user_candidates import FINISHED, PREFIX, UNFINISHED
 from search.reporting.ranking import valid_trials
 from search.study import attributes
@@ -36,7 +36,7 @@ def trainings(
     *,
     kind: str = "finalist",
     reference_seeds: int = 0,
-) -> list[Entry]:
+) -> list[QueuedTraining]:
     """Every training that is wanted of the architectures, and of the references.
 
     The seeds are the same for all candidates, so that they can be compared seed by seed; they are
@@ -54,7 +54,7 @@ def trainings(
         seed = mix_seed(settings.seed, kind, at)
         for rank, trial in ranked if at < seeds else []:
             entries.append(
-                Entry(
+                QueuedTraining(
                     kind=kind,
                     label=f"trial {trial.number}",
                     candidate=attributes.CANDIDATE.of(trial) or "",
@@ -91,10 +91,10 @@ def distinct(
     return list(found.values())
 
 
-def _references(settings: Settings, seed: int) -> list[Entry]:
+def _references(settings: Settings, seed: int) -> list[QueuedTraining]:
     limits = settings.limits
     return [
-        Entry(
+        QueuedTraining(
             kind="reference",
             label=f"{PREFIX}{key}",
             candidate=reference.candidate.to_json(),
@@ -107,7 +107,7 @@ def _references(settings: Settings, seed: int) -> list[Entry]:
 
 
 def queue(
-    study: optuna.Study, entries: Sequence[Entry], storage: str, name: str
+    study: optuna.Study, entries: Sequence[QueuedTraining], storage: str, name: str
 ) -> tuple[optuna.Study, int]:
     """Put each training into the queue of a study beside the search's, once.
 
@@ -137,7 +137,7 @@ def queue(
     return finals, sum(trial.state in UNFINISHED for trial in trials)
 
 
-def _same(entry: Entry, known: Mapping[str, object]) -> bool:
+def _same(entry: QueuedTraining, known: Mapping[str, object]) -> bool:
     """Whether a training is there already; a rank changes when a search goes on."""
     mine = asdict(entry)
     return all(known.get(name) == mine[name] for name in ("kind", "candidate", "seed"))

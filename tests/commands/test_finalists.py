@@ -15,7 +15,7 @@ from objective import Settings
 from search.architecture.candidate import Candidate
 from search.architecture.layers import Conv, Dropout, Pool
 from search.data.sources import locate
-from search.finals.retraining import Entry
+from search.finals.retraining import QueuedTraining
 from search.finals.studies import distinct, stamp
 from search.reporting.records import StudyLimits
 from search.study.attributes import OPENINGS
@@ -132,7 +132,7 @@ def test_only_trainings_chosen_later_have_seen_the_test_images(
     finals = optuna.create_study()
     said = []
     for seed in (1, 1, 2):  # the second time the first training, cut, is there once more
-        entry = Entry(kind="finalist", label="trial 0", candidate="{}", seed=seed)
+        entry = QueuedTraining(kind="finalist", label="trial 0", candidate="{}", seed=seed)
         finals.enqueue_trial({}, user_attrs=entry.to_attributes())
         stamp(finals, settings)
         said.append("has seen them" in capsys.readouterr().out)
