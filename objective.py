@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.limits import Limits
 from search.common.process_id import process_id
 from search.common.seeds import mix_seed
@@ -68,7 +68,7 @@ class Objective:
         """
         settings, given = self.settings, USER_CANDIDATE.of(trial)
         candidate = (
-            Candidate.from_json(given)
+            LayeredCandidate.from_json(given)
             if given
             else suggest(trial, settings.problem, settings.limits)
         )
@@ -81,10 +81,10 @@ class Objective:
             COMMIT.set(trial, settings.commit)
         return Task(number=trial.number, seed=seed, params=trial.params, candidate=given)
 
-    def rebuild(self, task: Task) -> Candidate:
+    def rebuild(self, task: Task) -> LayeredCandidate:
         """The candidate of a task, anywhere: the space draws it again from the same parameters."""
         if task.candidate:
-            return Candidate.from_json(task.candidate)
+            return LayeredCandidate.from_json(task.candidate)
         trial = optuna.trial.FixedTrial(task.params, number=task.number)
         return suggest(trial, self.settings.problem, self.settings.limits)
 
@@ -119,7 +119,7 @@ class Objective:
 
 
 def begin_training(
-    candidate: Candidate,
+    candidate: LayeredCandidate,
     seed: int,
     settings: Settings,
     training: Images,

@@ -1,7 +1,7 @@
 """WHAT is searched: one function, which draws a candidate from a trial.
 
 Edit this file to search something else. ``suggest`` must be there; it may draw what it likes with
-Optuna's ``trial.suggest_...`` and return any ``Candidate`` of the layers in
+Optuna's ``trial.suggest_...`` and return any ``LayeredCandidate`` of the layers in
 ``search/architecture``. A candidate that is over a limit is pruned before it is trained: drawing
 and counting one takes milliseconds, and nothing is built for it.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Layer
 from search.training.recipe import Augmentation, Recipe
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from search.data.problem import Problem
 
 
-def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> Candidate:
+def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandidate:
     """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
 
     What is drawn is a shape, the depths of the stages and the ratios of their widths, and its size,
@@ -89,11 +89,11 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> Candidate:
         ),
     )
 
-    def made(width: float, ratios: Ratios) -> Candidate:
+    def made(width: float, ratios: Ratios) -> LayeredCandidate:
         layers = _stages(depths, ratios, squeeze, width, dropout, rotated=rotated)
-        return Candidate(layers=(*before, *layers), head=head, recipe=recipe)
+        return LayeredCandidate(layers=(*before, *layers), head=head, recipe=recipe)
 
-    def fits(candidate: Candidate) -> bool:
+    def fits(candidate: LayeredCandidate) -> bool:
         most_macs = size * (limits.max_macs or math.inf)
         rows = layer_table(candidate)
         return (

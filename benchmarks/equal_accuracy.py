@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 from benchmarks import plain_idiom
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.references import REFERENCES
 from search.console.arguments import positive
 from search.data.dataset import DataSource, load_training
@@ -46,7 +46,7 @@ def interval(values: list[float]) -> tuple[float, float]:
     return 100 * statistics.mean(values), 100 * half
 
 
-def fast(source: DataSource, candidate: Candidate, seeds: range, epochs: int) -> list[float]:
+def fast(source: DataSource, candidate: LayeredCandidate, seeds: range, epochs: int) -> list[float]:
     """Last accuracies of our trainer as a search runs it: one thread, the default arithmetic."""
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
@@ -72,7 +72,9 @@ def fast(source: DataSource, candidate: Candidate, seeds: range, epochs: int) ->
     ]
 
 
-def plain(source: DataSource, candidate: Candidate, seeds: range, epochs: int) -> list[float]:
+def plain(
+    source: DataSource, candidate: LayeredCandidate, seeds: range, epochs: int
+) -> list[float]:
     """Last accuracies of the plain idiom with PyTorch's default threads."""
     torch.set_num_threads(os.cpu_count() or 1)
     train, validation = load_training(source)

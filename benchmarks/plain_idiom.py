@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import datasets, transforms
 
 from search.architecture import layers as described
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.architecture.layers import CLASSES, TTA, Dropout, Pool
 from search.layers.deskew import Deskew
@@ -50,7 +50,7 @@ def as_torchvision(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path
     return folder
 
 
-def plain_layers(candidate: Candidate) -> nn.Module:
+def plain_layers(candidate: LayeredCandidate) -> nn.Module:
     """The candidate as one would write it: convolution, BatchNorm, ReLU, pooling, in that order."""
     layers: list[nn.Module] = []
     channels, of_rotated = 1, False
@@ -89,7 +89,7 @@ def plain_layers(candidate: Candidate) -> nn.Module:
 
 
 def train(
-    candidate: Candidate,
+    candidate: LayeredCandidate,
     folder: Path,
     *,
     epochs: int,

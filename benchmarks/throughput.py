@@ -36,7 +36,7 @@ if __package__ in (None, ""):
 import optuna
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters
 from search.architecture.limits import Limits
 from search.architecture.references import REFERENCES
@@ -58,7 +58,7 @@ class Case:
     """A candidate that is measured."""
 
     name: str
-    candidate: Candidate
+    candidate: LayeredCandidate
 
 
 def cases() -> list[Case]:
@@ -76,7 +76,7 @@ def cases() -> list[Case]:
     ]
 
 
-def with_augmentation(candidate: Candidate, on: bool) -> Candidate:
+def with_augmentation(candidate: LayeredCandidate, on: bool) -> LayeredCandidate:
     """The candidate with its own distortion (a mild one where it has none), or without."""
     own = candidate.recipe.augmentation
     augmentation = (own if own.active else MILD) if on else Augmentation()

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     import optuna
     from torch import nn
 
-    from search.architecture.candidate import Candidate
+    from search.architecture.candidate import LayeredCandidate
     from search.exporting.card import Origin
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
@@ -155,7 +155,7 @@ def from_root(path: Path) -> str:
 def origin_of(
     study: optuna.Study,
     trial: Recorded,
-    candidate: Candidate,
+    candidate: LayeredCandidate,
     settings: Settings,
     *,
     where: Sequence[str],
@@ -198,7 +198,7 @@ def origin_of(
 
 def write(
     network: nn.Module,
-    candidate: Candidate,
+    candidate: LayeredCandidate,
     settings: Settings,
     origin: Origin,
     trial: Recorded,

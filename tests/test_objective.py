@@ -17,7 +17,7 @@ import pytest
 from optuna.trial import FixedTrial, TrialState
 
 from objective import Limits, Objective, Settings
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
 from search.architecture.feasibility import describe_space
 from search.architecture.layers import Conv, Pool
@@ -89,7 +89,7 @@ def test_a_space_of_mostly_too_large_candidates_does_not_lock_a_search_in(seed: 
     for _ in range(100):
         trial = study.ask()
         widths = [trial.suggest_int(f"width_{i}", 8, 256, log=True) for i in range(5)]
-        candidate = Candidate(layers=tuple(Conv(width=width) for width in widths))
+        candidate = LayeredCandidate(layers=tuple(Conv(width=width) for width in widths))
         try:
             gate(trial, candidate, Limits())
         except optuna.TrialPruned:
@@ -153,7 +153,7 @@ def test_a_trained_trial_records_what_it_did(source: DataSource) -> None:
     assert frozen.value == frozen.intermediate_values[3]
     assert seen["best_accuracy"] == max(frozen.intermediate_values.values())
     assert frozen.intermediate_values[seen["best_epoch"]] == seen["best_accuracy"]
-    candidate = Candidate.from_json(seen["candidate"])
+    candidate = LayeredCandidate.from_json(seen["candidate"])
     assert seen["parameters"] == count_parameters(candidate)
     assert seen["macs"] == count_macs(candidate)
     assert seen["peak_activation_bytes"] == peak_activation_bytes(candidate)
@@ -326,7 +326,7 @@ print([name for name in sys.modules if "testset" in name])
 
 def test_a_recipe_that_is_not_followed_is_recorded(source: DataSource) -> None:
     recipe = Recipe(epochs=100, batch_size=5_000)
-    asked = Candidate(layers=(Conv(width=2), Pool()), recipe=recipe)
+    asked = LayeredCandidate(layers=(Conv(width=2), Pool()), recipe=recipe)
     study = new_study()
     study.enqueue_trial({}, user_attrs={USER_CANDIDATE.name: asked.to_json()})
     study.optimize(Objective(Settings(source=source, epochs=1)), n_trials=1)

@@ -17,7 +17,7 @@ from optuna.trial import FixedTrial
 from torch import nn
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import (
     DESKEW_MACS,
     count_macs,
@@ -71,11 +71,11 @@ RECIPES = st.builds(
 
 
 @st.composite
-def candidates(draw: st.DrawFn) -> Candidate:
+def candidates(draw: st.DrawFn) -> LayeredCandidate:
     layers = tuple(draw(st.lists(LAYERS, min_size=1, max_size=9)))
     layers = (TTA(), *layers) if draw(st.booleans()) else layers
     layers = (Deskew(), *layers) if draw(st.booleans()) else layers
-    return Candidate(layers=layers, head=draw(SOME_HEADS), recipe=draw(RECIPES))
+    return LayeredCandidate(layers=layers, head=draw(SOME_HEADS), recipe=draw(RECIPES))
 
 
 def built_macs(model: nn.Module) -> int:
@@ -98,7 +98,7 @@ def built_macs(model: nn.Module) -> int:
 
 @given(candidate=candidates())
 @settings(max_examples=300, deadline=None)
-def test_formulas_equal_the_built_model(candidate: Candidate) -> None:
+def test_formulas_equal_the_built_model(candidate: LayeredCandidate) -> None:
     try:
         parameters = count_parameters(candidate)
     except ValueError as error:
@@ -115,14 +115,14 @@ def test_formulas_equal_the_built_model(candidate: Candidate) -> None:
 
 @given(candidate=candidates())
 @settings(max_examples=100, deadline=None)
-def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
+def test_json_gives_an_equal_candidate_back(candidate: LayeredCandidate) -> None:
     try:
         layer_table(candidate)
     except ValueError:
         with pytest.raises(ValueError, match="vanishes"):
-            Candidate.from_json(candidate.to_json())
+            LayeredCandidate.from_json(candidate.to_json())
         return
-    assert Candidate.from_json(candidate.to_json()) == candidate
+    assert LayeredCandidate.from_json(candidate.to_json()) == candidate
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ def test_json_gives_an_equal_candidate_back(candidate: Candidate) -> None:
 )
 def test_a_bad_candidate_is_refused_with_the_reason(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Candidate.from_json(text)
+        LayeredCandidate.from_json(text)
 
 
 def test_peak_activation_is_the_largest_input_plus_output() -> None:
-    candidate = Candidate(layers=(Conv(width=8), Conv(width=16), Pool()))
+    candidate = LayeredCandidate(layers=(Conv(width=8), Conv(width=16), Pool()))
     # c16 reads 8x26x26 and writes 16x24x24
     assert peak_activation_bytes(candidate, 1) == 8 * 26**2 + 16 * 24**2
     assert peak_activation_bytes(candidate) == 4 * (8 * 26**2 + 16 * 24**2)
@@ -173,15 +173,15 @@ def test_one_line_form() -> None:
         ),
         *(Conv(width=32, padding=1, early_pool=True), Conv(width=4, kernel=1, bias=True)),
     )
-    line = Candidate(layers=layers, recipe=recipe).one_line()
+    line = LayeredCandidate(layers=layers, recipe=recipe).one_line()
     assert line == "deskew tta c8r c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
-    small = Candidate(layers=(Conv(width=8),), head=Head(kind="depthwise-linear"))
-    assert small.layout() == "c8 D" != Candidate(layers=small.layers).layout()
+    small = LayeredCandidate(layers=(Conv(width=8),), head=Head(kind="depthwise-linear"))
+    assert small.layout() == "c8 D" != LayeredCandidate(layers=small.layers).layout()
 
 
 def test_a_classifier_that_weighs_positions_begins_with_their_average() -> None:
     torch.manual_seed(0)
-    model = build(Candidate(layers=(Conv(width=5),), head=Head(kind="depthwise-linear")))
+    model = build(LayeredCandidate(layers=(Conv(width=5),), head=Head(kind="depthwise-linear")))
     assert isinstance(model, nn.Sequential)
     averaging = nn.Sequential(
         *(nn.AdaptiveAvgPool2d(1) if getattr(x, "groups", 1) > 1 else x for x in model)
@@ -197,7 +197,7 @@ def test_a_classifier_that_weighs_positions_begins_with_their_average() -> None:
 
 def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
     torch.manual_seed(0)
-    candidate = Candidate(layers=(Conv(width=5), Pool(), Conv(width=6), Pool()))
+    candidate = LayeredCandidate(layers=(Conv(width=5), Pool(), Conv(width=6), Pool()))
     model = build(candidate)
     plain = nn.Sequential(
         *(nn.Conv2d(1, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)),
@@ -299,21 +299,21 @@ def test_the_recipe_for_small_networks_is_their_own() -> None:
 
 
 def test_candidate_json_is_plain() -> None:
-    candidate = Candidate(layers=(Conv(width=8),))
+    candidate = LayeredCandidate(layers=(Conv(width=8),))
     assert json.loads(candidate.to_json())["layers"][0]["op"] == "conv"
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_a_head_has_as_many_outputs_as_there_are_classes(kind: str) -> None:
     ten, three = (
-        Candidate(layers=(Conv(width=4),), head=Head(kind=kind, classes=classes))
+        LayeredCandidate(layers=(Conv(width=4),), head=Head(kind=kind, classes=classes))
         for classes in (10, 3)
     )
     built = build(three)
     assert built(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
     assert count_parameters(three) == sum(p.numel() for p in built.parameters())
     assert layer_table(three)[-1].output_shape == (3,)
-    assert Candidate.from_json(three.to_json()) == three
+    assert LayeredCandidate.from_json(three.to_json()) == three
     assert "classes" not in ten.to_json()  # by its JSON a kept network of ten is found again
 
 

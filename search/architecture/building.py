@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import INPUT_SHAPE, layer_table
 from search.architecture.layers import TTA, Deskew, Dropout, Pool
 from search.layers import deskew, rotated, test_time_augmentation
 
 
-def build(candidate: Candidate) -> nn.Module:
+def build(candidate: LayeredCandidate) -> nn.Module:
     """The trainable network: ``[N, 1, 28, 28]`` float images to ``[N, classes]`` logits.
 
     Where pooling directly follows ReLU the two change places: the function and its gradient stay
@@ -22,7 +22,7 @@ def build(candidate: Candidate) -> nn.Module:
     return nn.Sequential(*_modules(candidate))
 
 
-def _modules(candidate: Candidate) -> Iterator[nn.Module]:
+def _modules(candidate: LayeredCandidate) -> Iterator[nn.Module]:
     channels, of_rotated = INPUT_SHAPE[0], False
     layers = list(candidate.layers)
     waiting: list[nn.Module] = []  # a ReLU that lets a pooling pass before it

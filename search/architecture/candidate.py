@@ -35,7 +35,7 @@ NAMES = {kind: op for op, kind in OPS.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class LayeredCandidate:
     """An architecture and the recipe that trains it."""
 
     layers: tuple[Layer, ...]
@@ -65,7 +65,7 @@ class Candidate:
         return json.dumps({"layers": layers, **rest})
 
     @classmethod
-    def from_json(cls, text: str) -> Candidate:
+    def from_json(cls, text: str) -> LayeredCandidate:
         """Read a candidate; fields left out take their defaults.
 
         Raises:

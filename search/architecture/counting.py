@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Pool, code
 
 if TYPE_CHECKING:
-    from search.architecture.candidate import Candidate
+    from search.architecture.candidate import LayeredCandidate
 
 INPUT_SHAPE = (1, 28, 28)  # channels, height, width
 DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
@@ -32,7 +32,7 @@ class LayerRow:
     output_values: int  # the largest map that the layer writes
 
 
-def layer_table(candidate: Candidate) -> list[LayerRow]:
+def layer_table(candidate: LayeredCandidate) -> list[LayerRow]:
     """The layers from the image to the logits, each with what it holds and costs.
 
     BatchNorm and ReLU belong to their convolution. Multiply-accumulates are those of the
@@ -59,17 +59,17 @@ def layer_table(candidate: Candidate) -> list[LayerRow]:
     return rows
 
 
-def count_parameters(candidate: Candidate) -> int:
+def count_parameters(candidate: LayeredCandidate) -> int:
     """Trainable parameters by formula; equal to ``sum(p.numel())`` of the built model."""
     return sum(row.parameters for row in layer_table(candidate))
 
 
-def count_macs(candidate: Candidate) -> int:
+def count_macs(candidate: LayeredCandidate) -> int:
     """Multiply-accumulates to classify one image."""
     return sum(row.macs for row in layer_table(candidate))
 
 
-def peak_activation_bytes(candidate: Candidate, bytes_per_value: int = 4) -> int:
+def peak_activation_bytes(candidate: LayeredCandidate, bytes_per_value: int = 4) -> int:
     """The largest input plus output of any layer, for one image: the RAM that inference needs.
 
     Layers run one after the other into fresh memory, BatchNorm and ReLU in place. Four bytes a

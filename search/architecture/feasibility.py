@@ -22,14 +22,14 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters
 from search.architecture.limits import Limits
 from search.common.errors import UserError
 
 DRAWS = 100  # at random, where neither of the likely ones is within the limits: half a second
 
-Draw = Callable[[BaseTrial], Candidate]
+Draw = Callable[[BaseTrial], LayeredCandidate]
 Params = dict[str, Any]
 Cost = tuple[int, int]  # parameters and multiply-accumulates
 

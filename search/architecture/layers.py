@@ -114,7 +114,7 @@ Layer = Conv | Pool | Dropout | Deskew | TTA
 
 
 def code(layer: Layer) -> str:
-    """A layer as layouts name it, for instance ``c16r+P``; see ``Candidate.layout``."""
+    """A layer as layouts name it, for instance ``c16r+P``; see ``LayeredCandidate.layout``."""
     if isinstance(layer, Pool):
         return "P"
     if not isinstance(layer, Conv):

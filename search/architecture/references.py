@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Dropout, Head, Layer, Pool
 from search.training.recipe import Augmentation, Recipe
 
@@ -22,7 +22,7 @@ class Reference:
     claim: str  # in its author's terms
     exact: bool  # False: a stand-in, since the layout is not known
     note: str  # what was not disclosed and how it was filled in
-    candidate: Candidate  # what it is here, with its own recipe
+    candidate: LayeredCandidate  # what it is here, with its own recipe
 
 
 def _block(*layers: Layer, dropout: float = 0.0) -> tuple[Layer, ...]:
@@ -35,7 +35,7 @@ def _block(*layers: Layer, dropout: float = 0.0) -> tuple[Layer, ...]:
 REFERENCES: dict[str, Reference] = {
     "narrow-8k": Reference(
         name="narrow-8k",
-        candidate=Candidate(
+        candidate=LayeredCandidate(
             layers=(
                 *_block(Conv(width=4), Conv(width=4), Conv(width=8), dropout=0.05),
                 Pool(),
@@ -66,7 +66,7 @@ REFERENCES: dict[str, Reference] = {
     ),
     "valid-conv-18k": Reference(
         name="valid-conv-18k",
-        candidate=Candidate(
+        candidate=LayeredCandidate(
             layers=(
                 Conv(width=8),
                 Conv(width=16),
@@ -96,7 +96,7 @@ REFERENCES: dict[str, Reference] = {
     ),
     "gap-1x1-19k": Reference(
         name="gap-1x1-19k",
-        candidate=Candidate(
+        candidate=LayeredCandidate(
             layers=(
                 *_block(Conv(width=16)),
                 *_block(Conv(width=32), dropout=0.1),
@@ -121,7 +121,7 @@ REFERENCES: dict[str, Reference] = {
     ),
     "adaptive-pool-18k": Reference(
         name="adaptive-pool-18k",
-        candidate=Candidate(
+        candidate=LayeredCandidate(
             layers=(
                 Conv(width=10),
                 Conv(width=12),
@@ -148,7 +148,7 @@ REFERENCES: dict[str, Reference] = {
     ),
     "wide-vgg": Reference(
         name="wide-vgg",
-        candidate=Candidate(
+        candidate=LayeredCandidate(
             layers=(
                 Conv(width=32, padding=1, bias=True, norm=False),
                 Conv(width=64, padding=1, bias=True, norm=False),

@@ -17,7 +17,7 @@ from search.reporting.pages import words
 from search.reporting.pages.markdown import escape
 
 if TYPE_CHECKING:
-    from search.architecture.candidate import Candidate
+    from search.architecture.candidate import LayeredCandidate
     from search.data.problem import Problem
 
 
@@ -34,7 +34,7 @@ class Sizes:
     files: Mapping[str, int]  # bytes by name
 
 
-def measure_sizes(candidate: Candidate, folder: Path) -> Sizes:
+def measure_sizes(candidate: LayeredCandidate, folder: Path) -> Sizes:
     """What a candidate costs, and how large the files are that a folder holds of it."""
     return Sizes(
         parameters=count_parameters(candidate),

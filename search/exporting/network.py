@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import optuna
     from torch import nn
 
-    from search.architecture.candidate import Candidate
+    from search.architecture.candidate import LayeredCandidate
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
     from search.training.epoch import Epoch
 
 
 def kept_network(
-    study: optuna.Study, trial: Recorded, candidate: Candidate, storage: str
+    study: optuna.Study, trial: Recorded, candidate: LayeredCandidate, storage: str
 ) -> nn.Module | None:
     """The trial's network with the weights that it ended with, or None where they are not kept."""
     packed = weights_files(storage, study.study_name).read(trial.number)

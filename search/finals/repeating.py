@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.limits import Limits
 from search.common import values
 from search.common.errors import UserError
@@ -108,21 +108,21 @@ def settings_of_trial(trial: Recorded, study: Study, source: DataSource) -> Sett
     )
 
 
-def read_candidate(trial: Recorded) -> Candidate:
+def read_candidate(trial: Recorded) -> LayeredCandidate:
     """The trial's candidate.
 
     Raises:
         UserError: If it cannot be read.
     """
     try:
-        return Candidate.from_json(trial.candidate)
+        return LayeredCandidate.from_json(trial.candidate)
     except ValueError as error:
         raise UserError(
             f"trial {trial.number}'s candidate cannot be read: {error}", "Take another trial"
         ) from None
 
 
-def say_adjusted(candidate: Candidate, settings: Settings) -> None:
+def say_adjusted(candidate: LayeredCandidate, settings: Settings) -> None:
     """Print what is trained otherwise than the candidate's recipe asks, if anything is."""
     images = settings.train_images or candidate.recipe.batch_size
     for sentence in candidate.recipe.adjusted(epochs=settings.epochs, images=images):

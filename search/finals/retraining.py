@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import optuna
 
 from objective import begin_training
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters
 from search.study import attributes
 from search.study.judge import Task
@@ -58,7 +58,7 @@ class Retraining(ABC):
     def propose(self, trial: optuna.Trial) -> Task:
         """What the trial was queued for."""
         entry = QueuedTraining(**attributes.FINALIST.of(trial))
-        candidate = Candidate.from_json(entry.candidate)
+        candidate = LayeredCandidate.from_json(entry.candidate)
         known = {name: value for name, value in asdict(entry).items() if value is not None}
         described = {
             attributes.ARCHITECTURE.name: candidate.one_line(),
@@ -73,7 +73,7 @@ class Retraining(ABC):
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        candidate = Candidate.from_json(task.candidate or "")
+        candidate = LayeredCandidate.from_json(task.candidate or "")
         return begin_training(candidate, task.seed, self.settings, self.images[0], None)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:

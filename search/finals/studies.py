@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters, layer_table
 from search.architecture.references import REFERENCES
 from search.common import values
@@ -80,7 +80,7 @@ def distinct(
         if text is None or attributes.OVER_BUDGET.of(trial):
             continue
         try:
-            candidate = Candidate.from_json(text)
+            candidate = LayeredCandidate.from_json(text)
         except ValueError:  # edited by someone
             continue
         rows = layer_table(candidate)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.architecture.references import REFERENCES
 from search.common.errors import UserError
@@ -46,7 +46,7 @@ class UserCandidate:
     """A candidate with the name that the leaderboard shows."""
 
     label: str
-    candidate: Candidate
+    candidate: LayeredCandidate
 
     @property
     def shown(self) -> str:
@@ -76,7 +76,7 @@ def read_all(files: Sequence[Path], *, references: bool) -> list[UserCandidate]:
 
 
 def read(file: Path) -> UserCandidate:
-    """The candidate of a JSON file, in the form that ``Candidate.to_json`` gives.
+    """The candidate of a JSON file, in the form that ``LayeredCandidate.to_json`` gives.
 
     Raises:
         UserError: If there is no such file, or it does not hold a candidate; says what is wrong.
@@ -89,7 +89,7 @@ def read(file: Path) -> UserCandidate:
             content = opened.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise UserError(f"{file} is longer than {LARGEST_FILE:,} bytes", hint)
-        candidate = Candidate.from_json(content.decode("utf-8-sig"))
+        candidate = LayeredCandidate.from_json(content.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(
             f"{file} cannot be read: {error.strerror or error}", "Name a JSON file"

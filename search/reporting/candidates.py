@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import LayerRow, layer_table
 from search.common.values import number, positive, text
 from search.reporting.records import TrialRecord
@@ -54,7 +54,7 @@ def describe(record: TrialRecord) -> Description:
 def layers_of(candidate: str | None) -> list[LayerRow]:
     """The layers of a candidate's JSON; none of one that cannot be read."""
     try:
-        return layer_table(Candidate.from_json(candidate or ""))
+        return layer_table(LayeredCandidate.from_json(candidate or ""))
     except (ValueError, TypeError):
         return []
 

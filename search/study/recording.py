@@ -15,7 +15,7 @@ from search.common.text import counted
 from search.study import attributes
 
 if TYPE_CHECKING:
-    from search.architecture.candidate import Candidate
+    from search.architecture.candidate import LayeredCandidate
     from search.architecture.limits import Limits
     from search.study.settings import Settings
     from search.training.arithmetic import Arithmetic
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from search.training.recipe import Recipe
 
 
-def record_candidate(trial: optuna.Trial, candidate: Candidate, limits: Limits) -> None:
+def record_candidate(trial: optuna.Trial, candidate: LayeredCandidate, limits: Limits) -> None:
     """Record what a candidate is and costs, and whether that is over a limit.
 
     The constraints tell the sampler how far over; pruning alone would not, and a search could lock

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_parameters, layer_table
 from search.architecture.layers import Conv
 from search.architecture.references import REFERENCES
@@ -25,7 +25,7 @@ from search.architecture.references import REFERENCES
 def test_parameter_counts(key: str, parameters: int) -> None:
     candidate = REFERENCES[key].candidate
     assert count_parameters(candidate) == parameters
-    assert Candidate.from_json(candidate.to_json()) == candidate
+    assert LayeredCandidate.from_json(candidate.to_json()) == candidate
 
 
 def test_the_other_reading_of_valid_conv_has_biases() -> None:

@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from objective import Settings
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Dropout, Pool
 from search.data.sources import locate
 from search.finals.retraining import QueuedTraining
@@ -144,7 +144,7 @@ def test_one_architecture_is_one_finalist() -> None:
 
     def trial(number: int, value: float, width: int, dropout: float):  # type: ignore[no-untyped-def]
         layers = (Conv(width=width), Pool(), Dropout(rate=dropout), Conv(width=8))
-        candidate = Candidate(layers=layers, recipe=Recipe(learning_rate=0.01 * number))
+        candidate = LayeredCandidate(layers=layers, recipe=Recipe(learning_rate=0.01 * number))
         known = {"candidate": candidate.to_json(), "parameters": 100, "epochs": 2}
         made = create_trial(value=value, user_attrs=known)
         made.number = number

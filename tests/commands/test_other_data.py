@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Head
 from search.common.errors import UserError
 from search.data.sources import locate
@@ -35,7 +35,7 @@ def test_a_target_is_kept_as_the_share_that_it_is() -> None:
 def test_what_does_not_fit_the_data_is_refused(tmp_path: Path, data: Path) -> None:
     source = locate(data)
     misfit = tmp_path / "misfit.json"
-    misfit.write_text(Candidate(layers=(Conv(width=2),), head=Head(classes=3)).to_json())
+    misfit.write_text(LayeredCandidate(layers=(Conv(width=2),), head=Head(classes=3)).to_json())
     for handed_in, said in (
         (read_all([], references=True), f"claims are for MNIST, not for {source.name}"),
         (read_all([misfit], references=False), f"3 outputs, but {source.name} has 10 classes"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters, layer_table
 from search.architecture.layers import TTA, Conv, Deskew
 from search.data.problem import MNIST_PROBLEM, Problem
@@ -12,12 +12,12 @@ from search.exporting.card import Origin, Sizes, model_card
 from search.exporting.checks import Measured
 from search.reporting.candidates import layer_lines
 
-PLAIN = Candidate(layers=(Conv(width=8), Conv(width=12)))
-ROTATED = Candidate(layers=(Conv(width=8, rotated=True),))
-VIEWS = Candidate(layers=(Deskew(), TTA(), Conv(width=8)))
+PLAIN = LayeredCandidate(layers=(Conv(width=8), Conv(width=12)))
+ROTATED = LayeredCandidate(layers=(Conv(width=8, rotated=True),))
+VIEWS = LayeredCandidate(layers=(Deskew(), TTA(), Conv(width=8)))
 
 
-def card(candidate: Candidate, problem: Problem = MNIST_PROBLEM) -> str:
+def card(candidate: LayeredCandidate, problem: Problem = MNIST_PROBLEM) -> str:
     origin = Origin(
         study="s",
         trial=3,
@@ -63,7 +63,7 @@ def card(candidate: Candidate, problem: Problem = MNIST_PROBLEM) -> str:
     [("have every rotation written out", ROTATED), ("compute the three as one batch", VIEWS)],
 )
 def test_what_the_files_compute_otherwise_is_said_where_it_holds(
-    sentence: str, of: Candidate
+    sentence: str, of: LayeredCandidate
 ) -> None:
     for candidate in (PLAIN, ROTATED, VIEWS):
         assert (sentence in card(candidate)) == (candidate is of)

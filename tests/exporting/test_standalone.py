@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import TTA, Conv, Deskew
 from search.architecture.references import REFERENCES
 from search.common.errors import UserError
@@ -32,7 +32,7 @@ def disturbed(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
-PREPARING = Candidate(
+PREPARING = LayeredCandidate(
     layers=(
         *(Deskew(), TTA(), Conv(width=8, rotated=True)),
         Conv(width=12, rotated=True),
@@ -44,9 +44,9 @@ CANDIDATES = [
 ]
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES, ids=Candidate.layout)
+@pytest.mark.parametrize("candidate", CANDIDATES, ids=LayeredCandidate.layout)
 def test_the_file_makes_the_same_network(
-    candidate: Candidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+    candidate: LayeredCandidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
     network = disturbed(build(candidate))
     write_standalone(tmp_path, network, title='a "title" \\', mean=MEAN, std=DEVIATION, classes=10)

@@ -83,10 +83,11 @@ def suggest(trial, problem, limits):
     if kind == 1:
         raise KeyError("<b>mine</b>")
     if kind == 2:
-        return Candidate(layers=(Pool(),) * 6)
+        return LayeredCandidate(layers=(Pool(),) * 6)
     if kind == 3:
         wide = replace(candidate.recipe, batch_size=60_000)
-        return Candidate(layers=(Conv(width=2000), Conv(width=9, kernel=1, bias=True)), recipe=wide)
+        layers = (Conv(width=2000), Conv(width=9, kernel=1, bias=True))
+        return LayeredCandidate(layers=layers, recipe=wide)
     return candidate
 """,
     )

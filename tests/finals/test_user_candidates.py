@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objective import Limits
-from search.architecture.candidate import DEEPEST, Candidate
+from search.architecture.candidate import DEEPEST, LayeredCandidate
 from search.architecture.counting import count_macs
 from search.architecture.layers import WIDEST, Conv, Head, Pool
 from search.architecture.references import REFERENCES
@@ -23,7 +23,9 @@ from tests.commands.test_run import load, run
 from tests.faults.processes import kill_group, start, wait_for
 from tests.helpers.draws import gate
 
-TINY = Candidate(layers=(Conv(width=2), Pool(), Conv(width=3)), recipe=Recipe(batch_size=256))
+TINY = LayeredCandidate(
+    layers=(Conv(width=2), Pool(), Conv(width=3)), recipe=Recipe(batch_size=256)
+)
 BESIDE = "cnn-search candidates"
 
 
@@ -115,7 +117,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 def test_the_largest_candidate_is_over_a_limit_and_no_more_than_that() -> None:
     """Its counts are exact, and far over a limit is a number that a database holds."""
-    largest = Candidate(
+    largest = LayeredCandidate(
         layers=(Conv(width=WIDEST, kernel=28, padding=27),) * DEEPEST,
         head=Head(kind="flatten-linear"),
     )
@@ -146,7 +148,7 @@ def test_they_are_trained_once_shown_and_unseen_by_the_sampler(
     assert not (tmp_path / "study.db").exists()
 
     larger = tmp_path / "larger.json"
-    larger.write_text(Candidate(layers=(Conv(width=500),)).to_json())
+    larger.write_text(LayeredCandidate(layers=(Conv(width=500),)).to_json())
     more = ("--candidate", str(file), str(larger), "--max-params", "1000", "--workers", "1")
     done = run(command, *more)
     assert done.returncode == 0, done.stderr

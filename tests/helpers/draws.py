@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from optuna.trial import BaseTrial
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.feasibility import Draw, simplest_start
 from search.architecture.limits import Limits
 from search.data.problem import MNIST, Problem
@@ -23,7 +23,7 @@ def draw(
     *,
     classes: int = 10,
     handwriting: bool = True,
-) -> Candidate:
+) -> LayeredCandidate:
     """What the space draws for digits, or for other images."""
     problem = Problem(name=MNIST if handwriting else "other", classes=classes)
     return suggest(trial, problem, Limits(max_params=max_params, max_macs=max_macs))
@@ -39,7 +39,7 @@ def simplest(max_params: int = 20_000) -> dict[str, Any]:
     return simplest_start(space_of(max_params))
 
 
-def gate(trial: optuna.Trial, candidate: Candidate, limits: Limits) -> None:
+def gate(trial: optuna.Trial, candidate: LayeredCandidate, limits: Limits) -> None:
     """Record a candidate, and prune one that is over a limit, as an objective does."""
     record_candidate(trial, candidate, limits)
     if OVER_BUDGET.of(trial):

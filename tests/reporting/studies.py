@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
 from search.architecture.references import REFERENCES
 from search.study.storages.stored import StoredStudy
@@ -64,7 +64,7 @@ def complete(
     accuracy: float = 0.99,
     parameters: int | None = 10_000,
     epochs: int = 20,
-    candidate: Candidate | None = None,
+    candidate: LayeredCandidate | None = None,
     params: dict[str, Any] | None = None,
     distributions: dict[str, Any] | None = None,
     **attrs: Any,
@@ -130,7 +130,7 @@ def realistic(count: int, *, seed: int = 0, references: bool = True) -> list[Fro
 
 def _simulated(
     asked: optuna.Trial,
-    candidate: Candidate,
+    candidate: LayeredCandidate,
     rng: random.Random,
     clock: dt.datetime,
     progress: float,
@@ -189,7 +189,7 @@ def _reference(key: str, rng: random.Random, clock: dt.datetime) -> tuple[Frozen
 
 def _trial(
     asked: optuna.Trial | optuna.trial.FixedTrial,
-    candidate: Candidate,
+    candidate: LayeredCandidate,
     state: TrialState,
     value: float | None,
     values: dict[int, float],

@@ -19,7 +19,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.common import values
 from search.common.text import counted
@@ -217,7 +217,7 @@ def _is_artifact(name: object) -> bool:
 def _layers(trial: FrozenTrial) -> str:
     """What a trial's candidate is; empty where it drew none, or someone has edited it."""
     try:
-        candidate = Candidate.from_json(attributes.CANDIDATE.of(trial) or "")
+        candidate = LayeredCandidate.from_json(attributes.CANDIDATE.of(trial) or "")
     except ValueError:
         return ""
     return f"`{candidate.one_line()}`\n\n{layer_lines(layer_table(candidate))}"

@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.architecture.layers import Conv, Pool
 from search.reporting.candidates import layer_lines
@@ -35,7 +35,7 @@ from tests.commands.test_run import wait_until
 from tests.helpers.browser import browser, needs_browser
 from tests.reporting.studies import complete, failed, pruned, realistic
 
-SMALL = Candidate(layers=(Conv(width=4), Pool()))
+SMALL = LayeredCandidate(layers=(Conv(width=4), Pool()))
 NOTE = f"`{SMALL.one_line()}`\n\n{layer_lines(layer_table(SMALL))}"
 
 

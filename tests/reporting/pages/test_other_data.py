@@ -10,7 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Head
 from search.report import table
 from search.reporting.dashboard.figures import pareto
@@ -23,7 +23,7 @@ from search.study.companions import candidates_of, finalists_of
 from search.study.storages.stored import StoredStudy
 from tests.reporting.studies import SETTINGS, complete, study_of
 
-CANDIDATE = Candidate(layers=(Conv(width=8),), head=Head(classes=3))
+CANDIDATE = LayeredCandidate(layers=(Conv(width=8),), head=Head(classes=3))
 DATASET = {"name": "clothes", "fingerprint": "f", "train_images": 1_000, "validation_images": 200}
 NEW: dict[str, Any] = {
     **SETTINGS,
@@ -47,7 +47,7 @@ def summary_of(settings: dict[str, Any], *, tested: bool, system: str = "handed 
     study.set_user_attr("settings", settings)
     study.add_trials([complete(accuracy=0.8, epochs=1, parameters=122, candidate=CANDIDATE)])
     beside = optuna.create_study(study_name=candidates_of("s"), storage=storage)
-    wide = Candidate(layers=(Conv(width=9),), head=Head(classes=3))
+    wide = LayeredCandidate(layers=(Conv(width=9),), head=Head(classes=3))
     for candidate in (CANDIDATE, wide):
         beside.add_trial(complete(epochs=1, parameters=130, candidate=candidate, label=system))
     if tested:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from search.architecture.building import build
-from search.architecture.candidate import Candidate
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Dropout
 from search.architecture.references import REFERENCES
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
@@ -63,7 +63,7 @@ def check(model: nn.Sequential, *, dtype: torch.dtype, tolerance: float, side: i
     assert list(model.state_dict()) == before
 
 
-def candidate_of(number: int, max_params: int = 20_000) -> Candidate:
+def candidate_of(number: int, max_params: int = 20_000) -> LayeredCandidate:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number))
     return draw(study.ask(), max_params=max_params)
 
@@ -111,7 +111,7 @@ def test_the_layout_without_norm() -> None:
         else layer
         for layer in reference.layers
     ]
-    model = build(Candidate(layers=tuple(layers), head=reference.head))
+    model = build(LayeredCandidate(layers=tuple(layers), head=reference.head))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
 
@@ -210,7 +210,7 @@ def test_bfloat16_gradients_are_as_good_as_those_of_autocast() -> None:
         torch.manual_seed(len(ours))
         candidate = REFERENCES[name].candidate
         layers = [layer for layer in candidate.layers if not isinstance(layer, Dropout)]
-        model = build(Candidate(layers=tuple(layers), head=candidate.head))
+        model = build(LayeredCandidate(layers=tuple(layers), head=candidate.head))
         assert isinstance(model, nn.Sequential)
         model = model.to(memory_format=torch.channels_last)
         plain, exact = copy.deepcopy(model), plain_twin(model, SEED)
