@@ -16,17 +16,25 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from search.architecture.candidate import LayeredCandidate
 from search.architecture.limits import Limits
+from search.common.errors import TrainingError
 from search.common.process_id import process_id
 from search.common.seeds import mix_seed
-from search.study.attributes import COMMIT, OVER_BUDGET, PARENT, REASON, SEED, USER_CANDIDATE
+from search.study.attributes import (
+    CANDIDATE,
+    COMMIT,
+    OVER_BUDGET,
+    PARENT,
+    REASON,
+    SEED,
+    USER_CANDIDATE,
+)
 from search.study.judge import Task
 from search.study.recording import record_candidate, record_curve, where_trained
 from search.study.settings import Settings
-from space import suggest
 
 if TYPE_CHECKING:
+    from search.candidates.candidate import AnyCandidate
     from search.data.images import Images
     from search.training.epoch import Epoch
     from search.training.loop import TrainingRun
@@ -64,33 +72,31 @@ class Objective:
     def propose(self, trial: optuna.Trial) -> Task:
         """Suggest a candidate, count it, and prune it when it is over a limit.
 
-        A candidate that a user handed in is taken as it is, and nothing is drawn.
+        A candidate that a user handed in is taken as it is, and nothing is drawn; one that was
+        interrupted has all that it had.
+
+        Raises:
+            search.common.errors.UserError: If the space raises, or what it returns is no network
+                for these images; says where.
         """
-        settings, given = self.settings, USER_CANDIDATE.of(trial)
-        candidate = (
-            LayeredCandidate.from_json(given)
-            if given
-            else suggest(trial, settings.problem, settings.limits)
-        )
-        record_candidate(trial, candidate, settings.limits)
+        settings, space = self.settings, self.settings.space
+        text = CANDIDATE.of(trial) or USER_CANDIDATE.of(trial)
+        candidate = space.read(text) if text else space.suggest(trial)
+        text = text or space.write(candidate, trial.params)
+        if OVER_BUDGET.of(trial) is None:
+            record_candidate(trial, candidate, text, space.costs(candidate), settings.limits)
         if OVER_BUDGET.of(trial):
             raise optuna.TrialPruned
         seed = mix_seed(settings.seed, "trial", trial.number)
         if SEED.of(trial) is None:
             SEED.set(trial, seed)
             COMMIT.set(trial, settings.commit)
-        return Task(number=trial.number, seed=seed, params=trial.params, candidate=given)
-
-    def rebuild(self, task: Task) -> LayeredCandidate:
-        """The candidate of a task, anywhere: the space draws it again from the same parameters."""
-        if task.candidate:
-            return LayeredCandidate.from_json(task.candidate)
-        trial = optuna.trial.FixedTrial(task.params, number=task.number)
-        return suggest(trial, self.settings.problem, self.settings.limits)
+        return Task(number=trial.number, seed=seed, candidate=text)
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        return begin_training(self.rebuild(task), task.seed, self.settings, *self.images)
+        candidate = self.settings.space.read(task.candidate)
+        return begin_training(candidate, task.seed, self.settings, *self.images)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """The value of a trial whose epochs are done, and more attributes of it."""
@@ -119,7 +125,7 @@ class Objective:
 
 
 def begin_training(
-    candidate: LayeredCandidate,
+    candidate: AnyCandidate,
     seed: int,
     settings: Settings,
     training: Images,
@@ -136,13 +142,15 @@ def begin_training(
 
     Returns:
         The training, and the attributes of a trial that are known where it is trained.
+
+    Raises:
+        TrainingError: If the candidate's own formula counts other parameters than the network has.
     """
-    from search.architecture.building import build  # these import torch
-    from search.training.loop import TrainingRun
+    from search.training.loop import TrainingRun  # imports torch
 
     recipe = candidate.recipe
     run = TrainingRun(
-        lambda: build(candidate),
+        candidate.build,
         recipe,
         training,
         validation,
@@ -150,4 +158,10 @@ def begin_training(
         seed=seed,
         arithmetic=settings.arithmetic,
     )
+    has = sum(parameter.numel() for parameter in run.model.parameters())
+    by_formula = getattr(candidate, "costs", None)
+    if by_formula is not None and by_formula().parameters != has:
+        raise TrainingError(
+            f"its costs() says {by_formula().parameters:,} parameters, but its network has {has:,}"
+        )
     return run, where_trained(settings, recipe, images=len(training))

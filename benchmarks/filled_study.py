@@ -25,7 +25,8 @@ def _candidates() -> list[FrozenTrial]:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(DRAWN):
         trial = study.ask()
-        record_candidate(trial, suggest(trial, MNIST_PROBLEM, SPACE), LIMITS)
+        candidate = suggest(trial, MNIST_PROBLEM, SPACE)
+        record_candidate(trial, candidate, candidate.to_json(), candidate.costs(), LIMITS)
     return study.get_trials(deepcopy=False)
 
 

@@ -25,7 +25,6 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,14 +61,12 @@ def run(search: Search) -> History:
     """Passes and best validation accuracy so far, after every finished trial."""
     import torch
 
-    from objective import Limits, Objective, Settings
+    from objective import Objective, Settings
     from search.architecture.feasibility import simplest_start
-    from search.data.problem import MNIST_PROBLEM
     from search.data.sources import locate
     from search.study.sampling import make_pruner, make_sampler
     from search.training.allocator import keep_freed_memory
     from search.training.hardware import use_bfloat16
-    from space import suggest
 
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -80,10 +77,6 @@ def run(search: Search) -> History:
         sampler=make_sampler(sampler, search.seed),
         pruner=make_pruner(pruner, EPOCHS, VALIDATION_IMAGES),
     )
-    if search.kind == "default":
-        study.enqueue_trial(
-            simplest_start(partial(suggest, problem=MNIST_PROBLEM, limits=Limits()))
-        )
     objective = Objective(
         Settings(
             source=locate(),
@@ -93,6 +86,8 @@ def run(search: Search) -> History:
             arithmetic=Arithmetic(bfloat16=use_bfloat16("auto", "cpu")),
         )
     )
+    if search.kind == "default":
+        study.enqueue_trial(simplest_start(objective.settings.space))
     passed, best, history = 0, 0.0, []
     while passed < search.passes and not is_left_alone():
         trial = study.ask()

@@ -35,6 +35,7 @@ from search.common.output import say
 from search.console.arguments import (
     HelpFormatter,
     Parser,
+    add_space,
     check_directory,
     natural,
     path_name,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     import optuna
     from torch import nn
 
-    from search.architecture.candidate import LayeredCandidate
+    from search.candidates.candidate import AnyCandidate
     from search.exporting.card import Origin
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
@@ -80,6 +81,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="a new directory, or that of an earlier export, whose files are replaced and others "
         "kept; default: exports/STUDY-N in the project's root",
     )
+    add_space(parser, of_study=True)
     add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
     return parser.parse_args(arguments)
 
@@ -119,9 +121,9 @@ def main(arguments: list[str] | None = None) -> int:
     output = options.output or ROOT / "exports" / directory_name(study.study_name, number)
     check_directory(output, "--output")
     check_folder(output)
-    candidate = read_candidate(trial)
-    settings = settings_of_trial(trial, study, locate(options.data))
-    say(f"trial {number} of {study.study_name}: {candidate.one_line()}")
+    settings = settings_of_trial(trial, study, locate(options.data), options.space)
+    candidate = read_candidate(trial, settings)
+    say(f"trial {number} of {study.study_name}: {candidate.name}")
     say_adjusted(candidate, settings)
     network = kept_network(study, trial, candidate, options.storage)
     retrained = network is None
@@ -155,7 +157,7 @@ def from_root(path: Path) -> str:
 def origin_of(
     study: optuna.Study,
     trial: Recorded,
-    candidate: LayeredCandidate,
+    candidate: AnyCandidate,
     settings: Settings,
     *,
     where: Sequence[str],
@@ -171,7 +173,6 @@ def origin_of(
         where: The options that name study and data on a command line.
         retrained: Whether its weights were made again.
     """
-    from search.architecture.counting import layer_table
     from search.exporting.card import Origin
     from search.reporting.candidates import layer_lines, value_text
 
@@ -179,8 +180,8 @@ def origin_of(
     return Origin(
         study=study.study_name,
         trial=trial.number,
-        architecture=candidate.one_line(),
-        layers=layer_lines(layer_table(candidate)),
+        architecture=candidate.name,
+        layers=layer_lines(settings.space.costs(candidate).layers),
         recipe=[(name.replace("_", " "), value_text(value)) for name, value in recipe.items()],
         epochs=max(trial.curve),
         seed=trial.seed,
@@ -198,7 +199,7 @@ def origin_of(
 
 def write(
     network: nn.Module,
-    candidate: LayeredCandidate,
+    candidate: AnyCandidate,
     settings: Settings,
     origin: Origin,
     trial: Recorded,
@@ -220,7 +221,7 @@ def write(
         standalone.write_standalone(
             folder,
             network,
-            title=f"{candidate.one_line()}: trial {trial.number} of {text(origin.study)}.",
+            title=f"{candidate.name}: trial {trial.number} of {text(origin.study)}.",
             mean=settings.source.mean,
             std=settings.source.std,
             classes=settings.problem.classes,
@@ -238,7 +239,7 @@ def write(
             validation,
             recorded=trial.curve[max(trial.curve)],
         )
-        sizes = card.measure_sizes(candidate, folder)
+        sizes = card.measure_sizes(settings.space.costs(candidate), folder)
         readme = card.model_card(origin, measured, sizes)
         (folder / "README.md").write_text(readme, encoding="utf-8")
         figures = card.figures_json(origin, measured, sizes)

@@ -32,6 +32,7 @@ from search.console.arguments import (
     HelpFormatter,
     Parser,
     add_device,
+    add_space,
     add_workers,
     check_directory,
     path_name,
@@ -84,6 +85,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add_workers(parser)
     add_device(parser)
+    add_space(parser, of_study=True)
     add(
         "--data",
         type=path_name,
@@ -134,7 +136,11 @@ def main(arguments: list[str] | None = None) -> int:
     beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
     refuse_foreign(options.storage, study.study_name, *beside)
     settings = settings_of_study(
-        study, options.data, device=options.device, precision=options.precision
+        study,
+        options.data,
+        options.space,
+        device=options.device,
+        precision=options.precision,
     )
     references = options.references
     if references:

@@ -31,6 +31,7 @@ from search.common.text import counted
 from search.console.arguments import (
     HelpFormatter,
     Parser,
+    add_space,
     natural,
     path_name,
     run_command,
@@ -57,6 +58,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="SQLite file or database URL; default: study.db in the project's root",
     )
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
+    add_space(parser, of_study=True)
     add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
     return parser.parse_args(arguments)
 
@@ -102,9 +104,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     study = open_study(options.storage, options.study, read_only=True)
     trial = recorded(study, options.trial)
-    settings = settings_of_trial(trial, study, locate(options.data))
+    settings = settings_of_trial(trial, study, locate(options.data), options.space)
     resolve_device(settings.device)
-    say_adjusted(read_candidate(trial), settings)
+    say_adjusted(read_candidate(trial, settings), settings)
     curve = repeated_curve(trial, settings)
     differing = [epoch for epoch, value in trial.curve.items() if curve.get(epoch) != value]
     if not differing:

@@ -4,6 +4,7 @@
     python search/run.py --trials 4 --epochs 2      a quick look, about a minute
     python search/run.py --trials 200               go on with the same study
     python search/run.py --max-params 5000 --storage small.db
+    python search/run.py --space mine.py --storage mine.db      networks of your own
     python search/run.py --references               train the reference systems for comparison
     python search/run.py --candidate mine.json      train a candidate of your own likewise
     python search/run.py --cluster auto --storage postgresql+psycopg://...   see docs/cluster.md
@@ -21,7 +22,6 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ from search.console.arguments import (
     HelpFormatter,
     Parser,
     add_device,
+    add_space,
     add_workers,
     changed,
     check_directory,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     import optuna
 
     from objective import Settings
+    from search.architecture.spaces import SpaceFile
     from search.console.terminal import Terminal
     from search.data.dataset import DataSource
     from search.workers.job import Job
@@ -139,6 +141,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="torch.compile every network: 10 to 30 s each, which a GPU may repay",
     )
+    add_space(parser)
     # Data
     add(
         "--data",
@@ -186,6 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     from objective import Objective
     from search.architecture.feasibility import first_candidate, refuse_unreachable
+    from search.architecture.spaces import read_space
     from search.console.terminal import Terminal, print_differences
     from search.data.dataset import missing_classes
     from search.data.sources import locate
@@ -199,30 +203,29 @@ def main(arguments: list[str] | None = None) -> int:
     from search.workers.job import Job
     from search.workers.placement import place
     from search.workers.training import training_by
-    from space import suggest
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
+    space_file = read_space(options.space)
     user_candidates = read_all(options.candidate, references=options.references)
     refuse_foreign(options.storage, options.study, candidates_of(options.study))
     check_directory(options.reports, "--reports")
     check_report(options.reports)
     source = locate(options.data)
-    check_fit(user_candidates, source)
     placement = place(options, ROOT, say)
-    settings = _settings(options, source, placement)
+    settings = _settings(options, source, space_file, placement)
+    check_fit(user_candidates, settings.space)
     say(source.description)
     for line in missing_classes(source, options.train_images):
         say(line)
 
-    draw = partial(suggest, problem=settings.problem, limits=settings.limits)
     if not user_candidates:
-        refuse_unreachable(draw, settings.limits)
+        refuse_unreachable(settings.space)
     study = open_for_search(
         options.storage,
         options.study,
-        describe(settings, draw, sampler=options.sampler, pruner=options.pruner),
-        lambda: first_candidate(draw, settings.limits),
+        describe(settings, sampler=options.sampler, pruner=options.pruner),
+        lambda: first_candidate(settings.space),
         continue_anyway=options.continue_anyway,
         show=print_differences,
     )
@@ -269,12 +272,15 @@ def watched(job: Job, placement: Placement, console: Terminal, settings: Setting
     return code
 
 
-def _settings(options: argparse.Namespace, source: DataSource, placement: Placement) -> Settings:
+def _settings(
+    options: argparse.Namespace, source: DataSource, space_file: SpaceFile, placement: Placement
+) -> Settings:
     from search.architecture.limits import Limits
     from search.study.settings import Settings, commit
 
     return Settings(
         source=source,
+        space_file=space_file,
         limits=Limits(max_params=options.max_params, max_macs=options.max_macs),
         epochs=options.epochs,
         seed=options.seed,

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from torch import nn
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import INPUT_SHAPE, layer_table
+from search.architecture.counting import layer_table
 from search.architecture.layers import TTA, Deskew, Dropout, Pool
 from search.layers import deskew, rotated, test_time_augmentation
 
 
 def build(candidate: LayeredCandidate) -> nn.Module:
-    """The trainable network: ``[N, 1, 28, 28]`` float images to ``[N, classes]`` logits.
+    """The trainable network: float images ``[N, *input_shape]`` to ``[N, classes]`` logits.
 
     Where pooling directly follows ReLU the two change places: the function and its gradient stay
     the same to the last bit, and ReLU has a quarter of the work.
@@ -23,7 +23,7 @@ def build(candidate: LayeredCandidate) -> nn.Module:
 
 
 def _modules(candidate: LayeredCandidate) -> Iterator[nn.Module]:
-    channels, of_rotated = INPUT_SHAPE[0], False
+    channels, of_rotated = candidate.input_shape[0], False
     layers = list(candidate.layers)
     waiting: list[nn.Module] = []  # a ReLU that lets a pooling pass before it
     for layer in layers:
@@ -59,7 +59,7 @@ def _modules(candidate: LayeredCandidate) -> Iterator[nn.Module]:
     head = candidate.head
     if head.kind == "conv-gap":
         yield nn.Conv2d(channels, head.classes, head.kernel, bias=head.bias)
-    shapes = [INPUT_SHAPE, *(row.output_shape for row in layer_table(candidate))]
+    shapes = [candidate.input_shape, *(row.output_shape for row in layer_table(candidate))]
     values = math.prod(shapes[-2])
     if head.kind == "depthwise-linear":
         _, height, width = shapes[-2]

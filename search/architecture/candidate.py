@@ -1,13 +1,15 @@
-"""A candidate: an architecture and the recipe that trains it, as a value and as JSON."""
+"""A candidate of layers: an architecture and the recipe that trains it, as a value and as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from search.architecture.counting import layer_table
+from search.architecture.counting import INPUT_SHAPE, count_all, layer_table
 from search.architecture.layers import (
     CLASSES,
     TTA,
@@ -21,6 +23,11 @@ from search.architecture.layers import (
 )
 from search.common.typed_json import decode, loads
 from search.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search.candidates.costs import Costs
 
 DEEPEST = 256  # layers of a candidate
 # By the names that the JSON of kept studies has for them.
@@ -36,17 +43,25 @@ NAMES = {kind: op for op, kind in OPS.items()}
 
 @dataclass(frozen=True, kw_only=True)
 class LayeredCandidate:
-    """An architecture and the recipe that trains it."""
+    """An architecture of the layers that this program knows, and the recipe that trains it."""
 
     layers: tuple[Layer, ...]
     head: Head = Head()
     recipe: Recipe = Recipe()
+    input_shape: tuple[int, ...] = INPUT_SHAPE  # of an image: channels, height, width
 
     def __post_init__(self) -> None:
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise ValueError(
+                "an input shape is channels, height and width, but got "
+                f"{reprlib.repr(list(self.input_shape))}"
+            )
         if len(self.layers) > DEEPEST:
             raise ValueError(
                 f"a candidate has at most {DEEPEST} layers, but got {len(self.layers):,}"
             )
+        if Deskew() in self.layers and self.input_shape[0] != 1:
+            raise ValueError(f"deskew is for grey images, not for {self.input_shape[0]} channels")
         if any(isinstance(layer, Deskew) for layer in self.layers[1:]):
             raise ValueError("deskew works on images: it can only be the first layer")
         before = self.layers.index(TTA()) if TTA() in self.layers else 0
@@ -61,8 +76,26 @@ class LayeredCandidate:
         head = dataclasses.asdict(self.head)
         if self.head.classes == CLASSES:  # kept weights are known by the JSON of their candidate
             del head["classes"]
-        rest = {"head": head, "recipe": dataclasses.asdict(self.recipe)}
+        rest: dict[str, object] = {"head": head, "recipe": dataclasses.asdict(self.recipe)}
+        if self.input_shape != INPUT_SHAPE:  # likewise
+            rest["input_shape"] = self.input_shape
         return json.dumps({"layers": layers, **rest})
+
+    @property
+    def name(self) -> str:
+        """The human form: layout | head | dropout | optimiser and learning rate."""
+        return self.one_line()
+
+    @property
+    def build(self) -> Callable[[], nn.Module]:
+        """Makes the network."""
+        from search.architecture.building import build  # imports torch
+
+        return lambda: build(self)
+
+    def costs(self) -> Costs:
+        """What it costs, by formula."""
+        return count_all(self)
 
     @classmethod
     def from_json(cls, text: str) -> LayeredCandidate:
@@ -75,7 +108,7 @@ class LayeredCandidate:
         data = loads(text)
         if not isinstance(data, dict) or not isinstance(data.get("layers"), list):
             raise ValueError('a candidate is an object with a list "layers"')
-        unknown = set(data) - {"layers", "head", "recipe"}
+        unknown = set(data) - {"layers", "head", "recipe", "input_shape"}
         if unknown:
             raise ValueError(f"a candidate has no field {reprlib.repr(sorted(unknown)[0])}")
         layers = []
@@ -87,10 +120,14 @@ class LayeredCandidate:
                 )
             fields = {key: value for key, value in item.items() if key != "op"}
             layers.append(decode(OPS[op], fields))
+        shape = data.get("input_shape", list(INPUT_SHAPE))
+        if not isinstance(shape, list) or not all(type(size) is int for size in shape):
+            raise ValueError(f"input_shape must be three numbers, but got {reprlib.repr(shape)}")
         candidate = cls(
             layers=tuple(layers),
             head=decode(Head, data.get("head", {})),
             recipe=decode(Recipe, data.get("recipe", {})),
+            input_shape=tuple(shape),
         )
         layer_table(candidate)  # raises where the feature map vanishes
         return candidate

@@ -5,31 +5,20 @@ Arithmetic on Python integers: milliseconds for a candidate, and torch is not ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Pool, code
+from search.candidates.costs import Costs, LayerRow
 
 if TYPE_CHECKING:
     from search.architecture.candidate import LayeredCandidate
 
-INPUT_SHAPE = (1, 28, 28)  # channels, height, width
+INPUT_SHAPE = (1, 28, 28)  # channels, height, width; where a candidate's JSON names no other
 DESKEW_MACS = 7  # a pixel: five moments and the two neighbours that are interpolated
 COPIES = 3  # of an image in test-time augmentation
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerRow:
-    """One line of a candidate's layer table; the figures are for one image."""
-
-    name: str
-    output_shape: tuple[int, ...]  # channels, height, width; classes for the head
-    parameters: int
-    macs: int  # multiply-accumulates
-    input_values: int  # numbers that go in
-    output_values: int  # the largest map that the layer writes
 
 
 def layer_table(candidate: LayeredCandidate) -> list[LayerRow]:
@@ -44,7 +33,8 @@ def layer_table(candidate: LayeredCandidate) -> list[LayerRow]:
         ValueError: If a feature map vanishes; the message names the layer.
     """
     rows = []
-    shape, copies = INPUT_SHAPE, 1
+    (channels, height, width), copies = candidate.input_shape, 1
+    shape = channels, height, width
     for layer in candidate.layers:
         if isinstance(layer, Dropout):
             continue
@@ -57,6 +47,17 @@ def layer_table(candidate: LayeredCandidate) -> list[LayerRow]:
     row = _head_row(candidate.head, shape)
     rows.append(replace(row, macs=copies * row.macs))
     return rows
+
+
+def count_all(candidate: LayeredCandidate) -> Costs:
+    """All of it."""
+    rows = layer_table(candidate)
+    return Costs(
+        parameters=sum(row.parameters for row in rows),
+        macs=sum(row.macs for row in rows),
+        peak_activation_bytes=_peak_bytes(rows, 4),
+        layers=tuple(rows),
+    )
 
 
 def count_parameters(candidate: LayeredCandidate) -> int:
@@ -75,7 +76,10 @@ def peak_activation_bytes(candidate: LayeredCandidate, bytes_per_value: int = 4)
     Layers run one after the other into fresh memory, BatchNorm and ReLU in place. Four bytes a
     value is float32; pass 1 for an int8 deployment.
     """
-    rows = layer_table(candidate)
+    return _peak_bytes(layer_table(candidate), bytes_per_value)
+
+
+def _peak_bytes(rows: list[LayerRow], bytes_per_value: int) -> int:
     return bytes_per_value * max(row.input_values + row.output_values for row in rows)
 
 

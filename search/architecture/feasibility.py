@@ -1,14 +1,10 @@
-"""What a space draws, and whether any of it is within the limits.
-
-A space is its ``suggest``, here as ``Draw``: a candidate from a trial, for some images and limits.
-"""
+"""What a space draws, and whether any of it is within the limits."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -20,36 +16,33 @@ from optuna.distributions import (
     IntDistribution,
     distribution_to_json,
 )
-from optuna.trial import BaseTrial
 
-from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import count_macs, count_parameters
 from search.architecture.limits import Limits
+from search.architecture.spaces import Space
 from search.common.errors import UserError
 
-DRAWS = 100  # at random, where neither of the likely ones is within the limits: half a second
+DRAWS = 100  # at random, where neither of the likely ones is within the limits: 0.5 to 5 seconds
 
-Draw = Callable[[BaseTrial], LayeredCandidate]
 Params = dict[str, Any]
 Cost = tuple[int, int]  # parameters and multiply-accumulates
 
 
-def distributions(draw: Draw) -> dict[str, BaseDistribution]:
+def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Every parameter that a space draws, with its range."""
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
-    draw(trial)
+    space.suggest(trial)
     return trial.distributions
 
 
-def describe_space(draw: Draw) -> dict[str, str]:
+def describe_space(space: Space) -> dict[str, str]:
     """Every parameter of a space with its range, as text: equal for equal spaces."""
     return {
         name: json.dumps(json.loads(distribution_to_json(distribution)))
-        for name, distribution in distributions(draw).items()
+        for name, distribution in distributions(space).items()
     }
 
 
-def simplest_start(draw: Draw) -> Params:
+def simplest_start(space: Space) -> Params:
     """A space's simplest candidate, as parameters to enqueue.
 
     One feasible trial at the start shows the sampler that there is room within the limit. Whole
@@ -58,7 +51,7 @@ def simplest_start(draw: Draw) -> Params:
     poor.
     """
     start: Params = {}
-    for name, distribution in distributions(draw).items():
+    for name, distribution in distributions(space).items():
         if isinstance(distribution, CategoricalDistribution):
             start[name] = distribution.choices[0]
         elif isinstance(distribution, IntDistribution):
@@ -69,29 +62,28 @@ def simplest_start(draw: Draw) -> Params:
     return start
 
 
-def first_candidate(draw: Draw, limits: Limits) -> Params:
+def first_candidate(space: Space) -> Params:
     """What a search starts with, as parameters to enqueue: the simplest that is within the limits.
 
     One feasible trial at the start shows the sampler that there is room.
     """
-    within = (params for params, cost in _draws(draw) if _excess(cost, limits) <= 0)
-    return next(within, simplest_start(draw))
+    within = (params for params, cost in _draws(space) if _excess(cost, space.limits) <= 0)
+    return next(within, simplest_start(space))
 
 
-def refuse_unreachable(draw: Draw, limits: Limits) -> None:
+def refuse_unreachable(space: Space) -> None:
     """Refuse limits that no network of the space meets: every trial would be over budget.
 
     Raises:
         UserError: If neither the space's simplest candidates nor any of those drawn at random do;
-            says the smallest of these.
+            says the smallest of these. Or if the space raises whatever is drawn.
     """
+    limits = space.limits
     found: list[Cost] = []
-    for _, cost in _draws(draw):
+    for _, cost in _draws(space):
         if _excess(cost, limits) <= 0:
             return
         found.append(cost)
-    if not found:
-        return  # each trial tells why
     parameters, macs = min(found, key=lambda cost: (_excess(cost, limits), cost))
     asked, needed, options = [], [], []
     if parameters > limits.max_params:
@@ -118,23 +110,34 @@ def _excess(cost: Cost, limits: Limits) -> Fraction:
     )
 
 
-def _draws(draw: Draw) -> Iterator[tuple[Params, Cost]]:
-    """Candidates of the space with what they cost: the likely smallest first, then any."""
+def _draws(space: Space) -> Iterator[tuple[Params, Cost]]:
+    """Candidates of the space with what they cost: the likely smallest first, then any.
+
+    Raises:
+        UserError: If the space raises whatever is drawn.
+    """
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    starts = [simplest_start(draw)]
-    starts.append({**starts[0], **_low_ends(draw)})
+    starts = [simplest_start(space)]
+    starts.append({**starts[0], **_low_ends(space)})
     for start in starts:
         study.enqueue_trial(start)
+    error, any_drawn = None, False
     for _ in range(len(starts) + DRAWS):
         trial = study.ask()
-        with contextlib.suppress(ValueError):  # a draw that is no network
-            candidate = draw(trial)
-            yield trial.params, (count_parameters(candidate), count_macs(candidate))
+        try:
+            costs = space.costs(space.suggest(trial))
+        except (UserError, optuna.TrialPruned) as raised:  # a draw that is no network
+            error = raised
+            continue
+        any_drawn = True
+        yield trial.params, (costs.parameters, costs.macs)
+    if error and not any_drawn:
+        raise error
 
 
-def _low_ends(draw: Draw) -> Params:
+def _low_ends(space: Space) -> Params:
     return {
         name: distribution.low
-        for name, distribution in distributions(draw).items()
+        for name, distribution in distributions(space).items()
         if isinstance(distribution, FloatDistribution | IntDistribution)
     }

@@ -9,6 +9,7 @@ CLASSES = 10  # where nothing else is said: MNIST's
 HEADS = ("gap-linear", "conv-gap", "flatten-linear", "depthwise-linear")
 ROTATIONS = 4  # of a filter, by 90 degrees
 WIDEST = 4_096  # channels of a convolution
+LARGEST_KERNEL = 256  # pixels a side
 
 Shape = tuple[int, int, int]  # channels, height, width of one image's feature map
 
@@ -33,8 +34,10 @@ class Conv:
             raise ValueError(
                 f"a convolution's width must lie in 1..{WIDEST}, but got {reprlib.repr(self.width)}"
             )
-        if not 1 <= self.kernel <= 28:
-            raise ValueError(f"a kernel must lie in 1..28, but got {reprlib.repr(self.kernel)}")
+        if not 1 <= self.kernel <= LARGEST_KERNEL:
+            raise ValueError(
+                f"a kernel must lie in 1..{LARGEST_KERNEL}, but got {reprlib.repr(self.kernel)}"
+            )
         if not 0 <= self.padding < self.kernel:
             raise ValueError(
                 f"padding must lie in 0..kernel-1, but got {reprlib.repr(self.padding)}"
@@ -90,9 +93,10 @@ class Head:
             raise ValueError(
                 f"only a conv-gap head has a kernel, but got {reprlib.repr(self.kernel)}"
             )
-        if not 1 <= self.kernel <= 28:
+        if not 1 <= self.kernel <= LARGEST_KERNEL:
             raise ValueError(
-                f"a head's kernel must lie in 1..28, but got {reprlib.repr(self.kernel)}"
+                f"a head's kernel must lie in 1..{LARGEST_KERNEL}, "
+                f"but got {reprlib.repr(self.kernel)}"
             )
 
 

@@ -135,6 +135,26 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_space(parser: argparse.ArgumentParser, *, of_study: bool = False) -> None:
+    """The option of which networks are searched.
+
+    Args:
+        parser: Gets it.
+        of_study: The study names its space; the option is for a file that has moved.
+    """
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument(
+        "--space",
+        type=path_name,
+        default=None if of_study else root / "space.py",
+        metavar="FILE",
+        help="where the study's space lies now; default: where it was"
+        if of_study
+        else "Python file whose suggest(trial, problem, limits) draws the networks; default: "
+        "space.py in the project's root",
+    )
+
+
 def check_directory(directory: Path, option: str) -> None:
     """Refuse a directory that cannot be written to, before time is spent on what belongs there.
 

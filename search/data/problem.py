@@ -24,6 +24,7 @@ class Problem:
 
     name: str  # of the data set; empty where it is not recorded
     classes: int = CLASSES  # labels go from 0 to one less
+    input_shape: tuple[int, int, int] = (1, 28, 28)  # channels, height, width
     target: float | None = None  # accuracy in [0, 1]; None where nobody has asked for one
 
     @property

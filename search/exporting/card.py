@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
 from search.common.text import counted
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
@@ -17,7 +16,7 @@ from search.reporting.pages import words
 from search.reporting.pages.markdown import escape
 
 if TYPE_CHECKING:
-    from search.architecture.candidate import LayeredCandidate
+    from search.candidates.costs import Costs
     from search.data.problem import Problem
 
 
@@ -34,13 +33,13 @@ class Sizes:
     files: Mapping[str, int]  # bytes by name
 
 
-def measure_sizes(candidate: LayeredCandidate, folder: Path) -> Sizes:
-    """What a candidate costs, and how large the files are that a folder holds of it."""
+def measure_sizes(costs: Costs, folder: Path) -> Sizes:
+    """What a network costs, and how large the files are that a folder holds of it."""
     return Sizes(
-        parameters=count_parameters(candidate),
-        macs=count_macs(candidate),
-        peak_activation_bytes=peak_activation_bytes(candidate),
-        peak_activation_bytes_int8=peak_activation_bytes(candidate, 1),
+        parameters=costs.parameters,
+        macs=costs.macs,
+        peak_activation_bytes=costs.peak_activation_bytes,
+        peak_activation_bytes_int8=costs.peak_activation_bytes // 4,
         weight_bytes=onnx_files.weight_bytes(folder / onnx_files.FLOAT32),
         weight_bytes_int8=onnx_files.weight_bytes(folder / onnx_files.INT8),
         files={f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.is_file()},

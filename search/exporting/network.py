@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.architecture.building import build
 from search.common.output import say
 from search.finals.repeating import repeat
 from search.study.weights import unpack_weights, weights_files
@@ -14,21 +13,21 @@ if TYPE_CHECKING:
     import optuna
     from torch import nn
 
-    from search.architecture.candidate import LayeredCandidate
+    from search.candidates.candidate import AnyCandidate
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
     from search.training.epoch import Epoch
 
 
 def kept_network(
-    study: optuna.Study, trial: Recorded, candidate: LayeredCandidate, storage: str
+    study: optuna.Study, trial: Recorded, candidate: AnyCandidate, storage: str
 ) -> nn.Module | None:
     """The trial's network with the weights that it ended with, or None where they are not kept."""
     packed = weights_files(storage, study.study_name).read(trial.number)
     weights = unpack_weights(packed, study.get_trials(deepcopy=False)[trial.number])
     if weights is None:
         return None
-    network = build(candidate)
+    network = candidate.build()
     network.load_state_dict(weights)
     return network
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from search.architecture.building import build
-from search.architecture.candidate import LayeredCandidate
 from search.architecture.limits import Limits
 from search.common import values
 from search.common.errors import UserError
@@ -17,7 +16,7 @@ from search.common.output import say
 from search.data.images import load_images
 from search.data.problem import recorded_problem
 from search.study import attributes
-from search.study.settings import Settings
+from search.study.settings import Settings, space_of_study
 from search.training.allocator import keep_freed_memory
 from search.training.arithmetic import Arithmetic
 from search.training.loop import fit
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+    from search.candidates.candidate import AnyCandidate
     from search.data.dataset import DataSource
     from search.training.epoch import Epoch
     from search.training.loop import Fit
@@ -74,7 +74,9 @@ def recorded(study: Study, number: int) -> Recorded:
     )
 
 
-def settings_of_trial(trial: Recorded, study: Study, source: DataSource) -> Settings:
+def settings_of_trial(
+    trial: Recorded, study: Study, source: DataSource, space: Path | None = None
+) -> Settings:
     """What the trial was trained under, on the device that it names.
 
     Raises:
@@ -96,6 +98,7 @@ def settings_of_trial(trial: Recorded, study: Study, source: DataSource) -> Sett
         )
     return Settings(
         source=source,
+        space_file=space_of_study(settings, space),
         limits=Limits(
             max_params=values.positive(settings.get("max_params")) or Limits.max_params,
             max_macs=values.positive(settings.get("max_macs")),
@@ -108,21 +111,21 @@ def settings_of_trial(trial: Recorded, study: Study, source: DataSource) -> Sett
     )
 
 
-def read_candidate(trial: Recorded) -> LayeredCandidate:
+def read_candidate(trial: Recorded, settings: Settings) -> AnyCandidate:
     """The trial's candidate.
 
     Raises:
-        UserError: If it cannot be read.
+        UserError: If it cannot be read, or was drawn from another space.
     """
     try:
-        return LayeredCandidate.from_json(trial.candidate)
+        return settings.space.read(trial.candidate)
     except ValueError as error:
         raise UserError(
             f"trial {trial.number}'s candidate cannot be read: {error}", "Take another trial"
         ) from None
 
 
-def say_adjusted(candidate: LayeredCandidate, settings: Settings) -> None:
+def say_adjusted(candidate: AnyCandidate, settings: Settings) -> None:
     """Print what is trained otherwise than the candidate's recipe asks, if anything is."""
     images = settings.train_images or candidate.recipe.batch_size
     for sentence in candidate.recipe.adjusted(epochs=settings.epochs, images=images):
@@ -142,12 +145,12 @@ def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None
     """
     torch.set_num_threads(1)
     keep_freed_memory()
-    candidate = read_candidate(trial)
+    candidate = read_candidate(trial, settings)
     train, validation = load_images(
         settings.source, settings.device, train_images=settings.train_images
     )
     return fit(
-        lambda: build(candidate),
+        candidate.build,
         candidate.recipe,
         train,
         validation,

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import optuna
 
 from objective import begin_training
-from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import count_macs, count_parameters
 from search.study import attributes
 from search.study.judge import Task
 from search.study.settings import Settings
@@ -58,12 +56,14 @@ class Retraining(ABC):
     def propose(self, trial: optuna.Trial) -> Task:
         """What the trial was queued for."""
         entry = QueuedTraining(**attributes.FINALIST.of(trial))
-        candidate = LayeredCandidate.from_json(entry.candidate)
+        space = self.settings.space
+        candidate = space.read(entry.candidate)
+        costs = space.costs(candidate)
         known = {name: value for name, value in asdict(entry).items() if value is not None}
         described = {
-            attributes.ARCHITECTURE.name: candidate.one_line(),
-            attributes.PARAMETERS.name: count_parameters(candidate),
-            attributes.MACS.name: count_macs(candidate),
+            attributes.ARCHITECTURE.name: candidate.name,
+            attributes.PARAMETERS.name: costs.parameters,
+            attributes.MACS.name: costs.macs,
             attributes.COMMIT.name: self.settings.commit,
         }
         for name, value in {**known, **described}.items():
@@ -73,7 +73,7 @@ class Retraining(ABC):
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        candidate = LayeredCandidate.from_json(task.candidate or "")
+        candidate = self.settings.space.read(task.candidate)
         return begin_training(candidate, task.seed, self.settings, self.images[0], None)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:

@@ -24,7 +24,7 @@ from search.reporting.pages.writing import write_reports
 from search.reporting.shortlist import read_shortlist, says
 from search.study import attributes
 from search.study.companions import shortlist_of
-from search.study.settings import Settings, commit
+from search.study.settings import Settings, commit, space_of_study
 from search.study.storages.beside import CHECKPOINTS, folder_beside
 from search.training.arithmetic import Arithmetic
 from search.training.hardware import default_workers, resolve_device, use_bfloat16
@@ -43,13 +43,19 @@ if TYPE_CHECKING:
 
 
 def settings_of_study(
-    study: optuna.Study, data: Path | None, *, device: str, precision: str
+    study: optuna.Study,
+    data: Path | None,
+    space: Path | None = None,
+    *,
+    device: str,
+    precision: str,
 ) -> Settings:
     """The study's settings on this machine's device.
 
     Args:
         study: The search's.
         data: Where the user has the data set; None for MNIST.
+        space: Where the space's file lies now; None: where it was.
         device: As the command line names it, ``auto`` included.
         precision: Likewise.
 
@@ -74,6 +80,7 @@ def settings_of_study(
     device = resolve_device(device)
     return Settings(
         source=source,
+        space_file=space_of_study(recorded, space),
         limits=Limits(max_params=max_params, max_macs=values.positive(recorded.get("max_macs"))),
         epochs=epochs,
         train_images=values.positive(dataset.get("train_images")),

@@ -7,8 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import count_macs, count_parameters, layer_table
+from search.architecture.counting import count_macs, count_parameters
 from search.architecture.references import REFERENCES
 from search.common import values
 from search.common.output import say
@@ -16,6 +15,7 @@ from search.common.seeds import mix_seed
 from search.data.testset import load_test, require_test
 from search.finals.retraining import QueuedTraining
 from search.finals.user_candidates import FINISHED, PREFIX, UNFINISHED
+from search.reporting.candidates import layers_of
 from search.reporting.ranking import valid_trials
 from search.study import attributes
 from search.study.storages.locks import study_lock
@@ -79,11 +79,9 @@ def distinct(
         text = attributes.CANDIDATE.of(trial)
         if text is None or attributes.OVER_BUDGET.of(trial):
             continue
-        try:
-            candidate = LayeredCandidate.from_json(text)
-        except ValueError:  # edited by someone
+        rows = layers_of(text, attributes.LAYERS.of(trial))
+        if not rows:  # edited by someone
             continue
-        rows = layer_table(candidate)
         architecture = tuple((row.name, row.output_shape, row.parameters, row.macs) for row in rows)
         found.setdefault(architecture, (rank, trial))
         if len(found) == top:

@@ -8,6 +8,7 @@ wants its figure.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING
 from optuna.trial import FrozenTrial, TrialState
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import layer_table
 from search.architecture.references import REFERENCES
 from search.common.errors import UserError
 from search.common.output import say
 from search.common.text import counted
-from search.data.problem import Problem, problem_of
+from search.common.typed_json import loads
+from search.data.problem import Problem
 from search.reporting.pages.writing import write_reports
 from search.study import attributes
 from search.study.companions import candidates_of
@@ -31,7 +32,7 @@ from search.study.storages.opening import create_study
 if TYPE_CHECKING:
     import optuna
 
-    from search.data.dataset import DataSource
+    from search.architecture.spaces import Space
     from search.workers.job import Job
 
 PREFIX = "reference: "  # of a reference system's label
@@ -46,7 +47,7 @@ class UserCandidate:
     """A candidate with the name that the leaderboard shows."""
 
     label: str
-    candidate: LayeredCandidate
+    text: str  # the candidate, as a space writes it
 
     @property
     def shown(self) -> str:
@@ -58,7 +59,7 @@ class UserCandidate:
         """Whether a trial was made from this."""
         return (
             (attributes.LABEL.of(trial) or "").replace("handed in: ", USER) == self.label  # older
-            and attributes.USER_CANDIDATE.of(trial) == self.candidate.to_json()
+            and attributes.USER_CANDIDATE.of(trial) == self.text
         )
 
 
@@ -69,14 +70,14 @@ def read_all(files: Sequence[Path], *, references: bool) -> list[UserCandidate]:
         UserError: If any file cannot be read; nothing else is then used either.
     """
     named = [
-        UserCandidate(label=f"{PREFIX}{key}", candidate=reference.candidate)
+        UserCandidate(label=f"{PREFIX}{key}", text=reference.candidate.to_json())
         for key, reference in (REFERENCES.items() if references else ())
     ]
     return list(dict.fromkeys(named + [read(file) for file in files]))
 
 
 def read(file: Path) -> UserCandidate:
-    """The candidate of a JSON file, in the form that ``LayeredCandidate.to_json`` gives.
+    """The candidate of a JSON file, in the form that ``Space.write`` gives.
 
     Raises:
         UserError: If there is no such file, or it does not hold a candidate; says what is wrong.
@@ -89,33 +90,49 @@ def read(file: Path) -> UserCandidate:
             content = opened.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise UserError(f"{file} is longer than {LARGEST_FILE:,} bytes", hint)
-        candidate = LayeredCandidate.from_json(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
+        data = loads(text)
+        drawn = isinstance(data, dict) and "params" in data
+        text = json.dumps(data) if drawn else LayeredCandidate.from_json(text).to_json()
     except OSError as error:
         raise UserError(
             f"{file} cannot be read: {error.strerror or error}", "Name a JSON file"
         ) from None
     except (ValueError, TypeError) as error:
         raise UserError(f"{file} holds no candidate: {error}", hint) from None
-    return UserCandidate(label=f"{USER}{file.stem}", candidate=candidate)
+    return UserCandidate(label=f"{USER}{file.stem}", text=text)
 
 
-def check_fit(candidates: Sequence[UserCandidate], source: DataSource) -> None:
+def check_fit(candidates: Sequence[UserCandidate], space: Space) -> None:
     """Refuse candidates that cannot be trained on some data.
 
     Raises:
-        UserError: If a reference system meets other images than MNIST's, or a candidate has not as
-            many outputs as the data have classes.
+        UserError: If a reference system meets other images than MNIST's, or a candidate is for
+            images of another shape or number of classes, or was drawn from another space.
     """
-    problem = problem_of(source)
+    problem = space.problem
     if any(item.label.startswith(PREFIX) for item in candidates):
         check_references(problem)
     for item in candidates:
-        outputs = layer_table(item.candidate)[-1].output_shape[0]
+        try:
+            candidate = space.read(item.text)
+        except ValueError as error:
+            raise UserError(f"{item.label}: {error}", "Mend the file") from None
+        if not isinstance(candidate, LayeredCandidate):
+            space.costs(candidate)  # builds it
+            continue
+        outputs = candidate.head.classes
         if outputs != problem.classes:
             raise UserError(
                 f"the candidate ({item.label}) has {counted(outputs, 'output')}, but "
                 f"{problem.name} has {counted(problem.classes, 'class')}",
                 f'Write "classes": {problem.classes} into its "head"',
+            )
+        if candidate.input_shape != problem.input_shape:
+            raise UserError(
+                f"the candidate ({item.label}) is for images of {list(candidate.input_shape)}, but "
+                f"{problem.name} has {list(problem.input_shape)} (channels, height, width)",
+                f'Write "input_shape": {list(problem.input_shape)} into it',
             )
 
 
@@ -156,10 +173,9 @@ def queue(
         there = beside.get_trials(deepcopy=False)
         for item in candidates:
             if not any(item.is_trial(t) and t.state in (*FINISHED, *UNFINISHED) for t in there):
-                text = item.candidate.to_json()
                 attribute = {
                     attributes.LABEL.name: item.label,
-                    attributes.USER_CANDIDATE.name: text,
+                    attributes.USER_CANDIDATE.name: item.text,
                 }
                 beside.enqueue_trial({}, user_attrs=attribute)
         trials = beside.get_trials(deepcopy=False)

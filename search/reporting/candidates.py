@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import LayerRow, layer_table
-from search.common.values import number, positive, text
+from search.architecture.counting import layer_table
+from search.candidates.costs import LayerRow
+from search.common.values import natural, number, positive, text
 from search.reporting.records import TrialRecord
 
 HEADS = {
@@ -33,10 +34,13 @@ class Description:
 
 
 def describe(record: TrialRecord) -> Description:
-    """Describe a trial's candidate; any part that is missing or malformed is left out."""
+    """Describe a trial's candidate; any part that is missing or malformed is left out.
+
+    Of a candidate without a JSON of its own its recipe is recorded, and its layers by their rows.
+    """
     candidate = _loads(record.candidate)
     layers = [layer for layer in _list(candidate.get("layers")) if isinstance(layer, Mapping)]
-    recipe = candidate.get("recipe")
+    recipe = record.recipe or candidate.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     head = candidate.get("head")
     kind = head.get("kind") if isinstance(head, Mapping) else None
@@ -51,12 +55,42 @@ def describe(record: TrialRecord) -> Description:
     )
 
 
-def layers_of(candidate: str | None) -> list[LayerRow]:
-    """The layers of a candidate's JSON; none of one that cannot be read."""
+def layers_of(candidate: str | None, recorded: Sequence[object] = ()) -> list[LayerRow]:
+    """The layers of a candidate, as they were recorded or of its JSON; none where neither tells.
+
+    Args:
+        candidate: As a space writes it.
+        recorded: Rows as ``study.recording`` writes them.
+    """
     try:
-        return layer_table(LayeredCandidate.from_json(candidate or ""))
+        return [_row(*values) for values in recorded if isinstance(values, list)] or layer_table(
+            LayeredCandidate.from_json(candidate or "")
+        )
     except (ValueError, TypeError):
         return []
+
+
+def _row(
+    name: object, shape: object, parameters: object, macs: object, inputs: object, outputs: object
+) -> LayerRow:
+    """One row, its fields in the order of ``LayerRow``.
+
+    Raises:
+        ValueError: If one is unusable: anyone may have edited them.
+    """
+    counts = [natural(value) for value in (parameters, macs, inputs, outputs)]
+    sizes = [positive(size) for size in shape] if isinstance(shape, list) else []
+    if None in counts or None in sizes:
+        raise ValueError("a row of layers is unusable")
+    parameters, macs, inputs, outputs = (count or 0 for count in counts)
+    return LayerRow(
+        name=text(name),
+        output_shape=tuple(size or 0 for size in sizes),
+        parameters=parameters,
+        macs=macs,
+        input_values=inputs,
+        output_values=outputs,
+    )
 
 
 def layer_lines(rows: Sequence[LayerRow]) -> str:

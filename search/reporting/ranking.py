@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.architecture.counting import LayerRow
+from search.candidates.costs import LayerRow
 from search.reporting.candidates import Description, describe, layers_of
 from search.reporting.constraints import Check, constraint_checks, why_not_valid
 from search.reporting.intervals import Interval, wilson
@@ -68,7 +68,7 @@ def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]
             interval=wilson(accuracy, images) if images else None,
             description=description,
             checks=constraint_checks(trial, description, limits),
-            layers=tuple(layers_of(trial.candidate)),
+            layers=tuple(layers_of(trial.candidate, trial.layers)),
         )
         if first_of_tie is not None and _same_place(first_of_tie, entry):
             entry = replace(entry, tie=first_of_tie.tie)

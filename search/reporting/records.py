@@ -68,6 +68,8 @@ class TrialRecord:
     worker: str
     device: str
     candidate: str | None  # the candidate's JSON, unread
+    layers: tuple[object, ...] = ()  # rows of its layer table, unread; empty where JSON tells
+    recipe: Mapping[str, object] = field(default_factory=dict)  # likewise
     params: Mapping[str, object] = field(default_factory=dict)
     adjusted: tuple[str, ...] = ()  # what was trained otherwise than its recipe asks, in words
     by_user: bool = False  # of the study beside the search's, which counts its own trials
@@ -171,6 +173,8 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         worker=text(attributes.WORKER.of(trial)),
         device=attributes.DEVICE.of(trial),
         candidate=candidate,
+        layers=tuple(attributes.LAYERS.of(trial)),
+        recipe=attributes.RECIPE.of(trial),
         params=dict(trial.params),
         adjusted=attributes.ADJUSTED.of(trial),
         by_user=by_user,

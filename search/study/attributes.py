@@ -55,7 +55,9 @@ ARCHITECTURE = Attribute("architecture", text)  # one line for people
 PARAMETERS = Attribute("parameters", positive)  # trainable
 MACS = Attribute("macs", positive)  # multiply-accumulates of one image
 PEAK_BYTES = Attribute("peak_activation_bytes", positive)  # float32, one image
-CANDIDATE = Attribute("candidate", string)  # JSON; also rebuilds the network (finals, export)
+CANDIDATE = Attribute("candidate", string)  # JSON, by which the space gives it again
+LAYERS = Attribute("layers", items)  # rows of its layer table, where the JSON does not tell
+RECIPE = Attribute("recipe", mapping)  # likewise
 OVER_BUDGET = Attribute("over_budget", flag)
 # Of a trial, written when its training begins (objective, finals.retraining); read by reproduce,
 # export and reports.

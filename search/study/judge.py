@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import optuna
@@ -18,8 +18,7 @@ class Task:
 
     number: int  # the trial's
     seed: int
-    params: dict[str, Any] = field(default_factory=dict)  # from which the space rebuilds it
-    candidate: str | None = None  # a candidate in place of parameters, as JSON
+    candidate: str  # as the space wrote it: JSON
     state: bytes | None = None  # of an earlier attempt, to go on from
 
 

@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from search.architecture import counting
 from search.architecture.limits import excess
 from search.common.text import counted
 from search.study import attributes
 
 if TYPE_CHECKING:
-    from search.architecture.candidate import LayeredCandidate
     from search.architecture.limits import Limits
+    from search.candidates.candidate import AnyCandidate
+    from search.candidates.costs import Costs
     from search.study.settings import Settings
     from search.training.arithmetic import Arithmetic
     from search.training.epoch import Epoch
     from search.training.recipe import Recipe
 
 
-def record_candidate(trial: optuna.Trial, candidate: LayeredCandidate, limits: Limits) -> None:
+def record_candidate(
+    trial: optuna.Trial, candidate: AnyCandidate, text: str, costs: Costs, limits: Limits
+) -> None:
     """Record what a candidate is and costs, and whether that is over a limit.
 
     The constraints tell the sampler how far over; pruning alone would not, and a search could lock
     into a region where everything is too large.
+
+    Args:
+        trial: Drew it.
+        candidate: What was drawn.
+        text: The same as JSON, as the space wrote it.
+        costs: Of its network.
+        limits: Of the search.
     """
-    if attributes.OVER_BUDGET.of(trial) is not None:  # it was interrupted, and has all this
-        return
-    parameters, macs = counting.count_parameters(candidate), counting.count_macs(candidate)
+    parameters, macs = costs.parameters, costs.macs
     reasons = []
     if parameters > limits.max_params:
         reasons.append(f"{counted(parameters, 'parameter')} > {limits.max_params:,}")
@@ -41,11 +48,14 @@ def record_candidate(trial: optuna.Trial, candidate: LayeredCandidate, limits: L
         if over > 0:
             reasons.append(f"{macs:,} multiply-accumulates > {limits.max_macs:,}")
     trial.set_constraint("parameters over the limit", excess(parameters, limits.max_params))
-    attributes.ARCHITECTURE.set(trial, candidate.one_line())
+    attributes.ARCHITECTURE.set(trial, candidate.name)
     attributes.PARAMETERS.set(trial, parameters)
     attributes.MACS.set(trial, macs)
-    attributes.PEAK_BYTES.set(trial, counting.peak_activation_bytes(candidate))
-    attributes.CANDIDATE.set(trial, candidate.to_json())
+    attributes.PEAK_BYTES.set(trial, costs.peak_activation_bytes)
+    if not hasattr(candidate, "to_json"):  # whose text alone tells all of this
+        attributes.LAYERS.set(trial, [list(asdict(row).values()) for row in costs.layers])
+        attributes.RECIPE.set(trial, asdict(candidate.recipe))
+    attributes.CANDIDATE.set(trial, text)
     if reasons:
         attributes.REASON.set(trial, "over budget: " + ", ".join(reasons))
     attributes.OVER_BUDGET.set(trial, bool(reasons))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.architecture.feasibility import Draw, describe_space
+from search.architecture.feasibility import describe_space
 from search.architecture.limits import Limits
+from search.architecture.spaces import DEFAULT_SPACE, ROOT, Space, SpaceFile, read_space
 from search.common.errors import UserError
+from search.common.values import mapping, text
 from search.data.dataset import DataSource, load_training, validation_size
 from search.data.problem import Problem, problem_of
 from search.training.arithmetic import Arithmetic
-
-ROOT = Path(__file__).resolve().parents[2]  # of the program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Settings:
     """What a search holds fixed for all of its trials."""
 
     source: DataSource
+    space_file: SpaceFile = field(default_factory=read_space)
     limits: Limits = Limits()
     epochs: int = 20
     seed: int = 0
@@ -36,6 +37,26 @@ class Settings:
     def problem(self) -> Problem:
         """What the images are, and the accuracy that is wanted."""
         return problem_of(self.source, target=self.target)
+
+    @property
+    def space(self) -> Space:
+        """What is drawn for these images and limits."""
+        return Space(file=self.space_file, problem=self.problem, limits=self.limits)
+
+
+def space_of_study(recorded: object, given: Path | None) -> SpaceFile:
+    """The space of a study, for what was drawn from it.
+
+    Args:
+        recorded: The study's settings.
+        given: Where the user says that its file lies now; None: where it was.
+
+    Raises:
+        UserError: If it cannot be read.
+    """
+    name = text(mapping(mapping(recorded).get("space_file")).get("name"))
+    there = ROOT / name if name else DEFAULT_SPACE  # older studies name none
+    return read_space(given or (there if there.is_file() else DEFAULT_SPACE))
 
 
 def commit(root: Path = ROOT) -> str:
@@ -54,10 +75,10 @@ def commit(root: Path = ROOT) -> str:
 
 
 def code_fingerprint(root: Path = ROOT) -> str:
-    """A digest of the program's files on which a trial's figures depend."""
-    files = [root / "space.py", root / "objective.py"]
+    """A digest of the program's files on which a trial's figures depend, beside its space."""
+    files = [root / "objective.py"]
     files += [root / "search" / "study" / name for name in ("recording.py", "sampling.py")]
-    for room in ("common", "data", "layers", "training", "architecture"):
+    for room in ("common", "data", "layers", "training", "candidates", "architecture"):
         files += sorted((root / "search" / room).rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:
@@ -65,12 +86,11 @@ def code_fingerprint(root: Path = ROOT) -> str:
     return digest.hexdigest()[:12]
 
 
-def describe(settings: Settings, draw: Draw, *, sampler: str, pruner: str) -> dict[str, Any]:
+def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]:
     """Everything that a study's figures depend on, as JSON values.
 
     Args:
         settings: Of the search.
-        draw: Its space.
         sampler: By its name on the command line.
         pruner: Likewise.
 
@@ -102,6 +122,7 @@ def describe(settings: Settings, draw: Draw, *, sampler: str, pruner: str) -> di
             "train_images": settings.train_images or most,
             "validation_images": validation,
         },
-        "space": describe_space(draw),
+        "space_file": {"name": settings.space_file.name, "digest": settings.space_file.digest},
+        "space": describe_space(settings.space),
         "code": code_fingerprint(),
     }

@@ -6,9 +6,9 @@ A network of 20,000 parameters takes 90 KB: a study of 1,000 complete trials at 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from search.study.attributes import SEED, USER_CANDIDATE
+from search.study.attributes import CANDIDATE, SEED
 from search.study.storages.beside import WEIGHTS, folder_beside
 from search.study.trial_files import TrialFiles
 
@@ -34,7 +34,7 @@ def pack_weights(model: nn.Module, task: Task) -> bytes:
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    return pack(_identity(task.params, task.candidate, task.seed), {"weights": kept})
+    return pack(_identity(task.candidate, task.seed), {"weights": kept})
 
 
 def unpack_weights(packed: bytes | None, trial: FrozenTrial) -> dict[str, Tensor] | None:
@@ -44,10 +44,10 @@ def unpack_weights(packed: bytes | None, trial: FrozenTrial) -> dict[str, Tensor
     """
     from search.training.checkpoint import unpack
 
-    identity = _identity(trial.params, USER_CANDIDATE.of(trial), SEED.of(trial))
+    identity = _identity(CANDIDATE.of(trial), SEED.of(trial))
     content = unpack(packed, identity)
     return None if content is None else content.get("weights")
 
 
-def _identity(params: dict[str, Any], candidate: object, seed: int | None) -> str:
-    return json.dumps(["weights", params, candidate, seed], sort_keys=True)
+def _identity(candidate: str | None, seed: int | None) -> str:
+    return json.dumps(["weights", candidate, seed])

@@ -48,7 +48,7 @@ class ObjectiveTraining:
         from search.training.loop import STATE_FORMAT
 
         run, facts = self._objective.begin(task)
-        of = [STATE_FORMAT, task.seed, task.params, task.candidate, run.length, facts]
+        of = [STATE_FORMAT, task.seed, task.candidate, run.length, facts]
         identity = json.dumps(of, sort_keys=True)
         state = unpack(task.state, identity)
         if state is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 import optuna
@@ -19,7 +20,7 @@ class StandIn:
 
     def propose(self, trial: optuna.Trial) -> Task:
         trial.suggest_float("x", 0, 1)
-        return Task(number=trial.number, seed=0, params=trial.params)
+        return Task(number=trial.number, seed=0, candidate=json.dumps(trial.params))
 
     def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         trial.report(curve[-1].accuracy, curve[-1].number)
@@ -30,7 +31,7 @@ class StandIn:
 
 def train(task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
     """A training of one epoch, over at once."""
-    value = task.params["x"]
+    value = json.loads(task.candidate)["x"]
     epoch = Epoch(number=1, accuracy=value, loss=0.0, training_loss=0.0, seconds=0.0)
     tell(Begun(facts={}, curve=()))
     tell(EpochDone(epoch=epoch, state=None))

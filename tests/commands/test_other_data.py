@@ -12,6 +12,7 @@ from search.common.errors import UserError
 from search.data.sources import locate
 from search.finals.user_candidates import check_fit, read_all
 from search.run import parse
+from search.study.settings import Settings
 from tests.commands.test_run import load, run
 
 pytestmark = pytest.mark.processes
@@ -41,7 +42,7 @@ def test_what_does_not_fit_the_data_is_refused(tmp_path: Path, data: Path) -> No
         (read_all([misfit], references=False), f"3 outputs, but {source.name} has 10 classes"),
     ):
         with pytest.raises(UserError, match=said):
-            check_fit(handed_in, source)
+            check_fit(handed_in, Settings(source=source).space)
 
 
 def test_a_target_is_remembered_and_small_networks_are_not_deskewed(

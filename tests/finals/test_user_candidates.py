@@ -49,7 +49,7 @@ def test_a_file_is_read_and_references_come_with_their_names(file: Path) -> None
         *(f"reference: {key}" for key in REFERENCES),
         "user candidate: tiny",
     ]
-    assert found[-1].candidate == TINY
+    assert found[-1].text == TINY.to_json()
     assert user_candidates.read_all([], references=False) == []
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_file_of_text_is_refused_at_once(tmp_path: Path, kind: str) -
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(TINY.to_json(), encoding="utf-8-sig")
-    assert user_candidates.read(tmp_path / "a.json").candidate == TINY
+    assert user_candidates.read(tmp_path / "a.json").text == TINY.to_json()
 
 
 def test_the_largest_candidate_is_over_a_limit_and_no_more_than_that() -> None:

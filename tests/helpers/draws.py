@@ -8,9 +8,10 @@ import optuna
 from optuna.trial import BaseTrial
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.feasibility import Draw, simplest_start
+from search.architecture.feasibility import simplest_start
 from search.architecture.limits import Limits
-from search.data.problem import MNIST, Problem
+from search.architecture.spaces import Space, read_space
+from search.data.problem import MNIST, MNIST_PROBLEM, Problem
 from search.study.attributes import OVER_BUDGET
 from search.study.recording import record_candidate
 from space import suggest
@@ -29,9 +30,10 @@ def draw(
     return suggest(trial, problem, Limits(max_params=max_params, max_macs=max_macs))
 
 
-def space_of(max_params: int = 20_000, max_macs: int | None = None) -> Draw:
-    """The space below some limits."""
-    return lambda trial: draw(trial, max_params, max_macs)
+def space_of(max_params: int = 20_000, max_macs: int | None = None) -> Space:
+    """The default space below some limits."""
+    limits = Limits(max_params=max_params, max_macs=max_macs)
+    return Space(file=read_space(), problem=MNIST_PROBLEM, limits=limits)
 
 
 def simplest(max_params: int = 20_000) -> dict[str, Any]:
@@ -41,6 +43,6 @@ def simplest(max_params: int = 20_000) -> dict[str, Any]:
 
 def gate(trial: optuna.Trial, candidate: LayeredCandidate, limits: Limits) -> None:
     """Record a candidate, and prune one that is over a limit, as an objective does."""
-    record_candidate(trial, candidate, limits)
+    record_candidate(trial, candidate, candidate.to_json(), candidate.costs(), limits)
     if OVER_BUDGET.of(trial):
         raise optuna.TrialPruned

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Judge:
             raise ValueError("no such candidate")
         if trial.user_attrs.get("label") == "large":
             raise optuna.TrialPruned
-        return Task(number=trial.number, seed=0, params={"x": x})
+        return Task(number=trial.number, seed=0, candidate=json.dumps({"x": x}))
 
     def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None: ...
 
@@ -166,7 +167,7 @@ def test_two_commands_share_exactly(path: str, study: SharedStudy) -> None:
 def test_a_queue_is_worked_off_and_nothing_is_drawn(path: str, study: SharedStudy) -> None:
     queue(path)
     answer, task = ask(study, 9, queue_only=True)
-    assert (answer, task and task.params) == (Answer.GIVEN, {"x": 0.25})
+    assert (answer, task and json.loads(task.candidate)) == (Answer.GIVEN, {"x": 0.25})
     assert task is not None
     assert ask(study, 9, queue_only=True) == (Answer.WAIT, None)  # that one may be cut yet
     study.put_back(task.number)
@@ -206,7 +207,7 @@ def test_a_trial_that_someone_makes_meanwhile_without_the_lock_stays_his(
     his, ours = trials(path)
     assert (his.state, his.user_attrs["label"]) == (TrialState.WAITING, "mine")
     assert ours.state == TrialState.FAIL
-    assert start(study).params == {"x": 0.25}
+    assert start(study).candidate == '{"x": 0.25}'
 
 
 def test_a_trial_whose_worker_dies_again_and_again_is_given_up(
@@ -247,5 +248,5 @@ def test_what_a_cut_trial_had_not_drawn_is_drawn_the_same_again(path: str) -> No
     for _ in range(2):
         study = SharedStudy(path, "s", make_sampler("random", 3), optuna.pruners.NopPruner())
         study.take_over()
-        drawn.append(start(study).params)
+        drawn.append(start(study).candidate)
     assert drawn[0] == drawn[1]

@@ -14,22 +14,13 @@ from search.study.judge import Task
 from search.study.weights import pack_weights, unpack_weights, weights_files
 from search.training.tensors import FlatTensors, tensors_of
 
-TASK = Task(number=3, seed=7, params={"width": 4, "rate": 0.1})
+TASK = Task(number=3, seed=7, candidate='{"params": {"width": 4}}')
 
 
 def trial(task: Task = TASK) -> FrozenTrial:
     """As a study holds it."""
-    distributions = {
-        "width": optuna.distributions.IntDistribution(1, 9),
-        "rate": optuna.distributions.FloatDistribution(0, 1),
-    }
-    handed_in = {} if task.candidate is None else {"handed_in": task.candidate}
-    return optuna.trial.create_trial(
-        value=0.5,
-        params=task.params,
-        distributions={name: distributions[name] for name in task.params},
-        user_attrs={"seed": task.seed, **handed_in},
-    )
+    attributes = {"seed": task.seed, "candidate": task.candidate}
+    return optuna.trial.create_trial(value=0.5, user_attrs=attributes)
 
 
 def test_they_lie_beside_an_sqlite_file_and_nowhere_for_a_server(tmp_path: Path) -> None:
@@ -51,12 +42,10 @@ def test_a_network_whose_tensors_are_views_comes_back_small_and_equal() -> None:
     assert len(packed) < 6_000
 
 
-def test_those_of_other_parameters_another_candidate_or_seed_are_not_used() -> None:
+def test_those_of_another_candidate_or_seed_are_not_used() -> None:
     packed = pack_weights(nn.Linear(2, 2), TASK)
     assert unpack_weights(packed, trial()) is not None
     for other in (
-        replace(TASK, params={"width": 5, "rate": 0.1}),
-        replace(TASK, params={}),
         replace(TASK, candidate="{}"),
         replace(TASK, seed=8),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -28,7 +29,7 @@ class Judge:
         x = trial.suggest_float("x", 0, 1)
         if x > self.most:
             raise optuna.TrialPruned
-        return Task(number=trial.number, seed=trial.number, params={"x": x})
+        return Task(number=trial.number, seed=trial.number, candidate=json.dumps(x))
 
     def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         trial.report(curve[-1].accuracy, curve[-1].number)

@@ -40,18 +40,18 @@ def test_a_worker_trains_what_it_is_given_and_stops_when_told(tmp_path: Path) ->
     pool = LocalWorkers(Make(Training, tmp_path, 3, 0.0), NO_DATA, 1)
     try:
         until(pool, Ready)
-        pool.give(0, Task(number=7, seed=0, state=b"1"))
+        pool.give(0, Task(number=7, seed=0, candidate="", state=b"1"))
         told = until(pool, Trained)
         assert [type(event) for event in told] == [Begun, EpochDone, EpochDone, Trained]
         pool.stop(0, 7)  # late: it must not end the next one
-        pool.give(0, Task(number=8, seed=0))
+        pool.give(0, Task(number=8, seed=0, candidate=""))
         assert len(until(pool, Trained)) == 5
     finally:
         pool.close()
     slow = LocalWorkers(Make(Training, tmp_path, 3, 60.0), NO_DATA, 1)
     try:
         until(slow, Ready)
-        slow.give(0, Task(number=9, seed=0))
+        slow.give(0, Task(number=9, seed=0, candidate=""))
         until(slow, Begun)
         slow.stop(0, 9)
         assert isinstance(until(slow, Stopped)[-1], Stopped)
@@ -63,7 +63,7 @@ def test_a_dead_worker_is_told_of_and_replaced(tmp_path: Path) -> None:
     pool = LocalWorkers(Make(Deadly, tmp_path), NO_DATA, 1)
     try:
         until(pool, Ready)
-        pool.give(0, Task(number=0, seed=0))
+        pool.give(0, Task(number=0, seed=0, candidate=""))
         died = until(pool, Died)[-1]
         assert isinstance(died, Died)
         assert "by SIGKILL" in died.how

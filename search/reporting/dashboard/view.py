@@ -19,11 +19,9 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import layer_table
 from search.common import values
 from search.common.text import counted
-from search.reporting.candidates import layer_lines
+from search.reporting.candidates import layer_lines, layers_of
 from search.reporting.figures.curve_picture import learning_curve
 from search.reporting.ranking import valid_trials
 from search.reporting.records import read_limits
@@ -216,11 +214,10 @@ def _is_artifact(name: object) -> bool:
 
 def _layers(trial: FrozenTrial) -> str:
     """What a trial's candidate is; empty where it drew none, or someone has edited it."""
-    try:
-        candidate = LayeredCandidate.from_json(attributes.CANDIDATE.of(trial) or "")
-    except ValueError:
-        return ""
-    return f"`{candidate.one_line()}`\n\n{layer_lines(layer_table(candidate))}"
+    rows = layers_of(attributes.CANDIDATE.of(trial), attributes.LAYERS.of(trial))
+    name = attributes.ARCHITECTURE.of(trial)
+    parts = [f"`{name}`"] * bool(name) + [layer_lines(rows)] * bool(rows)
+    return "\n\n".join(parts)
 
 
 def _ending(trial: FrozenTrial, layers: str) -> str:

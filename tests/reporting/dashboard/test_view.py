@@ -37,6 +37,7 @@ from tests.reporting.studies import complete, failed, pruned, realistic
 
 SMALL = LayeredCandidate(layers=(Conv(width=4), Pool()))
 NOTE = f"`{SMALL.one_line()}`\n\n{layer_lines(layer_table(SMALL))}"
+KNOWN: dict[str, Any] = {"candidate": SMALL.to_json(), "architecture": SMALL.one_line()}
 
 
 @pytest.fixture
@@ -49,14 +50,13 @@ def study(storage: str) -> StoredStudy:
     """With a trial of every kind; the complete one has left its weights."""
     study = create_study(storage, "cnn-search")
     study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
-    text = SMALL.to_json()
     over = "over budget: 23,120 parameters > 20,000"
     study.add_trials(
         [
             complete(accuracy=0.9912, candidate=SMALL, seed=7, best_epoch=3, best_accuracy=0.992),
-            pruned(reason="median pruner at epoch 6: 0.9700", candidate=text),
-            pruned(reason=over, last=None, over_budget=True, candidate=text, parameters=23_120),
-            failed(reason="failed: loss is not finite at epoch 2", candidate=text),
+            pruned(reason="median pruner at epoch 6: 0.9700", **KNOWN),
+            pruned(reason=over, last=None, over_budget=True, **KNOWN, parameters=23_120),
+            failed(reason="failed: loss is not finite at epoch 2", **KNOWN),
         ]
     )
     keep(storage, study.trials[0])
@@ -64,7 +64,7 @@ def study(storage: str) -> StoredStudy:
 
 
 def keep(storage: str, trial: FrozenTrial) -> None:
-    task = Task(number=trial.number, seed=7, params=trial.params)
+    task = Task(number=trial.number, seed=7, candidate=trial.user_attrs["candidate"])
     packed = pack_weights(build(SMALL), task)
     assert weights_files(storage, "cnn-search").write(trial.number, packed)
 
@@ -128,7 +128,7 @@ def test_the_work_grows_with_what_is_new_not_with_what_is_there(
     before = study.get_trials(deepcopy=False)
     view = new_view(storage)
     view.look(before)
-    new = [failed(reason=f"new {number}", candidate=SMALL.to_json()) for number in range(20)]
+    new = [failed(reason=f"new {number}", **KNOWN) for number in range(20)]
     study.add_trials(new)
     trials = study.get_trials(deepcopy=False)
     readings = []
@@ -154,7 +154,9 @@ def test_a_running_trial_is_described_within_seconds(
     view.refresh()
     assert files(study) == [], "nothing was looked at"
     view.look(study.get_trials(deepcopy=False))
-    study.ask().set_user_attr("candidate", SMALL.to_json())
+    trial = study.ask()
+    for name, value in KNOWN.items():
+        trial.set_user_attr(name, value)
     trials = study.get_trials(deepcopy=False)
     view.look(trials)
     assert notes(study)[-1] == "", "too soon"

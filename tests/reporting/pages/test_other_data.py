@@ -86,7 +86,10 @@ def test_every_form_says_what_was_trained_on() -> None:
     for text in (texts["leaderboard.md"], texts["leaderboard.html"], table(summary)):
         assert f"Data: {said}." in text.replace("\u00a0", " ")
     data = json.loads(texts["leaderboard.json"])
-    assert data["problem"] == {"name": "clothes", "classes": 3, "target": None}
+    assert data["problem"] == {
+        **{"name": "clothes", "classes": 3, "target": None},
+        "input_shape": [1, 28, 28],
+    }
     assert (data["limits"]["train_images"], data["limits"]["validation_images"]) == (1_000, 200)
     assert words.data_sentence(summarize(study_of([], settings=None))) == (
         "Data: data set not recorded, training images not recorded, validation images not "
