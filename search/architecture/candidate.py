@@ -22,7 +22,7 @@ from search.architecture.layers import (
     code,
 )
 from search.common.typed_json import decode, loads
-from search.training.recipe import Recipe
+from search.training.recipe import Augmentation, Recipe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,6 +38,7 @@ OPS: dict[str, type[Layer]] = {
     "deskew": Deskew,
     "views": TTA,
 }
+NEWER = ("mirror", "brightness", "cutout")  # amounts that older studies' JSON does not name
 NAMES = {kind: op for op, kind in OPS.items()}
 
 
@@ -76,7 +77,11 @@ class LayeredCandidate:
         head = dataclasses.asdict(self.head)
         if self.head.classes == CLASSES:  # kept weights are known by the JSON of their candidate
             del head["classes"]
-        rest: dict[str, object] = {"head": head, "recipe": dataclasses.asdict(self.recipe)}
+        recipe = dataclasses.asdict(self.recipe)
+        for name in NEWER:
+            if recipe["augmentation"][name] == getattr(Augmentation, name):
+                del recipe["augmentation"][name]
+        rest: dict[str, object] = {"head": head, "recipe": recipe}
         if self.input_shape != INPUT_SHAPE:  # likewise
             rest["input_shape"] = self.input_shape
         return json.dumps({"layers": layers, **rest})

@@ -1,4 +1,4 @@
-"""Random affine distortion of whole batches, on the device that holds the images."""
+"""Random distortion of whole batches, on the device that holds the images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ def distort(
     generator: torch.Generator | None,
     moments: Tensor | None = None,
 ) -> Tensor:
-    """Rotate, shift and scale every image by its own random amounts, and deskew what comes out.
+    """Move every image's pixels by its own random amounts, and deskew what comes out.
+
+    What is moved is rotated, shifted, scaled and, in one of two images, mirrored.
 
     Bilinear interpolation, zero (black) outside; one interpolation for all of it.
 
@@ -43,9 +45,44 @@ def distort(
         shear, offset = _upright(cosine, sine, right, down, moments)
         entries = [cosine, cosine * shear - sine, right + cosine * offset]
         entries += [sine, sine * shear + cosine, down + sine * offset]
+    if amounts.mirror:  # x of the output changes its sign
+        sign = torch.randint(0, 2, (count,), generator=generator, device=images.device) * 2 - 1
+        entries[0], entries[3] = entries[0] * sign, entries[3] * sign
     matrix = torch.stack(entries, dim=1)
     grid = (matrix @ _basis(height, width, images.device)).view(count, height, width, 2)
     return functional.grid_sample(images, grid, align_corners=False)
+
+
+def brighten(pixels: Tensor, amount: float, generator: torch.Generator | None) -> Tensor:
+    """Multiply every image by its own random factor from 1 - amount to 1 + amount.
+
+    Args:
+        pixels: ``[N, C, H, W]`` float32, 0 is black.
+        amount: From 0 to 1.
+        generator: As ``distort``'s.
+    """
+    shape = (len(pixels), 1, 1, 1)
+    draws = torch.rand(shape, generator=generator, device=pixels.device) * 2 - 1
+    return pixels * (1 + draws * amount)
+
+
+def cut_out(images: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """Put a rectangle of the mean pixel at a random place into every image.
+
+    After DeVries and Taylor 2017, arXiv:1708.04552: the centre is anywhere, so that a part of the
+    rectangle may lie outside.
+
+    Args:
+        images: ``[N, C, H, W]`` float32, normalised: 0 is the mean pixel.
+        share: Of the image's height and width that the rectangle has.
+        generator: As ``distort``'s.
+    """
+    count, _, height, width = images.shape
+    centres = torch.rand(2, count, 1, 1, 1, generator=generator, device=images.device)
+    rows = (torch.arange(height, device=images.device).view(-1, 1) + 0.5) / height
+    columns = (torch.arange(width, device=images.device) + 0.5) / width
+    beside = (rows - centres[0]).abs() > share / 2
+    return images * (beside | ((columns - centres[1]).abs() > share / 2))
 
 
 def _upright(

@@ -22,7 +22,7 @@ from search.data.images import Images
 from search.layers.deskew import Deskew, moments
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from search.training.arithmetic import FLOAT32, Arithmetic
-from search.training.augmentation import distort
+from search.training.augmentation import brighten, cut_out, distort
 from search.training.epoch import Epoch
 from search.training.exact import has_hooks, is_exactly
 from search.training.network import Network, make_network
@@ -287,9 +287,13 @@ class Trainer:
         with record_function("augmentation"):
             pixels = data.pixels[chosen].unsqueeze(1).float()
             of_chosen = None if self._moments is None else self._moments[chosen]
-            if amounts.active or of_chosen is not None:
+            if amounts.moves or of_chosen is not None:
                 pixels = distort(pixels, amounts, generator, of_chosen)
+            if amounts.brightness:
+                pixels = brighten(pixels, amounts.brightness, generator)
             images = data.normalised(pixels)
+            if amounts.cutout:
+                images = cut_out(images, amounts.cutout, generator)
         with record_function("forward"):
             logits = self.network(images, mask_seed)
             return functional.cross_entropy(

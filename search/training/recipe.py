@@ -25,28 +25,39 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random affine distortion of the training images, drawn anew for every image and epoch.
+    """Random distortion of the training images, drawn anew for every image and epoch.
 
-    Each amount is the half-width of a uniform distribution around no change; all zero switches
-    the distortion off. With ``final`` below 1 they fall linearly over the training: images that
-    are not distorted are what the network is tested on.
+    The affine amounts and ``brightness`` are half-widths of uniform distributions around no change;
+    all zero switches the distortion off. With ``final`` below 1 all amounts fall linearly over the
+    training: images that are not distorted are what the network is tested on. Mirroring does not
+    fall: the mirrored images are as likely as the others.
     """
 
     rotation: float = 0.0  # degrees
     shift: float = 0.0  # pixels, along each axis
     scale: float = 0.0  # share of the size: 0.08 draws factors from 0.92 to 1.08
+    mirror: bool = False  # left and right change places in half of the images
+    brightness: float = 0.0  # 0.2 multiplies all pixels of an image by 0.8 to 1.2
+    cutout: float = 0.0  # share of the sides: a rectangle at a random place becomes the mean pixel
     final: float = 1.0  # share of the amounts that is left at the end of the training
 
     def __post_init__(self) -> None:
         _within("rotation", self.rotation, 0.0, 180.0)
         _within("shift", self.shift, 0.0, 14.0)
         _within("scale", self.scale, 0.0, 0.9)
+        _within("brightness", self.brightness, 0.0, 1.0)
+        _within("cutout", self.cutout, 0.0, 0.9)
         _within("final", self.final, 0.0, 1.0)
 
     @property
     def active(self) -> bool:
-        """Whether any amount is above zero."""
-        return bool(self.rotation or self.shift or self.scale)
+        """Whether any of it is done."""
+        return self.moves or bool(self.brightness or self.cutout)
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their places."""
+        return bool(self.rotation or self.shift or self.scale or self.mirror)
 
     def at(self, progress: float) -> Augmentation:
         """The amounts after a share of the training, in [0, 1]."""
@@ -54,7 +65,12 @@ class Augmentation:
             return self
         share = 1.0 + (self.final - 1.0) * progress
         return Augmentation(
-            rotation=share * self.rotation, shift=share * self.shift, scale=share * self.scale
+            rotation=share * self.rotation,
+            shift=share * self.shift,
+            scale=share * self.scale,
+            mirror=self.mirror,
+            brightness=share * self.brightness,
+            cutout=share * self.cutout,
         )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from search.training.augmentation import distort
+from search.layers.deskew import moments
+from search.training.augmentation import brighten, cut_out, distort
 from search.training.recipe import Augmentation
 
 
@@ -71,3 +72,81 @@ def test_equal_generators_give_equal_images(mnist_1200: tuple[np.ndarray, np.nda
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_mirroring_turns_half_of_the_images_and_nothing_else(
+    mnist_1200: tuple[np.ndarray, np.ndarray],
+) -> None:
+    images = batch(mnist_1200, 500)
+    out = distort(images, Augmentation(mirror=True), torch.Generator().manual_seed(0))
+
+    def close(to: torch.Tensor) -> torch.Tensor:
+        return (out - to).abs().amax(dim=(1, 2, 3)) < 0.05
+
+    turned, kept = close(images.flip(3)), close(images)
+    assert (turned ^ kept).all()
+    assert 200 < turned.sum() < 300
+
+
+def test_what_is_mirrored_is_deskewed_as_well(mnist_1200: tuple[np.ndarray, np.ndarray]) -> None:
+    images = batch(mnist_1200, 200)
+    of_images = moments(images.squeeze(1))
+    upright = distort(images, Augmentation(), None, of_images)
+    out = distort(images, Augmentation(mirror=True), torch.Generator().manual_seed(0), of_images)
+    apart = torch.stack([(out - to).abs().amax(dim=(1, 2, 3)) for to in (upright, upright.flip(3))])
+    assert apart.amin(dim=0).max() < 1.0
+    assert 60 < (apart[1] < apart[0]).sum() < 140
+
+
+def test_every_image_gets_its_own_brightness() -> None:
+    out = brighten(torch.full((1_000, 3, 4, 5), 100.0), 0.3, torch.Generator().manual_seed(0))
+    factors = out[:, 0, 0, 0] / 100
+    assert (out == out[:, :1, :1, :1]).all(), "all pixels of an image by the same factor"
+    assert 0.7 <= factors.min() < 0.71
+    assert 1.29 < factors.max() <= 1.3
+
+
+def test_a_rectangle_of_the_share_that_was_asked_for_is_cut_out() -> None:
+    out = cut_out(torch.ones(2_000, 2, 20, 30), 0.5, torch.Generator().manual_seed(0))
+    gone = out == 0
+    assert (gone[:, 0] == gone[:, 1]).all(), "of all channels"
+    assert gone[:, 0].any(dim=2).sum(dim=1).max() == 10
+    assert gone[:, 0].any(dim=1).sum(dim=1).max() == 15
+    places = gone[:, 0].float().mean(dim=0)
+    assert places.min() > 0.05, "everywhere"
+    rows = gone[:, 0].any(dim=2)
+    assert (rows.sum(dim=1) >= 5).all(), "half of it lies within the image at least"
+
+
+def test_what_a_recipe_draws_goes_through_the_training(
+    mnist_1200: tuple[np.ndarray, np.ndarray],
+) -> None:
+    """Each amount changes the first step's loss, and the rest of the step stays as it was."""
+    from search.data.images import on_device
+    from search.training.loop import fit
+    from search.training.recipe import Recipe
+
+    images = on_device(*(a[:256] for a in mnist_1200), 0.13, 0.31, torch.device("cpu"))
+
+    def loss(amounts: Augmentation) -> float:
+        recipe = Recipe(batch_size=256, augmentation=amounts)
+        made = fit(
+            lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10)),
+            recipe,
+            images,
+            None,
+            epochs=1,
+            seed=0,
+        )
+        return made.epochs[0].training_loss
+
+    losses = [
+        loss(amounts)
+        for amounts in (
+            Augmentation(),
+            Augmentation(mirror=True),
+            Augmentation(brightness=0.5),
+            Augmentation(cutout=0.5),
+        )
+    ]
+    assert len(set(losses)) == 4
