@@ -1,9 +1,9 @@
 """WHAT is searched: one function, which draws a candidate from a trial.
 
-Edit this file to search something else. ``suggest`` must be there; it may draw what it likes with
-Optuna's ``trial.suggest_...`` and return any ``LayeredCandidate`` of the layers in
-``search/architecture``. A candidate that is over a limit is pruned before it is trained: drawing
-and counting one takes milliseconds, and nothing is built for it.
+Edit this file, or write another and name it with ``--space``. ``suggest`` must be there; it draws
+what it likes with Optuna's ``trial.suggest_...`` and returns a candidate: a network of any kind
+(``search.candidates.candidate.Candidate``; see ``examples/``) or, as here, one of the layers in
+``search/architecture``. A candidate that is over a limit is pruned before it is trained.
 """
 
 from __future__ import annotations
@@ -24,91 +24,121 @@ if TYPE_CHECKING:
     from search.architecture.limits import Limits
     from search.data.problem import Problem
 
+LEAST_WORK = 1_300_000  # multiply-accumulates of one pass that are always allowed, up to 28x28
+WORK_OF_A_PARAMETER = 65  # and so many for each parameter of the limit, where that is more
+
 
 def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandidate:
-    """Draw a candidate: three stages of 3x3 convolutions with max pooling between them.
+    """Draw a candidate: stages of 3x3 convolutions with max pooling between them.
 
     What is drawn is a shape, the depths of the stages and the ratios of their widths, and its size,
-    the share of the limit that it may use (all of it up to 10,000). The widths follow: they are the
-    largest of that shape and size. So a deeper network is a narrower one, and a sampler that has
-    learned good widths for one depth may try another depth without leaving the limit.
+    the share of the limit that it may use. The widths follow: they are the largest of that shape
+    and size. So a deeper network is a narrower one, and a sampler that has learned good widths for
+    one depth may try another depth without leaving the limit. Work is bounded too: filters in four
+    rotations share their parameters and would else make a network four times as slow.
 
-    The convolutions of a stage share a width, but for the first of all: it sees one channel and
-    the largest map, and may be narrower. A 1x1 convolution may follow the first stage. Only the
-    last stage is padded, where maps have two to five pixels a side: elsewhere padding costs more
-    and classifies no better. Pooling comes before BatchNorm and ReLU, which leaves them a quarter
-    of the work. The evidence for this and for the ranges is in docs/log/.
+    The convolutions of a stage share a width, but for the first of all: it sees the image's
+    channels and the largest map, and may be narrower. There are as many stages as leave a map of
+    seven pixels or more to the last one, and pooling comes before BatchNorm and ReLU, which leaves
+    them a quarter of the work. From the third stage on, and in the last, maps are padded: they are
+    small. On digits padding elsewhere costs more and classifies no better; on other images it is
+    drawn. The evidence for this and for the ranges is in docs/log/.
 
-    Every parameter is drawn in every trial, those that the drawn depth leaves unused included:
+    Every parameter is drawn in every trial, those that the drawn shape leaves unused included:
     a parameter that some trials lack would drop out of the sampler's joint model for good.
-
-    Up to 10,000 parameters it is capacity that is short: all of it may be used, there is hardly any
-    dropout and no 1x1 convolution, handwriting is deskewed, there may be test-time augmentation,
-    filters may be in four rotations, and the classifier weighs the positions of the last map.
-    Above, the size is drawn, and batch size and weight decay are larger.
 
     Args:
         trial: Draws the parameters.
-        problem: What the images are: how many classes, and whether their slant says nothing.
+        problem: What the images are: their shape, how many classes, and whether they are
+            handwriting, whose slant says nothing and which may not be mirrored.
         limits: What a candidate may cost.
     """
-    max_params = limits.max_params
-    large = max_params > 10_000  # what overfits gains by larger batches and more decay
-    depths = (
-        trial.suggest_int("depth_1", 2, 3),
-        trial.suggest_int("depth_2", 1, 3),
-        trial.suggest_int("depth_3", 1, 2),
+    stages = 1 + pools_of(problem.input_shape)
+    depths = tuple(
+        trial.suggest_int(f"depth_{i}", *((2, 3) if i == 1 else (1, 3) if i == 2 else (1, 2)))
+        for i in range(1, stages + 1)
     )
-    narrow, wide = (1.0, 3.0) if large else (2.0, 4.5)
-    ratios = Ratios(
-        first=trial.suggest_float("width_first_to_1", 0.4, 1.2 if large else 0.9, log=True),
-        second=trial.suggest_float("width_2_to_1", narrow, wide, log=True),
-        third=trial.suggest_float("width_3_to_1", narrow, wide, log=True),
+    first = trial.suggest_float("width_first_to_1", 0.4, 1.0, log=True)
+    ratios = tuple(
+        trial.suggest_float(f"width_{i}_to_1", 1.5, 4.5, log=True) for i in range(2, stages + 1)
     )
-    squeeze, rotated, head = None, False, Head(classes=problem.classes)
-    before: tuple[Layer, ...] = ()
-    if large:
-        to_1 = trial.suggest_float("squeeze_to_1", 0.7, 2.0, log=True)
-        squeeze = to_1 if trial.suggest_int("squeeze", 0, 1) else None
-    else:
-        before = (Deskew(),) * problem.handwriting
-        before += (TTA(),) * trial.suggest_int("views", 0, 1)
-        rotated = trial.suggest_int("rotated", 0, 1) == 1
-        head = Head(kind="depthwise-linear", classes=problem.classes)
-    size = trial.suggest_float("size", 0.4, 1.0) if large else 1.0
-    most = 0.05 * math.sqrt(max_params / 20_000) if large else 0.02 * max_params / 20_000
-    dropout = trial.suggest_float("dropout", 0.0, min(most, 0.5))
-    strength = trial.suggest_float("augmentation", 0.5, 1.2)
+    size = trial.suggest_float("size", 0.5, 1.0)
+    rotated = trial.suggest_int("rotated", 0, 1) == 1
+    padded = not problem.handwriting and trial.suggest_int("padded", 0, 1) == 1
+    deskew = problem.handwriting and trial.suggest_int("deskew", 0, 1) == 1
+    before: tuple[Layer, ...] = (Deskew(),) * deskew
+    before += (TTA(),) * trial.suggest_int("tta", 0, 1)
+    kinds = ("gap-linear", "depthwise-linear")
+    head = Head(kind=kinds[trial.suggest_int("depthwise_head", 0, 1)], classes=problem.classes)
+    most = min(0.03 * limits.max_params / 20_000, 0.3)  # what is small learns nothing by heart
+    dropout = trial.suggest_float("dropout", 0.0, most)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
-        weight_decay=5e-4 if large else 3e-4,
-        batch_size=192 if large else 128,
+        weight_decay=trial.suggest_float("weight_decay", 2e-4, 8e-4, log=True),
+        batch_size=batch_size_of(limits.max_params),
         average_decay=0.995,
-        augmentation=Augmentation(  # fading to a fifth: six seeds with and without in docs/log/
-            rotation=15.0 * strength, shift=2.5 * strength, scale=0.15 * strength, final=0.2
-        ),
+        augmentation=_augmentation(trial, problem),
     )
+    shape = Shape(depths=depths, first=first, ratios=(1.0, *ratios), rotated=rotated, padded=padded)
 
-    def made(width: float, ratios: Ratios) -> LayeredCandidate:
-        layers = _stages(depths, ratios, squeeze, width, dropout, rotated=rotated)
-        return LayeredCandidate(layers=(*before, *layers), head=head, recipe=recipe)
+    def made(width: float, shape: Shape) -> LayeredCandidate:
+        layers = (*before, *_layers(shape, width, dropout))
+        return LayeredCandidate(
+            layers=layers, head=head, recipe=recipe, input_shape=problem.input_shape
+        )
+
+    _, height, width = problem.input_shape
+    copies = 3 if TTA() in before else 1
+    work = max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.max_params)
+    work *= max(1.0, height * width / 28**2)
+    most_macs = min(copies * work, size * (limits.max_macs or math.inf))
 
     def fits(candidate: LayeredCandidate) -> bool:
-        most_macs = size * (limits.max_macs or math.inf)
         rows = layer_table(candidate)
         return (
-            sum(row.parameters for row in rows) <= size * max_params
+            sum(row.parameters for row in rows) <= size * limits.max_params
             and sum(row.macs for row in rows) <= most_macs
         )
 
     # The counts only rise with the width of the first stage, and with each ratio.
-    width = _largest(1.0, 512.0, lambda width: fits(made(width, ratios)))
-    if not large:  # what rounding has left is for the third stage
-        third = _largest(
-            ratios.third, 512.0, lambda third: fits(made(width, replace(ratios, third=third)))
-        )
-        ratios = replace(ratios, third=third)
-    return made(width, ratios)
+    base = _largest(1.0, 512.0, lambda width: fits(made(width, shape)))
+    # What rounding has left is for the last stage.
+    last = shape.ratios[-1]
+    last = _largest(last, 1.5 * last, lambda ratio: fits(made(base, shape.with_last(ratio))))
+    return made(base, shape.with_last(last))
+
+
+def pools_of(input_shape: tuple[int, ...]) -> int:
+    """How often the map is halved: as often as leaves the last stage seven pixels a side or more.
+
+    For 28x28 and 32x32 twice, for 64x64 three times, for 8x8 never.
+    """
+    return max(0, int(math.log2(min(input_shape[1:]) / 7)))
+
+
+def batch_size_of(max_params: int) -> int:
+    """128 images up to 5,000 parameters, 32 more for each doubling, and at most 256.
+
+    At 20,000 parameters 192 gave 0.05 points more than 128, at 5,000 less (docs/log/recipe.md).
+    """
+    return round(128 + 32 * min(max(math.log2(max_params / 5_000), 0.0), 4.0))
+
+
+def _augmentation(trial: BaseTrial, problem: Problem) -> Augmentation:
+    """Distortions that leave an image what it is, fading to a fifth (docs/log/recipe.md)."""
+    side = min(problem.input_shape[1:])
+    strength = trial.suggest_float("augmentation", 0.5 if problem.handwriting else 0.0, 1.2)
+    moved = Augmentation(
+        rotation=15.0 * strength, shift=2.5 * strength * side / 28, scale=0.15 * strength, final=0.2
+    )
+    if problem.handwriting:
+        return moved
+    return replace(
+        moved,
+        mirror=trial.suggest_int("mirror", 0, 1) == 1,
+        brightness=trial.suggest_float("brightness", 0.0, 0.4),
+        cutout=trial.suggest_float("cutout", 0.0, 0.4),
+    )
 
 
 def _largest(low: float, high: float, fits: Callable[[float], bool]) -> float:
@@ -120,40 +150,38 @@ def _largest(low: float, high: float, fits: Callable[[float], bool]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ratios:
-    """Widths in units of the first stage's."""
+class Shape:
+    """All of the convolutions but their size; widths in units of the first stage's."""
 
-    first: float  # of the very first convolution
-    second: float  # of the second stage
-    third: float
+    depths: tuple[int, ...]  # convolutions of each stage
+    first: float  # width of the very first convolution
+    ratios: tuple[float, ...]  # width of each stage
+    rotated: bool
+    padded: bool  # everywhere, not only where maps are small
+
+    def with_last(self, ratio: float) -> Shape:
+        """The same with another width of the last stage."""
+        return replace(self, ratios=(*self.ratios[:-1], ratio))
 
 
-def _stages(
-    depths: tuple[int, int, int],
-    ratios: Ratios,
-    squeeze: float | None,
-    width: float,
-    dropout: float,
-    *,
-    rotated: bool,
-) -> tuple[Layer, ...]:
+def _layers(shape: Shape, width: float, dropout: float) -> tuple[Layer, ...]:
     def channels(ratio: float) -> int:
-        if rotated:
+        if shape.rotated:
             return max(1, round(width * ratio / ROTATIONS)) * ROTATIONS
         return max(2, round(width * ratio))
 
     layers: list[Layer] = []
-    for stage, (depth, ratio) in enumerate(
-        zip(depths, (1.0, ratios.second, ratios.third), strict=True)
-    ):
-        last = stage == len(depths) - 1
+    stages = len(shape.depths)
+    for stage, (depth, ratio) in enumerate(zip(shape.depths, shape.ratios, strict=True)):
+        last = stage == stages - 1
         for i in range(depth):
-            pools = not last and i == depth - 1
-            own = ratios.first if stage == i == 0 else ratio
             layers.append(
-                Conv(width=channels(own), padding=int(last), early_pool=pools, rotated=rotated)
+                Conv(
+                    width=channels(shape.first if stage == i == 0 and not last else ratio),
+                    padding=int(shape.padded or last or stage >= 2),
+                    early_pool=not last and i == depth - 1,
+                    rotated=shape.rotated,
+                )
             )
         layers.append(Dropout(rate=dropout))
-        if stage == 0 and squeeze is not None:
-            layers.append(Conv(width=channels(squeeze), kernel=1))
     return tuple(layers)

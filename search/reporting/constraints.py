@@ -1,4 +1,4 @@
-"""What an architecture must keep to be ranked, and the exercise's constraints one by one."""
+"""What an architecture must keep to be ranked, and what is asked of it one by one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.reporting.records import StudyLimits, TrialRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One constraint of the exercise; ``passed`` is None where nothing recorded tells."""
+    """One constraint; ``passed`` is None where nothing recorded tells."""
 
     name: str
     passed: bool | None
@@ -47,12 +47,12 @@ def at_least(target: float) -> str:
 def constraint_checks(
     trial: TrialRecord, description: Description, limits: StudyLimits
 ) -> tuple[Check, ...]:
-    """The exercise's constraints, each with what was found."""
+    """What is asked of an architecture, each with what was found; of MNIST's the exercise's too."""
     rates = description.dropout
     head = description.head
     unknown = "not recorded"
     parameters, epochs, accuracy = trial.parameters, trial.epochs, trial.accuracy
-    checks = [
+    of_exercise = [
         Check(
             name="BatchNorm",
             passed=description.batch_norm,
@@ -68,6 +68,9 @@ def constraint_checks(
             passed=None if head is None else head in HEADS,
             found=unknown if head is None else HEADS.get(head, head),
         ),
+    ]
+    checks = [
+        *(of_exercise if limits.exercise else ()),
         Check(
             name=f"≤ {counted(limits.max_params, 'parameter')}",
             passed=None if parameters is None else parameters <= limits.max_params,
@@ -94,5 +97,5 @@ def constraint_checks(
             passed=None if macs is None else macs <= limits.max_macs,
             found=unknown if macs is None else f"{macs:,}",
         )
-        checks.insert(4, check)
+        checks.insert(-1 if limits.target is None else -2, check)
     return tuple(checks)

@@ -40,6 +40,7 @@ class StudyLimits:
     target: float | None = None  # accuracy in [0, 1]; None: nobody has asked for one
     train_images: int | None = None  # None: not recorded
     validation_images: int | None = None  # None: not recorded, so no interval can be given
+    exercise: bool = True  # MNIST's: BatchNorm, dropout, and GAP or a fully connected layer
     assumed: tuple[str, ...] = ()  # which of the above are defaults for want of a record
 
 
@@ -114,6 +115,7 @@ def read_limits(settings: object) -> StudyLimits:
         max_macs=integer(recorded.get("max_macs")),
         epochs=default.epochs if epochs is None else epochs,
         target=recorded_problem(settings).target,
+        exercise=recorded_problem(settings).is_mnist,
         train_images=positive(dataset.get("train_images")),
         validation_images=positive(dataset.get("validation_images")),
         assumed=tuple(name for name, is_missing in missing.items() if is_missing),

@@ -43,7 +43,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         _within("rotation", self.rotation, 0.0, 180.0)
-        _within("shift", self.shift, 0.0, 14.0)
+        _within("shift", self.shift, 0.0, 1_000.0)
         _within("scale", self.scale, 0.0, 0.9)
         _within("brightness", self.brightness, 0.0, 1.0)
         _within("cutout", self.cutout, 0.0, 0.9)
