@@ -65,7 +65,8 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     size = trial.suggest_float("size", 0.5, 1.0)
     rotated = trial.suggest_int("rotated", 0, 1) == 1
     padded = not problem.handwriting and trial.suggest_int("padded", 0, 1) == 1
-    deskew = problem.handwriting and trial.suggest_int("deskew", 0, 1) == 1
+    grey = problem.input_shape[0] == 1
+    deskew = problem.handwriting and grey and trial.suggest_int("deskew", 0, 1) == 1
     before: tuple[Layer, ...] = (Deskew(),) * deskew
     before += (TTA(),) * trial.suggest_int("tta", 0, 1)
     kinds = ("gap-linear", "depthwise-linear")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 import subprocess
@@ -19,14 +18,13 @@ from optuna.trial import FixedTrial, TrialState
 from objective import Limits, Objective, Settings
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
-from search.architecture.feasibility import describe_space
 from search.architecture.layers import Conv, Pool
 from search.common.errors import TrainingError
 from search.data.dataset import DataSource, fingerprint
 from search.study.attributes import ADJUSTED, USER_CANDIDATE
 from search.study.sampling import make_sampler
 from search.training.recipe import Recipe
-from tests.helpers.draws import draw, gate, simplest, space_of
+from tests.helpers.draws import SPACE, draw, gate, simplest
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,7 +113,7 @@ from search.data.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path("nowhere"), name="", description="", fingerprint="", mean=0, std=1)
 limits = objective.Limits(max_params=2)
-judge = objective.Objective(objective.Settings(source=source, limits=limits))
+judge = objective.Objective(objective.Settings(source=source, space_file=SPACE, limits=limits))
 study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 for _ in range(5):
     try:
@@ -146,7 +144,7 @@ def test_the_gate_costs_under_five_milliseconds() -> None:
 def test_a_trained_trial_records_what_it_did(source: DataSource) -> None:
     study = new_study()
     trial = ask_small(study)
-    value = Objective(Settings(source=source, epochs=3, commit="abc"))(trial)
+    value = Objective(Settings(source=source, space_file=SPACE, epochs=3, commit="abc"))(trial)
     frozen = study.tell(trial, value)
     seen = frozen.user_attrs
     assert list(frozen.intermediate_values) == [1, 2, 3]
@@ -172,7 +170,7 @@ def test_an_interrupted_trial_is_proposed_as_it_was(source: DataSource, tmp_path
     study = optuna.create_study(
         study_name="s", storage=storage, sampler=optuna.samplers.RandomSampler(seed=0)
     )
-    judge = Objective(Settings(source=source, limits=Limits(max_macs=10**9)))
+    judge = Objective(Settings(source=source, space_file=SPACE, limits=Limits(max_macs=10**9)))
     task = judge.propose(study.ask())
     before = study.trials[0]
     there = storage.get_trial_id_from_study_id_trial_number(1, 0)
@@ -185,7 +183,7 @@ def test_an_interrupted_trial_is_proposed_as_it_was(source: DataSource, tmp_path
 
 
 def test_a_candidate_is_rebuilt_from_its_trials_parameters(source: DataSource) -> None:
-    study, judge = new_study(), Objective(Settings(source=source))
+    study, judge = new_study(), Objective(Settings(source=source, space_file=SPACE))
     for _ in range(20):
         trial = study.ask()
         try:
@@ -200,7 +198,7 @@ def test_plain_optuna_runs_it_without_anything_else_of_ours(source: DataSource) 
     """As a notebook does: one process, any storage, Optuna's own pruner."""
     study = optuna.create_study(direction="maximize", pruner=optuna.pruners.MedianPruner())
     study.enqueue_trial(simplest())
-    study.optimize(Objective(Settings(source=source, epochs=2)), n_trials=3)
+    study.optimize(Objective(Settings(source=source, space_file=SPACE, epochs=2)), n_trials=3)
     assert [trial.number for trial in study.trials] == [0, 1, 2]
     first = study.trials[0]
     assert first.state == TrialState.COMPLETE
@@ -220,7 +218,7 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
     from search.workers.local import LocalWorkers
     from search.workers.training import training_by
 
-    settings = Settings(source=source, epochs=2, seed=5)
+    settings = Settings(source=source, space_file=SPACE, epochs=2, seed=5)
     path = str(tmp_path / "a.db")
     study = create_study(path, "s")
     study.set_user_attr("settings", dict.fromkeys(RECORDED, {}))
@@ -264,7 +262,7 @@ def test_a_pruned_trial_records_when_and_why(source: DataSource) -> None:
     study = new_study(PruneAfter(2))
     trial = ask_small(study)
     with pytest.raises(optuna.TrialPruned):
-        Objective(Settings(source=source, epochs=5))(trial)
+        Objective(Settings(source=source, space_file=SPACE, epochs=5))(trial)
     assert trial.user_attrs["epochs"] == 2
     assert trial.user_attrs["reason"].startswith("pruneafter pruner at epoch 2: 0.")
     assert "validation_loss" in trial.user_attrs
@@ -273,27 +271,7 @@ def test_a_pruned_trial_records_when_and_why(source: DataSource) -> None:
 def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
     broken = DataSource(**{**source.__dict__, "std": 1e-40})
     with pytest.raises(TrainingError, match="not finite"):
-        Objective(Settings(source=broken, epochs=1))(ask_small(new_study()))
-
-
-def test_the_simplest_start_is_within_small_limits() -> None:
-    for limit in (1_000, 5_000, 20_000):
-        start = simplest(limit)
-        candidate = draw(FixedTrial(start), max_params=limit)
-        assert count_parameters(candidate) <= limit
-        kinds = describe_space(space_of(limit))
-        for name, value in start.items():
-            kind = json.loads(kinds[name])
-            low, high = kind["attributes"]["low"], kind["attributes"]["high"]
-            assert value == low if kind["name"] == "IntDistribution" else low < value < high
-
-
-def test_the_description_of_the_space_changes_with_a_range() -> None:
-    one, other = describe_space(space_of(20_000)), describe_space(space_of(5_000))
-    assert one == describe_space(space_of(20_000))
-    assert other.keys() - one.keys() == {"views", "rotated"}
-    assert one != other
-    assert json.loads(one["dropout"])["name"] == "FloatDistribution"
+        Objective(Settings(source=broken, space_file=SPACE, epochs=1))(ask_small(new_study()))
 
 
 @pytest.mark.processes
@@ -309,13 +287,16 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import optuna, objective, torch
 torch.set_num_threads(1)
+from search.architecture.spaces import read_space
 from search.data.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
                     fingerprint={source.fingerprint!r}, mean=0.13, std=0.31)
 study = optuna.create_study(direction="maximize")
 study.enqueue_trial({simplest()!r})
-study.optimize(objective.Objective(objective.Settings(source=source, epochs=1)), n_trials=1)
+space = read_space(Path({str(SPACE.path)!r}))
+settings = objective.Settings(source=source, space_file=space, epochs=1)
+study.optimize(objective.Objective(settings), n_trials=1)
 here = [Path(name) for name in opened if {str(source.folder)!r} in name]
 print(*sorted(set(path.name for path in here)))
 print([name for name in sys.modules if "testset" in name])
@@ -330,11 +311,11 @@ def test_a_recipe_that_is_not_followed_is_recorded(source: DataSource) -> None:
     asked = LayeredCandidate(layers=(Conv(width=2), Pool()), recipe=recipe)
     study = new_study()
     study.enqueue_trial({}, user_attrs={USER_CANDIDATE.name: asked.to_json()})
-    study.optimize(Objective(Settings(source=source, epochs=1)), n_trials=1)
+    study.optimize(Objective(Settings(source=source, space_file=SPACE, epochs=1)), n_trials=1)
     assert study.trials[0].user_attrs[ADJUSTED.name] == [
         "1 epoch instead of its recipe's 100",
         "batches of all 1,000 images instead of 5,000",
     ]
     usual = ask_small(study)
-    Objective(Settings(source=source, epochs=1))(usual)
+    Objective(Settings(source=source, space_file=SPACE, epochs=1))(usual)
     assert ADJUSTED.name not in usual.user_attrs

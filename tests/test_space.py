@@ -1,333 +1,205 @@
-"""The space: formulas against built models, JSON both ways, references, draws and limits."""
+"""The default space: what it draws for which images and limits."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import statistics
 from dataclasses import replace
 
 import optuna
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from optuna.trial import FixedTrial
-from torch import nn
 
 from search.architecture.building import build
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import (
-    DESKEW_MACS,
-    count_macs,
-    count_parameters,
-    layer_table,
-    peak_activation_bytes,
-)
-from search.architecture.layers import (
-    HEADS,
-    ROTATIONS,
-    TTA,
-    Conv,
-    Deskew,
-    Dropout,
-    Head,
-    Layer,
-    Pool,
-)
-from search.layers.rotated import RotatedConv2d
-from search.training.recipe import Augmentation, Recipe
-from tests.helpers.draws import draw, simplest
+from search.architecture.feasibility import describe_space, first_candidate, simplest_start
+from search.architecture.layers import TTA, Conv, Deskew
+from search.architecture.limits import Limits
+from search.architecture.spaces import Space, read_space
+from search.data.problem import MNIST_PROBLEM, Problem
+from space import pools_of, suggest
 
-CONVS = st.builds(
-    Conv,
-    width=st.integers(1, 9),
-    kernel=st.sampled_from([1, 3, 5]),
-    padding=st.just(0),
-    bias=st.booleans(),
-    norm=st.booleans(),
-    early_pool=st.booleans(),
-).map(
-    lambda conv: replace(
-        conv, padding=conv.kernel // 2 if conv.width % 2 else 0, rotated=conv.width in (4, 8)
-    )
-)
-LAYERS: st.SearchStrategy[Layer] = st.one_of(
-    CONVS,
-    CONVS,
-    st.just(Pool()),
-    st.builds(Dropout, rate=st.floats(0, 0.5), channelwise=st.booleans()),
-)
-SOME_HEADS = st.builds(Head, kind=st.sampled_from(HEADS), bias=st.booleans())
-RECIPES = st.builds(
-    Recipe,
-    learning_rate=st.floats(1e-3, 1.0),
-    batch_size=st.integers(1, 512),
-    epochs=st.none() | st.integers(1, 30),
-    milestones=st.lists(st.integers(1, 20), max_size=3).map(tuple),
-    augmentation=st.builds(Augmentation, rotation=st.floats(0, 45)),
-)
+THINGS = replace(MNIST_PROBLEM, name="things")
+SHAPES = [(1, 28, 28), (3, 32, 32), (1, 8, 8), (3, 64, 48), (1, 16, 16), (3, 96, 96), (3, 224, 224)]
+LIMITS = [300, 1_000, 2_500, 5_000, 20_000, 100_000, 1_000_000]
 
 
-@st.composite
-def candidates(draw: st.DrawFn) -> LayeredCandidate:
-    layers = tuple(draw(st.lists(LAYERS, min_size=1, max_size=9)))
-    layers = (TTA(), *layers) if draw(st.booleans()) else layers
-    layers = (Deskew(), *layers) if draw(st.booleans()) else layers
-    return LayeredCandidate(layers=layers, head=draw(SOME_HEADS), recipe=draw(RECIPES))
+def draws(
+    count: int,
+    problem: Problem = MNIST_PROBLEM,
+    max_params: int = 20_000,
+    max_macs: int | None = None,
+) -> list[LayeredCandidate]:
+    """Candidates drawn at random."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+    limits = Limits(max_params=max_params, max_macs=max_macs)
+    return [suggest(study.ask(), problem, limits) for _ in range(count)]
 
 
-def built_macs(model: nn.Module) -> int:
-    """Multiply-accumulates counted by running the model and looking at every weight's output."""
-    counts = []
-
-    def count(module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        assert isinstance(module, nn.Conv2d | RotatedConv2d | nn.Linear)
-        positions = output.numel() // output.shape[1]  # of all views
-        times = ROTATIONS if isinstance(module, RotatedConv2d) else 1
-        counts.append(times * module.weight.numel() * positions)
-
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | RotatedConv2d | nn.Linear):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        model.eval()(torch.zeros(1, 1, 28, 28))
-    return sum(counts)
+def space_of(problem: Problem = MNIST_PROBLEM, max_params: int = 20_000) -> Space:
+    return Space(file=read_space(), problem=problem, limits=Limits(max_params=max_params))
 
 
-@given(candidate=candidates())
-@settings(max_examples=300, deadline=None)
-def test_formulas_equal_the_built_model(candidate: LayeredCandidate) -> None:
-    try:
-        parameters = count_parameters(candidate)
-    except ValueError as error:
-        assert "vanishes" in str(error)
-        with pytest.raises((RuntimeError, ValueError)):
-            build(candidate).eval()(torch.zeros(1, 1, 28, 28))
-        return
-    model = build(candidate)
-    assert parameters == sum(p.numel() for p in model.parameters())
-    of_deskewing = DESKEW_MACS * 28 * 28 * (candidate.layers[0] == Deskew())
-    assert count_macs(candidate) == built_macs(model) + of_deskewing
-    assert model.eval()(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-
-
-@given(candidate=candidates())
-@settings(max_examples=100, deadline=None)
-def test_json_gives_an_equal_candidate_back(candidate: LayeredCandidate) -> None:
-    try:
-        layer_table(candidate)
-    except ValueError:
-        with pytest.raises(ValueError, match="vanishes"):
-            LayeredCandidate.from_json(candidate.to_json())
-        return
-    assert LayeredCandidate.from_json(candidate.to_json()) == candidate
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("[]", "list"),
-        ('{"layers": [{"op": "exec"}]}', "conv, pool, dropout"),
-        ('{"layers": [{"op": "conv"}]}', "width"),
-        ('{"layers": [{"op": "conv", "width": "8"}]}', "conv.width must be int"),
-        ('{"layers": [{"op": "conv", "width": true}]}', "conv.width must be int"),
-        ('{"layers": [{"op": "conv", "width": 0}]}', "must lie in 1..4096"),
-        ('{"layers": [{"op": "conv", "width": 8, "stride": 2}]}', "no field 'stride'"),
-        ('{"layers": [{"op": "conv", "width": 6, "rotated": true}]}', "a multiple of 4, but got 6"),
-        ('{"layers": [], "recipe": {"optimizer": "lion"}}', "sgd, adam, adamw"),
-        ('{"layers": [], "recipe": {"learning_rate": -1}}', "learning_rate"),
-        ('{"layers": [], "head": {"kind": "mlp"}}', "gap-linear"),
-        ('{"layers": [{"op": "pool"}, {"op": "deskew"}]}', "can only be the first layer"),
-        ('{"layers": [{"op": "pool"}, {"op": "views"}]}', "only deskew can come before"),
-        ('{"layers": [{"op": "views"}, {"op": "views"}]}', "only once"),
-        ('{"layers": [{"op": "views"}, {"op": "deskew"}]}', "can only be the first layer"),
-        ('{"layers": [], "code": "x"}', "no field 'code'"),
-        ('{"layers": [' + ", ".join(['{"op": "pool"}'] * 6) + "]}", "vanishes"),
-    ],
-)
-def test_a_bad_candidate_is_refused_with_the_reason(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        LayeredCandidate.from_json(text)
-
-
-def test_peak_activation_is_the_largest_input_plus_output() -> None:
-    candidate = LayeredCandidate(layers=(Conv(width=8), Conv(width=16), Pool()))
-    # c16 reads 8x26x26 and writes 16x24x24
-    assert peak_activation_bytes(candidate, 1) == 8 * 26**2 + 16 * 24**2
-    assert peak_activation_bytes(candidate) == 4 * (8 * 26**2 + 16 * 24**2)
-
-
-def test_one_line_form() -> None:
-    recipe = Recipe(learning_rate=0.03)
-    layers = (
-        *(
-            Deskew(),
-            TTA(),
-            Conv(width=8, rotated=True),
-            Conv(width=16),
-            Pool(),
-            Dropout(rate=0.05),
-            Conv(width=16),
-        ),
-        *(Conv(width=32, padding=1, early_pool=True), Conv(width=4, kernel=1, bias=True)),
-    )
-    line = LayeredCandidate(layers=layers, recipe=recipe).one_line()
-    assert line == "deskew tta c8r c16 P c16 c32p+P k1:4b | gap-linear | drop 0.05 | sgd 0.03"
-    small = LayeredCandidate(layers=(Conv(width=8),), head=Head(kind="depthwise-linear"))
-    assert small.layout() == "c8 D" != LayeredCandidate(layers=small.layers).layout()
-
-
-def test_a_classifier_that_weighs_positions_begins_with_their_average() -> None:
-    torch.manual_seed(0)
-    model = build(LayeredCandidate(layers=(Conv(width=5),), head=Head(kind="depthwise-linear")))
-    assert isinstance(model, nn.Sequential)
-    averaging = nn.Sequential(
-        *(nn.AdaptiveAvgPool2d(1) if getattr(x, "groups", 1) > 1 else x for x in model)
-    )
-    images = torch.rand(4, 1, 28, 28)
-    torch.testing.assert_close(model(images), averaging(images))
-    weighted = model[3]
-    assert isinstance(weighted, nn.Conv2d)
-    with torch.no_grad():
-        weighted.weight[:, :, 0, 0] += 1
-    assert not torch.allclose(model(images), averaging(images))
-
-
-def test_relu_and_pooling_change_places_without_changing_the_function() -> None:
-    torch.manual_seed(0)
-    candidate = LayeredCandidate(layers=(Conv(width=5), Pool(), Conv(width=6), Pool()))
-    model = build(candidate)
-    plain = nn.Sequential(
-        *(nn.Conv2d(1, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(5, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10)),
-    )
-    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
-        theirs.data.copy_(ours.data)
-    images = torch.randn(8, 1, 28, 28)
-    a, b = model(images), plain(images)
-    assert torch.equal(a, b)
-    a.square().sum().backward()
-    b.square().sum().backward()
-    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("max_params", [5_000, 20_000])
-def test_every_trial_draws_the_same_parameters(max_params: int) -> None:
+@pytest.mark.parametrize("problem", [MNIST_PROBLEM, THINGS])
+@pytest.mark.parametrize("max_params", [300, 5_000, 20_000])
+def test_every_trial_draws_the_same_parameters(problem: Problem, max_params: int) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     names = set()
     for _ in range(50):
         trial = study.ask()
-        draw(trial, max_params=max_params)
+        suggest(trial, problem, Limits(max_params=max_params))
         names.add(tuple(trial.params))
     assert len(names) == 1
 
 
-def test_small_networks_are_deskewed_and_may_have_views_and_rotated_filters() -> None:
-    for max_params, small in ((10_000, True), (10_001, False)):
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-        drawn = [draw(study.ask(), max_params=max_params) for _ in range(20)]
-        rotated = set()
-        for candidate in drawn:
-            assert (Deskew() in candidate.layers) == small
-            assert (candidate.head == Head(kind="depthwise-linear")) == small
-            (turned,) = {x.rotated for x in candidate.layers if isinstance(x, Conv)}  # all or none
-            rotated.add((turned, TTA() in candidate.layers))
-        assert rotated == (
-            set(itertools.product((True, False), repeat=2)) if small else {(False, False)}
-        )
+def test_one_rule_draws_the_same_kinds_of_network_for_every_limit() -> None:
+    """No limit at which something begins or ends."""
+    kinds = {
+        limit: {
+            (TTA() in c.layers, Deskew() in c.layers, c.head.kind, c.layers[-2].rotated)
+            for c in draws(250, max_params=limit)
+            if isinstance(c.layers[-2], Conv)
+        }
+        for limit in (5_000, 9_999, 10_001, 20_000)
+    }
+    assert all(len(found) == 16 for found in kinds.values())
+    names = {limit: describe_space(space_of(max_params=limit)).keys() for limit in LIMITS}
+    assert all(found == names[300] for found in names.values())
+
+
+@pytest.mark.parametrize("max_params", LIMITS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_draw_is_a_network_of_the_images_that_is_within_the_limit_if_one_can_be(
+    shape: tuple[int, int, int], max_params: int
+) -> None:
+    problem = replace(THINGS, input_shape=shape)
+    drawn = draws(20, problem, max_params)
+    within = [candidate.costs().parameters <= max_params for candidate in drawn]
+    if max_params >= 2_500:
+        assert all(within)
+    for candidate in drawn:
+        assert candidate.input_shape == shape
+        assert len(candidate.costs().layers) >= 3
+        assert LayeredCandidate.from_json(candidate.to_json()) == candidate
+    if max_params <= 20_000 and max(shape) <= 64:
+        network = build(drawn[0]).eval()
+        import torch
+
+        assert network(torch.zeros(2, *shape)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("shape", SHAPES[:5])
+def test_some_network_has_300_parameters(shape: tuple[int, int, int]) -> None:
+    space = space_of(replace(THINGS, input_shape=shape), 300)
+    start = suggest(FixedTrial(first_candidate(space)), space.problem, space.limits)
+    assert start.costs().parameters <= 300
 
 
 @pytest.mark.parametrize(
-    ("max_params", "max_macs"),
-    [
-        (1_000, None),
-        (2_500, None),
-        (5_000, None),
-        (20_000, None),
-        (100_000, None),
-        (20_000, 300_000),
-        (1_000_000, 100_000),
-    ],
+    ("max_params", "max_macs"), [(20_000, 700_000), (1_000_000, 650_000), (5_000, 10**7)]
 )
-def test_every_draw_is_within_the_limits(max_params: int, max_macs: int | None) -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
-    drawn = [draw(study.ask(), max_params=max_params, max_macs=max_macs) for _ in range(300)]
-    assert all(count_parameters(candidate) <= max_params for candidate in drawn)
-    assert all(count_macs(candidate) <= (max_macs or math.inf) for candidate in drawn)
+def test_multiply_accumulates_are_within_their_limit(max_params: int, max_macs: int) -> None:
+    for candidate in draws(100, max_params=max_params, max_macs=max_macs):
+        assert candidate.costs().macs <= max_macs
+        assert candidate.costs().parameters <= max_params
+
+
+@pytest.mark.parametrize("max_params", [5_000, 20_000, 100_000])
+def test_work_is_bounded(max_params: int) -> None:
+    """Rotated filters would else make a network four times as slow."""
+    for candidate in draws(100, max_params=max_params):
+        copies = 3 if TTA() in candidate.layers else 1
+        assert candidate.costs().macs <= copies * max(1_300_000, 65 * max_params)
 
 
 @pytest.mark.parametrize("depth", [(2, 1, 1), (3, 3, 2)])
-@pytest.mark.parametrize("size", [0.4, 0.7, 1.0])
+@pytest.mark.parametrize("size", [0.5, 0.7, 1.0])
 def test_a_size_is_the_share_of_the_limit_that_is_used(
     depth: tuple[int, int, int], size: float
 ) -> None:
     """One channel more in every layer is up to 15 per cent of a narrow network."""
-    start = simplest()
+    start = simplest_start(space_of())
     depths = {f"depth_{i + 1}": value for i, value in enumerate(depth)}
-    candidate = draw(FixedTrial({**start, **depths, "size": size}))
-    assert 0.85 * size <= count_parameters(candidate) / 20_000 <= size
+    params = {**start, **depths, "size": size}
+    candidate = suggest(FixedTrial(params), MNIST_PROBLEM, Limits())
+    assert 0.85 * size <= candidate.costs().parameters / 20_000 <= size
     assert len([layer for layer in candidate.layers if isinstance(layer, Conv)]) == sum(depth)
 
 
-@pytest.mark.parametrize("max_params", [2_500, 5_000, 10_000])
+@pytest.mark.parametrize("max_params", [1_000, 2_500, 5_000, 10_000])
 def test_a_small_limit_is_used_up_to_what_rounding_leaves(max_params: int) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
-    used = [
-        count_parameters(draw(study.ask(), max_params=max_params)) / max_params for _ in range(100)
-    ]
+    used = []
+    for _ in range(100):
+        trial = study.ask()
+        suggest(trial, MNIST_PROBLEM, Limits(max_params=max_params))
+        params = {**trial.params, "size": 1.0, "rotated": 0}
+        candidate = suggest(FixedTrial(params), MNIST_PROBLEM, Limits(max_params=max_params))
+        used.append(candidate.costs().parameters / max_params)
     assert min(used) > 0.75
-    assert statistics.median(used) > 0.95
+    assert statistics.median(used) > 0.9
 
 
 def test_a_limit_below_every_network_is_left_to_the_gate() -> None:
-    candidate = draw(optuna.create_study().ask(), max_params=10)
-    assert count_parameters(candidate) > 10
+    candidate = draws(1, max_params=10)[0]
+    assert candidate.costs().parameters > 10
     build(candidate)
 
 
-def test_the_recipe_for_small_networks_is_their_own() -> None:
-    def fixed(max_params: int) -> tuple[int, float]:
-        recipe = draw(optuna.create_study().ask(), max_params=max_params).recipe
-        return recipe.batch_size, recipe.weight_decay
-
-    assert fixed(20_000) == fixed(10_001) == (192, 5e-4)
-    assert fixed(5_000) == fixed(10_000) == (128, 3e-4)
-
-
-def test_candidate_json_is_plain() -> None:
-    candidate = LayeredCandidate(layers=(Conv(width=8),))
-    assert json.loads(candidate.to_json())["layers"][0]["op"] == "conv"
-
-
-@pytest.mark.parametrize("kind", HEADS)
-def test_a_head_has_as_many_outputs_as_there_are_classes(kind: str) -> None:
-    ten, three = (
-        LayeredCandidate(layers=(Conv(width=4),), head=Head(kind=kind, classes=classes))
-        for classes in (10, 3)
-    )
-    built = build(three)
-    assert built(torch.zeros(2, 1, 28, 28)).shape == (2, 3)
-    assert count_parameters(three) == sum(p.numel() for p in built.parameters())
-    assert layer_table(three)[-1].output_shape == (3,)
-    assert LayeredCandidate.from_json(three.to_json()) == three
-    assert "classes" not in ten.to_json()  # by its JSON a kept network of ten is found again
+@pytest.mark.parametrize(
+    ("shape", "pools"),
+    [((1, 28, 28), 2), ((3, 32, 32), 2), ((3, 64, 48), 2), ((3, 64, 64), 3), ((1, 8, 8), 0)]
+    + [((1, 16, 16), 1), ((1, 1, 300), 0), ((3, 224, 224), 5)],
+)
+def test_the_map_is_halved_as_often_as_its_size_allows(
+    shape: tuple[int, int, int], pools: int
+) -> None:
+    assert pools_of(shape) == pools
+    problem = replace(THINGS, input_shape=shape)
+    if min(shape[1:]) < 8:
+        return
+    for candidate in draws(10, problem):
+        pooled = [layer for layer in candidate.layers if isinstance(layer, Conv)]
+        assert sum(layer.early_pool for layer in pooled) == pools
 
 
-def test_what_is_no_handwriting_is_not_deskewed_and_draws_the_same_otherwise() -> None:
-    drawn = []
-    for handwriting in (True, False):
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
-        drawn.append(
-            [
-                draw(study.ask(), max_params=5_000, classes=7, handwriting=handwriting)
-                for _ in range(20)
-            ]
-        )
-        assert {candidate.head.classes for candidate in drawn[-1]} == {7}
-    for slanted, plain in zip(*drawn, strict=True):
-        assert Deskew() not in plain.layers
-        assert slanted.layers == (Deskew(), *plain.layers)
+def test_only_handwriting_is_deskewed_and_only_other_images_are_mirrored() -> None:
+    digits, things = draws(40), draws(40, THINGS)
+    assert {Deskew() in candidate.layers for candidate in digits} == {True, False}
+    assert not any(Deskew() in candidate.layers for candidate in things)
+    distortions = [candidate.recipe.augmentation for candidate in digits]
+    assert not any(d.mirror or d.brightness or d.cutout for d in distortions)
+    distortions = [candidate.recipe.augmentation for candidate in things]
+    assert {d.mirror for d in distortions} == {True, False}
+    assert max(d.brightness for d in distortions) > 0.3
+    assert max(d.cutout for d in distortions) > 0.3
+    assert {c.layers[-2].padding for c in things if isinstance(c.layers[-2], Conv)} == {1}
+
+
+def test_the_head_has_as_many_outputs_as_there_are_classes() -> None:
+    problem = replace(THINGS, class_names=("cat", "dog", "fish"))
+    assert {candidate.head.classes for candidate in draws(9, problem)} == {3}
+
+
+def test_colour_images_cannot_be_deskewed() -> None:
+    colour = replace(MNIST_PROBLEM, input_shape=(3, 28, 28))
+    assert not any(Deskew() in candidate.layers for candidate in draws(20, colour))
+
+
+def test_what_overfits_gets_larger_batches_and_more_dropout() -> None:
+    batches = [draws(1, max_params=limit)[0].recipe.batch_size for limit in LIMITS]
+    assert batches == sorted(batches)
+    assert dict(zip(LIMITS, batches, strict=True))[20_000] == 192
+    assert (batches[0], batches[-1]) == (128, 256)
+    described = [describe_space(space_of(max_params=limit))["dropout"] for limit in LIMITS]
+    rates = [json.loads(text)["attributes"]["high"] for text in described]
+    assert rates == sorted(rates)
+    assert rates[0] < 0.001 < 0.1 < rates[-1]
+
+
+@pytest.mark.parametrize("max_params", [1_000, 5_000, 20_000])
+def test_the_simplest_start_is_within_small_limits(max_params: int) -> None:
+    space = space_of(max_params=max_params)
+    start = simplest_start(space)
+    candidate = suggest(FixedTrial(start), space.problem, space.limits)
+    assert candidate.costs().parameters <= max_params

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -10,11 +11,13 @@ from objective import Limits
 from search.architecture.feasibility import (
     _draws,
     _excess,
+    describe_space,
     first_candidate,
     refuse_unreachable,
 )
-from search.architecture.spaces import Space
+from search.architecture.spaces import Space, SpaceFile
 from search.common.errors import UserError
+from search.data.problem import MNIST_PROBLEM
 from tests.helpers.draws import simplest, space_of
 
 
@@ -26,9 +29,9 @@ def below(limits: Limits) -> Space:
     ("limits", "named"),
     [
         (Limits(max_params=1), {"--max-params"}),
-        (Limits(max_params=221), {"--max-params"}),
+        (Limits(max_params=121), {"--max-params"}),
         (Limits(max_macs=1), {"--max-macs"}),
-        (Limits(max_params=5_000, max_macs=30_000), {"--max-macs"}),
+        (Limits(max_params=5_000, max_macs=20_000), {"--max-macs"}),
         (Limits(max_params=1, max_macs=1), {"--max-params", "--max-macs"}),
     ],
 )
@@ -56,5 +59,51 @@ def test_a_limit_that_something_meets_is_not(limits: Limits) -> None:
 
 
 def test_a_search_starts_as_before_where_that_is_within_the_limits() -> None:
-    for limits in (Limits(), Limits(max_params=5_000), Limits(max_params=324)):
-        assert first_candidate(below(limits)) == simplest(limits.max_params)
+    for limits in (Limits(), Limits(max_params=5_000), Limits(max_params=1_000)):
+        assert first_candidate(below(limits)) == simplest()
+
+
+def test_the_simplest_candidate_is_at_low_ends_and_in_the_middle_of_ranges() -> None:
+    kinds = describe_space(below(Limits()))
+    for name, value in simplest().items():
+        kind = json.loads(kinds[name])
+        low, high = kind["attributes"]["low"], kind["attributes"]["high"]
+        assert value == low if kind["name"] == "IntDistribution" else low < value < high
+
+
+def test_the_description_of_a_space_changes_with_a_range() -> None:
+    texts = [
+        f"def suggest(trial, problem, limits):\n    trial.suggest_float('x', 0, {high})\n"
+        "    from search.candidates.candidate import Candidate\n"
+        "    return Candidate(build=list, name='')\n"
+        for high in (1, 1, 2)
+    ]
+    one, same, other = (
+        describe_space(
+            Space(
+                file=SpaceFile(name="x.py", source=text, digest=""),
+                problem=MNIST_PROBLEM,
+                limits=Limits(),
+            )
+        )
+        for text in texts
+    )
+    assert one == same != other
+    assert json.loads(one["x"])["name"] == "FloatDistribution"
+
+
+def test_a_space_that_always_raises_is_told_and_one_that_sometimes_does_is_searched() -> None:
+    text = (
+        "from search.candidates.candidate import Candidate\nfrom torch import nn\n"
+        "def suggest(trial, problem, limits):\n    x = trial.suggest_int('x', 0, 9)\n"
+        "    if x < {least}:\n        raise ValueError('too small')\n"
+        "    def build():\n        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+        "    return Candidate(build=build, name='')\n"
+    )
+
+    def mine(least: int) -> Space:
+        file = SpaceFile(name="x.py", source=text.replace("{least}", str(least)), digest="")
+        return Space(file=file, problem=MNIST_PROBLEM, limits=Limits())
+
+    with pytest.raises(UserError, match="x.py:6: ValueError: too small"):
+        refuse_unreachable(mine(10))

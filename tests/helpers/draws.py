@@ -1,7 +1,8 @@
-"""Candidates of the default space, and the check of its limits, as tests call them."""
+"""Candidates of a small space, and the check of its limits, as tests call them."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -11,34 +12,28 @@ from search.architecture.candidate import LayeredCandidate
 from search.architecture.feasibility import simplest_start
 from search.architecture.limits import Limits
 from search.architecture.spaces import Space, read_space
-from search.data.problem import MNIST, MNIST_PROBLEM, Problem
+from search.data.problem import MNIST_PROBLEM
 from search.study.attributes import OVER_BUDGET
 from search.study.recording import record_candidate
-from space import suggest
+from tests.helpers.layered_space import suggest
+
+SPACE = read_space(Path(__file__).with_name("layered_space.py"))
 
 
-def draw(
-    trial: BaseTrial,
-    max_params: int = 20_000,
-    max_macs: int | None = None,
-    *,
-    classes: int = 10,
-    handwriting: bool = True,
-) -> LayeredCandidate:
-    """What the space draws for digits, or for other images."""
-    problem = Problem(name=MNIST if handwriting else "other", classes=classes)
-    return suggest(trial, problem, Limits(max_params=max_params, max_macs=max_macs))
+def draw(trial: BaseTrial) -> LayeredCandidate:
+    """What the space draws for MNIST."""
+    return suggest(trial, MNIST_PROBLEM, Limits())
 
 
 def space_of(max_params: int = 20_000, max_macs: int | None = None) -> Space:
-    """The default space below some limits."""
+    """The space below some limits."""
     limits = Limits(max_params=max_params, max_macs=max_macs)
-    return Space(file=read_space(), problem=MNIST_PROBLEM, limits=limits)
+    return Space(file=SPACE, problem=MNIST_PROBLEM, limits=limits)
 
 
-def simplest(max_params: int = 20_000) -> dict[str, Any]:
+def simplest() -> dict[str, Any]:
     """The parameters of the space's simplest candidate."""
-    return simplest_start(space_of(max_params))
+    return simplest_start(space_of())
 
 
 def gate(trial: optuna.Trial, candidate: LayeredCandidate, limits: Limits) -> None:
