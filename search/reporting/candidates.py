@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.architecture.candidate import Candidate
-from search.architecture.counting import LayerRow, layer_table
+from search.architecture.counting import layer_table
 from search.common.values import number, positive, text
 from search.reporting.records import TrialRecord
+from search.training.costs import LayerRow
 
 HEADS = {
     "gap-linear": "global average pooling, fully connected",

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from optuna.trial import FrozenTrial, TrialState
 
-from search.architecture.counting import LayerRow
 from search.reporting.candidates import Description, describe, layers_of
 from search.reporting.constraints import Check, constraint_checks, why_not_valid
 from search.reporting.intervals import Interval, wilson
 from search.reporting.records import StudyLimits, TrialRecord, read_trials
+from search.training.costs import LayerRow
 
 
 @dataclass(frozen=True, kw_only=True)
