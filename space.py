@@ -91,8 +91,8 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     _, height, width = problem.input_shape
     copies = 3 if TTA() in before else 1
     work = max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.max_params)
-    work *= max(1.0, height * width / 28**2)
-    most_macs = min(copies * work, size * (limits.max_macs or math.inf))
+    larger = max(1.0, height * width / 28**2)
+    most_macs = min(copies * work * larger, size * (limits.max_macs or math.inf))
 
     def fits(candidate: LayeredCandidate) -> bool:
         rows = layer_table(candidate)

@@ -16,6 +16,7 @@ from search.architecture.feasibility import describe_space, first_candidate, sim
 from search.architecture.layers import TTA, Conv, Deskew
 from search.architecture.limits import Limits
 from search.architecture.spaces import Space, read_space
+from search.candidates.measuring import measure
 from search.data.problem import MNIST_PROBLEM, Problem
 from space import pools_of, suggest
 
@@ -161,6 +162,17 @@ def test_the_map_is_halved_as_often_as_its_size_allows(
     for candidate in draws(10, problem):
         pooled = [layer for layer in candidate.layers if isinstance(layer, Conv)]
         assert sum(layer.early_pool for layer in pooled) == pools
+
+
+@pytest.mark.parametrize("max_params", [1_000, 20_000, 200_000])
+@pytest.mark.parametrize("shape", SHAPES[:5])
+def test_the_formula_counts_what_is_measured(shape: tuple[int, int, int], max_params: int) -> None:
+    for problem in (replace(MNIST_PROBLEM, input_shape=shape), replace(THINGS, input_shape=shape)):
+        for candidate in draws(4, problem, max_params):
+            by_formula, found = candidate.costs(), measure(candidate.build, shape, 10)
+            assert by_formula.parameters == found.parameters
+            assert by_formula.macs == found.macs
+            assert by_formula.peak_activation_bytes == found.peak_activation_bytes
 
 
 def test_only_handwriting_is_deskewed_and_only_other_images_are_mirrored() -> None:

@@ -6,6 +6,7 @@ Arithmetic on Python integers: milliseconds for a candidate, and torch is not ev
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Pool, code
@@ -73,7 +74,8 @@ def count_macs(candidate: LayeredCandidate) -> int:
 def peak_activation_bytes(candidate: LayeredCandidate, bytes_per_value: int = 4) -> int:
     """The largest input plus output of any layer, for one image: the RAM that inference needs.
 
-    Layers run one after the other into fresh memory, BatchNorm and ReLU in place. Four bytes a
+    Layers run one after the other into fresh memory, BatchNorm and ReLU in place; a pooling that
+    belongs to a convolution or to the head is a step of its own here. Four bytes a
     value is float32; pass 1 for an int8 deployment.
     """
     return _peak_bytes(layer_table(candidate), bytes_per_value)
@@ -105,13 +107,16 @@ def _layer_row(layer: Conv | Pool | Deskew, shape: Shape) -> tuple[LayerRow, Sha
     steps = [f"conv {layer.kernel}×{layer.kernel}" + (" padded" if layer.padding else "")]
     steps[0] += f" in {ROTATIONS} rotations" if layer.rotated else ""
     steps += ["max pooling 2×2"] * layer.early_pool + ["BatchNorm"] * layer.norm + ["ReLU"]
+    read, written = _largest_step(
+        *map(_size, (shape, full, out) if layer.early_pool else (shape, full))
+    )
     row = LayerRow(
         name=", ".join(steps),
         output_shape=out,
         parameters=layer.kernel**2 * channels * filters + extras,
         macs=weights * full[1] * full[2],
-        input_values=_size(shape),
-        output_values=_size(full),
+        input_values=read,
+        output_values=written,
     )
     return row, out
 
@@ -131,11 +136,17 @@ def _free_row(name: str, shape: Shape, out: Shape) -> LayerRow:
 def _head_row(head: Head, shape: Shape) -> LayerRow:
     channels, height, width = shape
     classes = head.classes
-    positions, inputs, output_values = 1, channels, classes
+    positions, inputs = 1, channels
+    sizes: tuple[int, ...] = (
+        _size(shape),
+        channels,
+        classes,
+    )  # of what comes in, is between and goes out
     name = "global average pooling, linear"
     own = 0  # parameters before the linear layer
     if head.kind == "flatten-linear":
         inputs, name = _size(shape), "flatten, linear"
+        sizes = (inputs, classes)
     elif head.kind == "depthwise-linear":
         own, name = _size(shape), f"depthwise conv {height}×{width}, linear"
     elif head.kind == "conv-gap":
@@ -146,16 +157,22 @@ def _head_row(head: Head, shape: Shape) -> LayerRow:
             )
         inputs = channels * head.kernel**2
         positions = (height - head.kernel + 1) * (width - head.kernel + 1)
-        output_values = classes * positions
+        sizes = (_size(shape), classes * positions, classes)
         name = f"conv {head.kernel}×{head.kernel}, global average pooling"
+    read, written = _largest_step(*sizes)
     return LayerRow(
         name=name,
         output_shape=(classes,),
         parameters=own + classes * (inputs + int(head.bias)),
         macs=own + classes * inputs * positions,
-        input_values=_size(shape),
-        output_values=output_values,
+        input_values=read,
+        output_values=written,
     )
+
+
+def _largest_step(*sizes: int) -> tuple[int, int]:
+    """Input and output of the step that needs most, given all that is read or written in order."""
+    return max(pairwise(sizes), key=sum)
 
 
 def _pooled(shape: Shape, name: str) -> Shape:

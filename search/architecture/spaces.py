@@ -19,6 +19,7 @@ import optuna
 from optuna.trial import FixedTrial
 
 from search.architecture.candidate import LayeredCandidate
+from search.candidates.costs import WrongOutput
 from search.common.errors import UserError
 from search.common.typed_json import loads
 from search.training.recipe import Recipe
@@ -242,10 +243,6 @@ class Space:
                 "Name that file, as it was, with --space",
             )
         return self.suggest(FixedTrial(params))
-
-
-class WrongOutput(ValueError):
-    """A network does not give a logit for each class."""
 
 
 def _of_classes(costs: Costs, classes: int) -> Costs:

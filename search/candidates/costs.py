@@ -1,4 +1,4 @@
-"""What a network costs, known before it is trained."""
+"""What a network costs to hold and to run, as values; torch is not imported."""
 
 from __future__ import annotations
 
@@ -7,21 +7,31 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One line of a network's layer table; the figures are for one image."""
+    """One line of a network's layer table; the figures are for one image.
+
+    A layer may work in several steps, a convolution and its pooling for instance. What goes in and
+    out is that of the step with the largest sum.
+    """
 
     name: str
     output_shape: tuple[int, ...]  # channels, height, width; classes for the head
     parameters: int
     macs: int  # multiply-accumulates
-    input_values: int  # numbers that go in
-    output_values: int  # the largest map that the layer writes
+    input_values: int  # numbers that go into the largest step
+    output_values: int  # numbers that come out of it
+
+
+class WrongOutput(ValueError):
+    """A network does not give a logit for each class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What a network holds, and what it takes to classify one image."""
+    """What a network costs; the rows of its layers add up to its parameters and its work."""
 
     parameters: int
-    macs: int  # multiply-accumulates
-    peak_activation_bytes: int  # in float32
-    layers: tuple[LayerRow, ...]  # from the image to the logits
+    macs: int  # multiply-accumulates to classify one image
+    peak_activation_bytes: int  # float32, one image
+    layers: tuple[LayerRow, ...]
+    kinds: tuple[str, ...] = ()  # names of its modules' classes, each once, where it was measured
+    dropout: tuple[float, ...] = ()  # rates above zero, ascending, likewise

@@ -44,6 +44,10 @@ class Deskew(nn.Module):
         at = left.long() + 1
         return low + (1 - share) * padded.gather(3, at) + share * padded.gather(3, at + 1)
 
+    def stated_macs(self, shape: tuple[int, ...]) -> int:
+        """What it counts as: seven a pixel, as ``search.architecture.counting`` explains."""
+        return 7 * shape[0] * shape[1] * shape[2]
+
 
 def moments(pixels: Tensor) -> Tensor:
     """The centre and the spread of each image's ink, for ``augment.distort``.

@@ -18,6 +18,8 @@ class ShiftedCopies(nn.Module):
     The lines that come in repeat the edge.
     """
 
+    copies_in_turn = True  # its memory counts as one copy's: see search.candidates.measuring
+
     def forward(self, images: Tensor) -> Tensor:
         """``[3 * N, C, H, W]`` of ``[N, C, H, W]``: all images, then all of them moved."""
         padded = nn.functional.pad(images, (1, 1, 1, 1), mode="replicate")
@@ -26,6 +28,8 @@ class ShiftedCopies(nn.Module):
 
 class MeanOfCopies(nn.Module):
     """The mean of the logits of an image's copies: of their probabilities the geometric mean."""
+
+    copies_in_turn = True
 
     def forward(self, logits: Tensor) -> Tensor:
         """``[N, classes]`` of ``[3 * N, classes]``, in the order of ``ShiftedCopies``."""

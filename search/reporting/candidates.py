@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.candidates.costs import LayerRow
-from search.common.values import natural, number, positive, text
+from search.common.values import items, natural, number, positive, text
 from search.reporting.records import TrialRecord
 
 HEADS = {
@@ -38,9 +38,11 @@ def describe(record: TrialRecord) -> Description:
 
     Of a candidate without a JSON of its own its recipe is recorded, and its layers by their rows.
     """
+    if record.modules:
+        return _of_modules(record)
     candidate = _loads(record.candidate)
     layers = [layer for layer in _list(candidate.get("layers")) if isinstance(layer, Mapping)]
-    recipe = record.recipe or candidate.get("recipe")
+    recipe = candidate.get("recipe")
     recipe = recipe if isinstance(recipe, Mapping) else {}
     head = candidate.get("head")
     kind = head.get("kind") if isinstance(head, Mapping) else None
@@ -52,6 +54,23 @@ def describe(record: TrialRecord) -> Description:
         batch_norm=_batch_norm(layers),
         head=kind if isinstance(kind, str) else None,
         recipe=tuple((_spaced(str(name)), value_text(value)) for name, value in shown.items()),
+    )
+
+
+def _of_modules(record: TrialRecord) -> Description:
+    """Describe a network that was measured, by the modules that it is made of."""
+    kinds = [text(kind) for kind in items(record.modules.get("kinds"))]
+    rates = [number(rate) for rate in items(record.modules.get("dropout"))]
+    averages = any(kind.startswith("Adaptive") for kind in kinds)
+    connected = "flatten-linear" if any("Linear" in kind for kind in kinds) else None
+    rows = layers_of(None, record.layers)
+    return Description(
+        learning_rate=_learning_rate(record.recipe),
+        dropout=tuple(sorted(rate for rate in rates if rate)),
+        widths=tuple(r.output_shape[0] for r in rows if r.parameters and len(r.output_shape) == 3),
+        batch_norm=any("BatchNorm" in kind for kind in kinds),
+        head="gap-linear" if averages else connected,
+        recipe=tuple((_spaced(str(n)), value_text(value)) for n, value in record.recipe.items()),
     )
 
 

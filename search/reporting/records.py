@@ -71,6 +71,7 @@ class TrialRecord:
     candidate: str | None  # the candidate's JSON, unread
     layers: tuple[object, ...] = ()  # rows of its layer table, unread; empty where JSON tells
     recipe: Mapping[str, object] = field(default_factory=dict)  # likewise
+    modules: Mapping[str, object] = field(default_factory=dict)  # likewise: kinds and dropout
     params: Mapping[str, object] = field(default_factory=dict)
     adjusted: tuple[str, ...] = ()  # what was trained otherwise than its recipe asks, in words
     by_user: bool = False  # of the study beside the search's, which counts its own trials
@@ -177,6 +178,7 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         candidate=candidate,
         layers=tuple(attributes.LAYERS.of(trial)),
         recipe=attributes.RECIPE.of(trial),
+        modules=attributes.MODULES.of(trial),
         params=dict(trial.params),
         adjusted=attributes.ADJUSTED.of(trial),
         by_user=by_user,

@@ -58,6 +58,7 @@ PEAK_BYTES = Attribute("peak_activation_bytes", positive)  # float32, one image
 CANDIDATE = Attribute("candidate", string)  # JSON, by which the space gives it again
 LAYERS = Attribute("layers", items)  # rows of its layer table, where the JSON does not tell
 RECIPE = Attribute("recipe", mapping)  # likewise
+MODULES = Attribute("modules", mapping)  # likewise: kinds, and rates of dropout
 OVER_BUDGET = Attribute("over_budget", flag)
 # Of a trial, written when its training begins (objective, finals.retraining); read by reproduce,
 # export and reports.

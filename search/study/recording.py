@@ -55,6 +55,7 @@ def record_candidate(
     if not hasattr(candidate, "to_json"):  # whose text alone tells all of this
         attributes.LAYERS.set(trial, [list(asdict(row).values()) for row in costs.layers])
         attributes.RECIPE.set(trial, asdict(candidate.recipe))
+        attributes.MODULES.set(trial, {"kinds": costs.kinds, "dropout": costs.dropout})
     attributes.CANDIDATE.set(trial, text)
     if reasons:
         attributes.REASON.set(trial, "over budget: " + ", ".join(reasons))

@@ -126,7 +126,8 @@ def test_what_a_recipe_draws_goes_through_the_training(
     from search.training.loop import fit
     from search.training.recipe import Recipe
 
-    images = on_device(*(a[:256] for a in mnist_1200), 0.13, 0.31, torch.device("cpu"))
+    pixels, labels = mnist_1200
+    images = on_device(pixels[:256], labels[:256], 0.13, 0.31, torch.device("cpu"))
 
     def loss(amounts: Augmentation) -> float:
         recipe = Recipe(batch_size=256, augmentation=amounts)
