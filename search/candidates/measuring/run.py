@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.backends import mha, mkldnn
+from torch.backends import mkldnn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
@@ -118,15 +118,14 @@ def _dropout_rates(network: nn.Module) -> set[float]:
 def _undisturbed() -> Iterator[None]:
     """No gradients, operations as their formulas say, and all as before afterwards.
 
-    The fast paths of attention and oneDNN's recurrent layers do several layers in one operation.
+    oneDNN's recurrent layers and fused attention do in one operation what their formulas do in
+    several; attention's fast path too, which is off wherever ``torch.device`` is in force.
     """
-    fast, one_dnn = mha.get_fastpath_enabled(), mkldnn.enabled
-    mha.set_fastpath_enabled(False)
+    one_dnn = mkldnn.enabled
     # Not mkldnn.flags(), which leaves other settings changed.
     mkldnn.enabled = False  # type: ignore[assignment]
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        mha.set_fastpath_enabled(fast)
         mkldnn.enabled = one_dnn

@@ -220,7 +220,7 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._copies = max(1, len(result) // self._images)
         read, number = self.number(image), self.number(result)
         part = self._part(stated=True)
-        part.output_shape = tuple(result.shape[1:])
+        part.input_shape, part.output_shape = tuple(image.shape[1:]), tuple(result.shape[1:])
         if number != read:
             self.sizes[number] = self._size(result)
         part.steps.append(
