@@ -65,14 +65,18 @@ class SpaceFile:
         return drawn
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """Turn what the space's code raises into one line with file and line."""
+    def errors(self, line: int | None = None) -> Iterator[None]:
+        """Turn what the space's code raises into one line with file and line.
+
+        Args:
+            line: That is named where none of the file's was at work; None: that of ``suggest``.
+        """
         try:
             yield
         except (UserError, optuna.TrialPruned):
             raise
         except Exception as error:
-            line = _line_of(error, self.path) or self.line
+            line = _line_of(error, self.path) or line or self.line
             raise self.error(f"{type(error).__name__}: {error}", line) from error
 
     def error(self, what: str, line: int) -> UserError:
@@ -200,7 +204,7 @@ class Space:
         """
         build = inspect.unwrap(getattr(candidate.build, "func", candidate.build))
         line = getattr(getattr(build, "__code__", None), "co_firstlineno", self.file.line)
-        with self.file.errors():
+        with self.file.errors(line):
             by_formula = getattr(candidate, "costs", None)
             try:
                 if by_formula is not None:

@@ -28,6 +28,11 @@ class Problem:
     target: float | None = None  # accuracy in [0, 1]; None where nobody has asked for one
 
     @property
+    def channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return self.input_shape[0]
+
+    @property
     def is_mnist(self) -> bool:
         """Whether these are MNIST's own images: the public systems' claims are about them."""
         return self.name == MNIST

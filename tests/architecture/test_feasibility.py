@@ -53,7 +53,7 @@ def test_a_limit_that_nothing_meets_is_refused_and_the_one_that_is_named_will_do
     assert _excess(cost, enough) <= 0, "the first trial is within the limits"
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(max_params=300), Limits(max_macs=10**18)])
+@pytest.mark.parametrize("limits", [Limits(), Limits(max_params=400), Limits(max_macs=10**18)])
 def test_a_limit_that_something_meets_is_not(limits: Limits) -> None:
     refuse_unreachable(below(limits))
 

@@ -79,7 +79,7 @@ def made() -> optuna.Study:
     ]
     for end in ends:
         trial = study.ask()
-        gate(trial, draw(trial), Limits())
+        gate(trial, draw(trial), Limits(max_params=10**6))
         trial.set_user_attr("parent", "elsewhere:1:1.0")
         for name, value in {"seed": 3, "seconds": 2.5, "epochs": 2, "device": "cpu"}.items():
             trial.set_user_attr(name, value)

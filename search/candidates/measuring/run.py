@@ -68,6 +68,8 @@ def measure(
 
 def _run(build: Callable[[], nn.Module], shape: tuple[int, ...]) -> tuple[nn.Module, Trace, object]:
     network = build()
+    if not isinstance(network, nn.Module):
+        raise WrongOutput(f"build() must return an nn.Module, but returned {network!r}")
     network.eval()
     # Not all alike: a network that divides by a deviation works.
     image = torch.linspace(0.0, 1.0, math.prod(shape)).view(shape)

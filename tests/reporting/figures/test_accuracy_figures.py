@@ -11,7 +11,7 @@ import pytest
 from search.reporting.figures import accuracy_figures as figures
 from search.reporting.figures import catalogue as captions
 from search.reporting.figures import search_figures, time_figures
-from search.reporting.figures.drawing import LIGHT, visible_range
+from search.reporting.figures.drawing import LIGHT, time_unit, visible_range
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.records import Outcome
 from tests.reporting.studies import complete, study_of
@@ -66,7 +66,8 @@ def test_the_history_over_time_ends_with_all_the_time(summary: Summary) -> None:
     x = list(trace(figure, "best so far").x)
 
     assert x == sorted(x)
-    assert x[-1] * 60 == pytest.approx(summary.training_seconds, rel=1e-3)
+    unit, _ = time_unit(summary.training_seconds)
+    assert x[-1] * unit == pytest.approx(summary.training_seconds, rel=1e-3)
 
 
 def test_curves_of_the_best_end_at_their_accuracy(summary: Summary) -> None:
