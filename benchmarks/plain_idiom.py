@@ -23,6 +23,7 @@ from search.architecture import layers as described
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import layer_table
 from search.architecture.layers import CLASSES, TTA, Dropout, Pool
+from search.candidates.candidate import AnyCandidate
 from search.layers.deskew import Deskew
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
@@ -89,7 +90,7 @@ def plain_layers(candidate: LayeredCandidate) -> nn.Module:
 
 
 def train(
-    candidate: LayeredCandidate,
+    candidate: AnyCandidate,
     folder: Path,
     *,
     epochs: int,
@@ -137,7 +138,9 @@ def train(
     train_loader = _loader(train_set, train_images, recipe.batch_size, workers, shuffle=True)
     validation_loader = _loader(validation_set, validation_images, 1000, workers, shuffle=False)
 
-    model = plain_layers(candidate)
+    model = (
+        plain_layers(candidate) if isinstance(candidate, LayeredCandidate) else candidate.build()
+    )
     optimizer = _optimizer(model, recipe)
     total = epochs * len(train_loader)
     scheduler = torch.optim.lr_scheduler.LambdaLR(

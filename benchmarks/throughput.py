@@ -3,9 +3,10 @@
     python benchmarks/throughput.py                  # about 20 minutes on two cores
     python benchmarks/throughput.py --repeats 1 --images 6000
 
-Both train the same candidates with the same recipes: two references and three candidates drawn
-from the space, each with and without augmentation. The plain idiom (plain_idiom.py) runs as one
-process with PyTorch's default threads; ours as a search does, one process a core with one thread
+Both train the same candidates with the same recipes: two references, three candidates drawn from
+the space, and two of examples/residual.py, which the compiled kernels do not know and which run as
+torch runs them. Each is trained with and without augmentation. The plain idiom (plain_idiom.py)
+runs as one process with PyTorch's default threads; ours as a search does, one process a core with one thread
 each, side by side. The two are measured in turn, ``--repeats`` times. An epoch is measured on a
 part of the images (a sixth of them for validation, as in a search) after one epoch that is not
 counted, and scaled to the whole: 50,000 training and 10,000 validation images.
@@ -35,11 +36,10 @@ if __package__ in (None, ""):
 
 import optuna
 
-from search.architecture.building import build
-from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import count_macs, count_parameters
 from search.architecture.limits import Limits
 from search.architecture.references import REFERENCES
+from search.architecture.spaces import ROOT, Space, read_space
+from search.candidates.candidate import AnyCandidate
 from search.console.arguments import positive
 from search.data.dataset import DataSource, load_training
 from search.data.problem import MNIST_PROBLEM
@@ -47,7 +47,6 @@ from search.data.sources import locate
 from search.training.arithmetic import Arithmetic
 from search.training.hardware import use_bfloat16
 from search.training.recipe import Augmentation, Recipe
-from space import suggest
 
 WHOLE = 60_000  # images of a real epoch, validation included
 MILD = Augmentation(rotation=8, shift=1.5, scale=0.08)
@@ -58,30 +57,51 @@ class Case:
     """A candidate that is measured."""
 
     name: str
-    candidate: LayeredCandidate
+    space: Space
+    text: str  # by which the space gives it, in any process
+    distorted: bool
+
+    @property
+    def candidate(self) -> AnyCandidate:
+        """With its own distortion (a mild one where it has none), or without."""
+        candidate: Any = self.space.read(self.text)
+        own = candidate.recipe.augmentation
+        augmentation = (own if own.active else MILD) if self.distorted else Augmentation()
+        recipe: Recipe = replace(candidate.recipe, augmentation=augmentation)
+        distorted: AnyCandidate = replace(candidate, recipe=recipe)
+        return distorted
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of an image."""
+        return self.space.costs(self.candidate).macs
 
 
 def cases() -> list[Case]:
-    """Two references and the first three random draws between 3,000 and 20,000 parameters."""
-    found = {key: REFERENCES[key].candidate for key in ("valid-conv-18k", "narrow-8k")}
+    """Two references, three random draws between 3,000 and 20,000 parameters, two residual ones."""
+    default, residual = (
+        Space(file=read_space(ROOT / name), problem=MNIST_PROBLEM, limits=Limits())
+        for name in ("space.py", "examples/residual.py")
+    )
+    found = {
+        key: (default, REFERENCES[key].candidate.to_json())
+        for key in ("valid-conv-18k", "narrow-8k")
+    }
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     while len(found) < 5:
-        candidate = suggest(study.ask(), MNIST_PROBLEM, Limits())
-        if 3_000 <= count_parameters(candidate) <= 20_000:
-            found[f"drawn-{len(found) - 1}"] = candidate
+        trial = study.ask()
+        candidate = default.suggest(trial)
+        if 3_000 <= default.costs(candidate).parameters <= 20_000:
+            found[f"drawn-{len(found) - 1}"] = default, default.write(candidate, trial.params)
+    for blocks, width in ((2, 16), (4, 20)):
+        params = {"width": width, "blocks": blocks, "learning_rate": 3e-3}
+        candidate = residual.suggest(optuna.trial.FixedTrial(params))
+        found[f"residual-{blocks}x{width}"] = residual, residual.write(candidate, params)
     return [
-        Case(name=f"{name}{suffix}", candidate=with_augmentation(candidate, on))
-        for name, candidate in found.items()
+        Case(name=f"{name}{suffix}", space=space, text=text, distorted=on)
+        for name, (space, text) in found.items()
         for on, suffix in ((False, ""), (True, " +aug"))
     ]
-
-
-def with_augmentation(candidate: LayeredCandidate, on: bool) -> LayeredCandidate:
-    """The candidate with its own distortion (a mild one where it has none), or without."""
-    own = candidate.recipe.augmentation
-    augmentation = (own if own.active else MILD) if on else Augmentation()
-    recipe: Recipe = replace(candidate.recipe, augmentation=augmentation)
-    return replace(candidate, recipe=recipe)
 
 
 def plain_seconds(case: Case, folder: Path, images: int) -> float:
@@ -136,7 +156,7 @@ def fast_seconds(case: Case, source: DataSource, images: int, start: Any, result
         return False
 
     fit(
-        lambda: build(case.candidate),
+        case.candidate.build,
         case.candidate.recipe,
         train,
         validation,
@@ -199,7 +219,7 @@ def stage_shares(case: Case, source: DataSource) -> dict[str, float]:
 
     def go() -> None:
         fit(
-            lambda: build(case.candidate),
+            case.candidate.build,
             case.candidate.recipe,
             train,
             validation,
@@ -234,7 +254,7 @@ def matrix_rate() -> float:
 
 def floor_seconds(case: Case, rate: float, workers: int) -> float:
     """Machine seconds of an epoch of products alone: three passes to train, one to validate."""
-    macs = count_macs(case.candidate) * (3 * 50_000 + 10_000)
+    macs = case.macs * (3 * 50_000 + 10_000)
     return macs / rate / workers
 
 
@@ -286,12 +306,16 @@ def main() -> None:
         ratios.append(statistics.median(pairs))
         floor = floor_seconds(case, rate, workers) / statistics.median(fast)
         print(
-            f"{case.name:18} {count_macs(case.candidate) / 1e6:6.2f} M "
+            f"{case.name:18} {case.macs / 1e6:6.2f} M "
             f"{3600 / statistics.median(plain):11.0f} {3600 / statistics.median(fast):8.0f}   "
             f"{spread(pairs):>18}  {floor:17.0%}",
             flush=True,
         )
-    print(f"geometric mean of the ratios: {statistics.geometric_mean(ratios):.2f}")
+    compiled, others = ratios[:10], ratios[10:]
+    print(
+        f"geometric mean of the ratios: {statistics.geometric_mean(compiled):.2f} of layers, "
+        f"{statistics.geometric_mean(others):.2f} of the residual networks"
+    )
     source = locate()
     print("\nshares of our seconds  augmentation  forward  backward  optimiser  validation")
     for case in cases():

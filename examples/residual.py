@@ -1,7 +1,4 @@
-"""A residual network with GELU and GroupNorm.
-
-python search/run.py --space examples/residual.py --storage residual.db
-"""
+"""A residual network with GELU and GroupNorm: python search/run.py --space examples/residual.py"""
 
 from torch import nn
 
@@ -10,7 +7,7 @@ from search.training.recipe import Augmentation, Recipe
 
 
 class Residual(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm = nn.GroupNorm(1, width)
@@ -30,6 +27,4 @@ def suggest(trial, problem, limits):
         return nn.Sequential(stem, *(Residual(width) for _ in range(blocks)), *head)
 
     recipe = Recipe(optimizer="adamw", learning_rate=rate, augmentation=Augmentation(shift=2.0))
-    return Candidate(
-        build=build, recipe=recipe, name=f"{blocks} blocks of {width}, rate {rate:.2g}"
-    )
+    return Candidate(build=build, recipe=recipe, name=f"{blocks} blocks of {width}, {rate:.2g}")
