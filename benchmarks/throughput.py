@@ -6,10 +6,10 @@
 Both train the same candidates with the same recipes: two references, three candidates drawn from
 the space, and two of examples/residual.py, which the compiled kernels do not know and which run as
 torch runs them. Each is trained with and without augmentation. The plain idiom (plain_idiom.py)
-runs as one process with PyTorch's default threads; ours as a search does, one process a core with one thread
-each, side by side. The two are measured in turn, ``--repeats`` times. An epoch is measured on a
-part of the images (a sixth of them for validation, as in a search) after one epoch that is not
-counted, and scaled to the whole: 50,000 training and 10,000 validation images.
+runs as one process with PyTorch's default threads; ours as a search does, one process a core with
+one thread each, side by side. The two are measured in turn, ``--repeats`` times. An epoch is
+measured on a part of the images (a sixth of them for validation, as in a search) after one epoch
+that is not counted, and scaled to the whole: 50,000 training and 10,000 validation images.
 
 Then for each candidate: the shares of a step's stages, and the floor: three times its
 multiply-accumulates over the measured rate of large bfloat16 matrix products, one a core.

@@ -109,11 +109,13 @@ def test_an_over_budget_candidate_touches_neither_data_nor_torch_and_costs_littl
 import sys, time
 sys.path.insert(0, {str(ROOT)!r})
 import optuna, objective
+from search.architecture.spaces import read_space
 from search.data.dataset import DataSource
 from pathlib import Path
+space = read_space(Path({str(SPACE.path)!r}))
 source = DataSource(folder=Path("nowhere"), name="", description="", fingerprint="", mean=0, std=1)
 limits = objective.Limits(max_params=2)
-judge = objective.Objective(objective.Settings(source=source, space_file=SPACE, limits=limits))
+judge = objective.Objective(objective.Settings(source=source, space_file=space, limits=limits))
 study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 for _ in range(5):
     try:

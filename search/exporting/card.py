@@ -68,29 +68,30 @@ class Origin:
     export: str
 
 
-def figures_rows(measured: Measured) -> list[tuple[str, str, str, str]]:
-    """Each form with how many images it got right, its accuracy and interval."""
+def figures_rows(measured: Measured) -> list[tuple[str, ...]]:
+    """Each form: images it got right, accuracy, interval, images classified as model.py does."""
     forms = [
-        ("recorded in the study", "float32", measured.recorded),
-        (standalone.MODEL, "float32", measured.float32),
-        (onnx_files.FLOAT32, "float32", measured.onnx),
-        (onnx_files.INT8, "int8", measured.int8),
+        ("recorded in the study", "float32", measured.recorded, None),
+        (standalone.MODEL, "float32", measured.float32, 0),
+        (onnx_files.FLOAT32, "float32", measured.onnx, measured.other_classes),
+        (onnx_files.INT8, "int8", measured.int8, measured.other_classes_int8),
     ]
-    rows = []
-    for name, kind, right in forms:
+    rows: list[tuple[str, ...]] = []
+    for name, kind, right, other in forms:
         share = right / measured.images
         interval = words.interval(wilson(share, measured.images))
-        rows.append((f"{name} ({kind})", f"{right:,}", words.percent(share), interval))
+        agreeing = words.NOTHING if other is None else f"{measured.images - other:,}"
+        rows.append((f"{name} ({kind})", f"{right:,}", words.percent(share), interval, agreeing))
     return rows
 
 
 def printed(measured: Measured, sizes: Sizes) -> str:
     """The checks as the command prints them."""
     rows = [
-        ("", f"right of {measured.images:,}", "accuracy", "95 % interval"),
+        ("", f"right of {measured.images:,}", "accuracy", "95 % interval", "same as model.py"),
         *figures_rows(measured),
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
             [
@@ -136,7 +137,10 @@ def figures_json(origin: Origin, measured: Measured, sizes: Sizes) -> str:
 def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     """The card in Markdown."""
     accuracies = _table(
-        ("form", f"right of {measured.images:,}", "validation accuracy", "95 % interval"),
+        (
+            *("form", f"right of {measured.images:,}", "validation accuracy", "95 % interval"),
+            f"same class as {standalone.MODEL}",
+        ),
         figures_rows(measured),
     )
     memory = _table(

@@ -28,6 +28,7 @@ class Measured:
     largest_difference: float  # of a logit, between torch and onnxruntime, in float32
     largest_logit: float  # of torch's, to compare that with
     other_classes: int  # images that torch and onnxruntime classify differently, in float32
+    other_classes_int8: int  # images that torch in float32 and the int8 file classify differently
 
     @property
     def reproduced(self) -> bool:
@@ -59,6 +60,9 @@ def measure(folder: Path, validation: Split, *, recorded: float) -> Measured:
     def right(logits: onnx_files.Logits) -> int:
         return int((logits.argmax(axis=1) == validation.labels).sum())
 
+    def differing(logits: onnx_files.Logits) -> int:
+        return int((logits.argmax(axis=1) != plain.argmax(axis=1)).sum())
+
     return Measured(
         images=len(validation),
         recorded=round(recorded * len(validation)),
@@ -67,5 +71,6 @@ def measure(folder: Path, validation: Split, *, recorded: float) -> Measured:
         int8=right(int8),
         largest_difference=float(np.abs(onnx - plain).max()),
         largest_logit=float(np.abs(plain).max()),
-        other_classes=int((onnx.argmax(axis=1) != plain.argmax(axis=1)).sum()),
+        other_classes=differing(onnx),
+        other_classes_int8=differing(int8),
     )

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.common.errors import UserError
 from search.layers.deskew import Deskew
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
+from search.training.exact import has_hooks, is_unchanged
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MODEL = "model.py"
 WEIGHTS = "weights.safetensors"
 PREFIX = "layers."  # of the tensors' names in the file
+OURS = (Deskew, ShiftedCopies, RotatedConv2d, RotatedBatchNorm2d, MeanOfCopies)
 
 TEMPLATE = '''"""{title}
 
@@ -85,6 +86,49 @@ if __name__ == "__main__":
 '''
 
 
+def is_writable(network: nn.Module) -> bool:
+    """Whether a network's source can be written as one file: a plain sequence of known layers.
+
+    Known are torch's own layers and those of ``search.layers``, each as its class says, and each
+    used once.
+    """
+    from torch import nn
+
+    if type(network) is not nn.Sequential or has_hooks(network):
+        return False
+    layers = list(network)
+    return len(set(map(id, layers))) == len(layers) and all(_is_known(x) for x in layers)
+
+
+def _is_known(layer: nn.Module) -> bool:
+    kind = type(layer)
+    torchs = kind.__module__.startswith("torch.nn.modules.") and not list(layer.children())
+    if not (torchs or kind in OURS) or not is_unchanged(layer):
+        return False
+    try:
+        source(layer)
+    except (SyntaxError, ValueError, KeyError, AssertionError):
+        return False
+    return True
+
+
+def write_weights(file: Path, network: nn.Module, prefix: str = "") -> None:
+    """Write all that a network holds into a safetensors file; what is shared is there once."""
+    from safetensors.torch import save
+
+    tensors, seen = {}, set()
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[prefix + name] = tensor.detach().cpu().contiguous()
+    file.write_bytes(save(tensors))
+
+
+def first_line(title: str) -> str:
+    """A title as it may stand at the beginning of a docstring."""
+    return title.replace("\\", "\\\\").replace('"', "'")
+
+
 def write_standalone(
     folder: Path, network: nn.Module, *, title: str, mean: float, std: float, classes: int
 ) -> None:
@@ -92,31 +136,18 @@ def write_standalone(
 
     Args:
         folder: Exists.
-        network: Trained; an ``nn.Sequential`` of torch's own layers and those of
-            ``search``.
+        network: Trained; ``is_writable``.
         title: The file's first line.
         mean: Of the training pixels scaled to [0, 1].
         std: Their standard deviation.
         classes: How many logits the network gives.
-
-    Raises:
-        UserError: If the network is anything else: its source cannot be written.
     """
-    from safetensors.torch import save
     from torch import nn
 
-    if not isinstance(network, nn.Sequential):
-        raise UserError(
-            f"space.build makes a {type(network).__name__}, but the export writes nn.Sequential",
-            "Write the network as a sequence of torch's layers, or extend search/exporting",
-        )
-    weights = {
-        PREFIX + name: tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-    }
-    (folder / WEIGHTS).write_bytes(save(weights))
+    assert isinstance(network, nn.Sequential)
+    write_weights(folder / WEIGHTS, network, PREFIX)
     text = TEMPLATE.format(
-        title=title.replace("\\", "\\\\").replace('"', "'"),
+        title=first_line(title),
         weights=WEIGHTS,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         mean=mean,
@@ -124,9 +155,7 @@ def write_standalone(
         outputs=classes,
         largest_label=classes - 1,
         sources="".join(
-            f"{inspect.getsource(kind)}\n\n"
-            for kind in (Deskew, ShiftedCopies, RotatedConv2d, RotatedBatchNorm2d, MeanOfCopies)
-            if kind in map(type, network)
+            f"{inspect.getsource(kind)}\n\n" for kind in OURS if kind in map(type, network)
         ),
         layers="\n".join(f"            {source(layer)}," for layer in network),
     )

@@ -45,6 +45,7 @@ def card(candidate: LayeredCandidate, problem: Problem = MNIST_PROBLEM) -> str:
         largest_difference=1e-5,
         largest_logit=20.0,
         other_classes=0,
+        other_classes_int8=3,
     )
     sizes = Sizes(
         parameters=count_parameters(candidate),

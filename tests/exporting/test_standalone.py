@@ -16,9 +16,15 @@ from search.architecture.building import build
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import TTA, Conv, Deskew
 from search.architecture.references import REFERENCES
-from search.common.errors import UserError
 from search.data.images import on_device
-from search.exporting.standalone import load_standalone, logits, source, write_standalone
+from search.exporting.standalone import (
+    is_writable,
+    load_standalone,
+    logits,
+    source,
+    write_standalone,
+)
+from search.layers.rotated import RotatedConv2d
 
 MEAN, DEVIATION = 0.13066, 0.30811
 
@@ -98,6 +104,35 @@ def test_a_layer_is_written_with_what_is_not_default(layer: nn.Module, written: 
     assert source(layer) == written
 
 
-def test_a_network_that_is_no_sequence_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="makes a Linear"):
-        write_standalone(tmp_path, nn.Linear(1, 1), title="", mean=0, std=1, classes=10)
+class Mine(nn.ReLU):
+    pass
+
+
+def hooked() -> nn.Module:
+    network = nn.Sequential(nn.ReLU())
+    network[0].register_forward_hook(lambda module, inputs, output: 2 * output)
+    return network
+
+
+SHARED = nn.Linear(4, 4)
+
+
+@pytest.mark.parametrize(
+    ("network", "can"),
+    [
+        (nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten()), True),
+        (nn.Sequential(RotatedConv2d(1, 4, 3)), True),
+        (nn.Linear(1, 1), False),
+        (nn.Sequential(nn.Sequential(nn.ReLU())), False),
+        (nn.Sequential(Mine()), False),
+        (hooked(), False),
+        (nn.Sequential(SHARED, SHARED), False),
+        (nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))), False),
+        (nn.Sequential(nn.MultiheadAttention(4, 2)), False),
+        (nn.Sequential(nn.Linear(2, 2)).requires_grad_(False), False),
+    ],
+)
+def test_the_source_is_written_of_what_is_exactly_a_sequence_of_known_layers(
+    network: nn.Module, can: bool
+) -> None:
+    assert is_writable(network) == can

@@ -148,4 +148,4 @@ def test_another_space_on_resuming_is_named_and_refused(
     done = search(project, data, tmp_path, plain, "--trials", "2")
     assert done.returncode == 2
     assert "space.dropout" in done.stderr
-    assert "code" in done.stderr
+    assert "space_file.digest" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from search.architecture.building import build
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.layers import Conv, Dropout
+from search.architecture.layers import TTA, Conv, Deskew, Dropout
 from search.architecture.references import REFERENCES
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
 from search.training.kernels import FusedNetwork, available
@@ -33,20 +34,31 @@ SEED = 12345
 
 
 def batch(
-    count: int = 8, side: int = 28, dtype: torch.dtype = torch.float32
+    count: int = 8,
+    side: int = 28,
+    dtype: torch.dtype = torch.float32,
+    shape: tuple[int, ...] | None = None,
 ) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(3)
-    images = torch.rand(count, 1, side, side, generator=generator, dtype=torch.float64)
+    shape = shape or (1, side, side)
+    images = torch.rand(count, *shape, generator=generator, dtype=torch.float64)
     return images.to(dtype), torch.randint(0, 10, (count,), generator=generator)
 
 
-def check(model: nn.Sequential, *, dtype: torch.dtype, tolerance: float, side: int = 28) -> None:
+def check(
+    model: nn.Sequential,
+    *,
+    dtype: torch.dtype,
+    tolerance: float,
+    side: int = 28,
+    shape: tuple[int, ...] | None = None,
+) -> None:
     """One step of the fused network against the plain float64 one with the same masks."""
     model = model.to(dtype).to(memory_format=torch.channels_last)
     shake_norms(model)
     before = list(model.state_dict())
     twin = plain_twin(model, SEED)
-    images, labels = batch(side=side, dtype=dtype)
+    images, labels = batch(side=side, dtype=dtype, shape=shape)
     expected = twin(images.double())
     backward(expected, labels)
     logits = FusedNetwork(model)(images, SEED)
@@ -75,6 +87,19 @@ def test_random_candidates_in_float64(number: int) -> None:
     model = build(candidate_of(number))
     assert isinstance(model, nn.Sequential)
     check(model, dtype=torch.float64, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 10, 10), (3, 64, 48), (4, 11, 30)])
+@pytest.mark.parametrize("number", range(4))
+def test_images_of_any_shape(shape: tuple[int, int, int], number: int) -> None:
+    torch.manual_seed(number)
+    candidate = candidate_of(number)
+    layers = tuple(layer for layer in candidate.layers if not isinstance(layer, Deskew | TTA))
+    if min(shape[1:]) < 16:
+        layers = (*layers[:1], *layers[-1:])
+    model = build(replace(candidate, layers=layers, input_shape=shape))
+    assert isinstance(model, nn.Sequential)
+    check(model, dtype=torch.float64, tolerance=1e-9, shape=shape)
 
 
 @pytest.mark.parametrize("number", range(12, 16))
