@@ -121,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.console.terminal import Terminal
     from search.finals.final_objective import FinalObjective
     from search.finals.stages import StageRunner, announce, choose, settings_of_study
-    from search.finals.studies import check, distinct, queue, stamp, trainings
+    from search.finals.studies import check, check_candidates, distinct, queue, stamp, trainings
     from search.finals.user_candidates import check_references
     from search.reporting.pages.files import check_report
     from search.reporting.records import read_limits
@@ -157,6 +157,7 @@ def main(arguments: list[str] | None = None) -> int:
             "Search on first, with the options that it was begun with",
         )
     check(settings)
+    check_candidates(ranked, settings)
     if len(ranked) > options.top and options.shortlist:
         code, ranked = choose(study, ranked, settings, options.shortlist_seeds, runner)
         if code:

@@ -94,9 +94,12 @@ class LayeredCandidate:
     @property
     def build(self) -> Callable[[], nn.Module]:
         """Makes the network."""
+        return self._build
+
+    def _build(self) -> nn.Module:
         from search.architecture.building import build  # imports torch
 
-        return lambda: build(self)
+        return build(self)
 
     def costs(self) -> Costs:
         """What it costs, by formula."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from search.architecture.counting import count_macs, count_parameters
 from search.architecture.references import REFERENCES
 from search.common import values
+from search.common.errors import UserError
 from search.common.output import say
 from search.common.seeds import mix_seed
 from search.data.testset import load_test, require_test
@@ -87,6 +88,21 @@ def distinct(
         if len(found) == top:
             break
     return list(found.values())
+
+
+def check_candidates(ranked: Sequence[tuple[int, FrozenTrial]], settings: Settings) -> None:
+    """Refuse candidates that cannot be built again, before any of them is trained.
+
+    Raises:
+        UserError: If one was drawn from another space, or was edited.
+    """
+    for _, trial in ranked:
+        try:
+            settings.space.read(attributes.CANDIDATE.of(trial) or "")
+        except ValueError as error:
+            raise UserError(
+                f"trial {trial.number}'s candidate cannot be read: {error}", "Take fewer: --top"
+            ) from None
 
 
 def _references(settings: Settings, seed: int) -> list[QueuedTraining]:

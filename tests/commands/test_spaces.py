@@ -75,7 +75,8 @@ def test_an_example_is_searched_retrained_reproduced_and_exported(
     assert "PASS" in left.stdout
     drawn = json.loads((folder / "out" / "candidate.json").read_text())
     assert drawn["space"]["file"] == f"examples/{space.name}"
-    again = search(folder, space, "--candidate", str(folder / "out" / "candidate.json"))
+    handed_in = ("--candidate", str(folder / "out" / "candidate.json"), "--pruner", "none")
+    again = search(folder, space, *handed_in)
     assert again.returncode == 0, again.stderr
 
 
@@ -137,4 +138,4 @@ def test_a_trial_whose_space_raises_fails_alone_with_its_line(folder: Path) -> N
     assert done.returncode == 0, done.stderr
     failed = [t for t in open_study(str(folder / "study.db")).trials if t.state.name == "FAIL"]
     assert len(failed) == 1
-    assert "mine.py:20: ValueError: not this one" in failed[0].user_attrs["reason"]
+    assert "mine.py:21: ValueError: not this one" in failed[0].user_attrs["reason"]
