@@ -31,8 +31,8 @@ from search.common.text import counted
 from search.console.arguments import (
     HelpFormatter,
     Parser,
+    add_data,
     natural,
-    path_name,
     run_command,
     storage_name,
 )
@@ -57,7 +57,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="SQLite file or database URL; default: study.db in the project's root",
     )
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
-    add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
+    add_data(parser)
     return parser.parse_args(arguments)
 
 
@@ -102,7 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     study = open_study(options.storage, options.study, read_only=True)
     trial = recorded(study, options.trial)
-    settings = settings_of_trial(trial, study, locate(options.data))
+    located = locate(options.data, image_size=options.image_size)
+    settings = settings_of_trial(trial, study, located)
     resolve_device(settings.device)
     say_adjusted(read_candidate(trial), settings)
     curve = repeated_curve(trial, settings)

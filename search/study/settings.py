@@ -11,8 +11,8 @@ from typing import Any
 from search.architecture.feasibility import Draw, describe_space
 from search.architecture.limits import Limits
 from search.common.errors import UserError
-from search.data.dataset import DataSource, load_training, validation_size
-from search.data.problem import Problem, problem_of
+from search.data.dataset import DataSource
+from search.data.problem import Problem, describe_dataset, problem_of
 from search.training.arithmetic import Arithmetic
 
 ROOT = Path(__file__).resolve().parents[2]  # of the program
@@ -77,9 +77,7 @@ def describe(settings: Settings, draw: Draw, *, sampler: str, pruner: str) -> di
     Raises:
         UserError: If there are fewer training images than asked for.
     """
-    file_images = sum(len(split) for split in load_training(settings.source))
-    validation = validation_size(file_images)
-    most = file_images - validation
+    most = settings.source.train_images
     if (settings.train_images or 0) > most:
         raise UserError(
             f"{settings.source.name} has {most:,} images to train on, "
@@ -95,13 +93,7 @@ def describe(settings: Settings, draw: Draw, *, sampler: str, pruner: str) -> di
         "pruner": pruner,
         "target": settings.problem.target,
         "arithmetic": str(settings.arithmetic),
-        "dataset": {
-            "name": settings.source.name,
-            "fingerprint": settings.source.fingerprint,
-            "classes": settings.problem.classes,
-            "train_images": settings.train_images or most,
-            "validation_images": validation,
-        },
+        "dataset": describe_dataset(settings.source, settings.train_images or most),
         "space": describe_space(draw),
         "code": code_fingerprint(),
     }

@@ -22,13 +22,13 @@ def distort(
     Bilinear interpolation, zero (black) outside; one interpolation for all of it.
 
     Args:
-        images: ``[N, 1, H, W]`` float32, background 0.
+        images: ``[N, C, H, W]`` float32, background 0.
         amounts: Half-widths of the uniform distributions.
         generator: On the images' device; drawn from in a fixed order. None: the global one.
         moments: Of the images, ``[N, 5]`` as ``deskew.moments`` gives them; None deskews nothing.
 
     Returns:
-        ``[N, 1, H, W]`` of the same type.
+        ``[N, C, H, W]`` of the same type.
     """
     count, _, height, width = images.shape
     draws = torch.rand(4, count, generator=generator, device=images.device) * 2 - 1
@@ -36,25 +36,28 @@ def distort(
     # The grid maps output positions back to input positions: magnifying divides.
     zoom = 1 / (1 + draws[1] * amounts.scale)
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # The grid's coordinates span height and width alike: what turns must know their ratio.
+    longer = height / width
     right, down = draws[2] * (2 * amounts.shift / width), draws[3] * (2 * amounts.shift / height)
     if moments is None:
-        entries = [cosine, -sine, right, sine, cosine, down]
+        entries = [cosine, -sine * longer, right, sine / longer, cosine, down]
     else:
-        shear, offset = _upright(cosine, sine, right, down, moments)
-        entries = [cosine, cosine * shear - sine, right + cosine * offset]
-        entries += [sine, sine * shear + cosine, down + sine * offset]
+        shear, offset = _upright(cosine, sine, right, down, moments, longer)
+        entries = [cosine, cosine * shear - sine * longer, right + cosine * offset]
+        entries += [sine / longer, sine / longer * shear + cosine, down + sine / longer * offset]
     matrix = torch.stack(entries, dim=1)
     grid = (matrix @ _basis(height, width, images.device)).view(count, height, width, 2)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
 def _upright(
-    cosine: Tensor, sine: Tensor, right: Tensor, down: Tensor, moments: Tensor
+    cosine: Tensor, sine: Tensor, right: Tensor, down: Tensor, moments: Tensor, longer: float
 ) -> tuple[Tensor, Tensor]:
     """What takes the slant out of distorted images: x becomes x + shear * y + offset.
 
-    The figures go the grid's way backwards: with M = [[cosine, -sine], [sine, cosine]] a point p
-    comes to lie at inv(M) (p - shift), and second moments C become inv(M) C inv(M)'.
+    The figures go the grid's way backwards: a point p comes to lie at inv(M) (p - shift), where
+    M = [[cosine, -sine * longer], [sine / longer, cosine]], and second moments C become
+    inv(M) C inv(M)'.
 
     Args:
         cosine: As the others ``[N]``: the grid's map from output to input positions.
@@ -62,14 +65,15 @@ def _upright(
         right: Likewise.
         down: Likewise.
         moments: ``[N, 5]`` of the images before.
+        longer: Their height by their width.
     """
     x, y, xx, xy, yy = moments.unbind(1)
     across, along = cosine * cosine, sine * sine
     twist = cosine * sine
-    moment_yy = along * xx - 2 * twist * xy + across * yy  # both times the square of M's
-    moment_xy = (across - along) * xy + twist * (yy - xx)  # determinant
+    moment_yy = along * (xx / longer**2) - 2 * twist * (xy / longer) + across * yy  # both times
+    moment_xy = (across - along) * xy + twist * (yy * longer - xx / longer)  # M's determinant²
     shear = moment_xy / moment_yy.clamp_min(1e-12)
-    y_centre = (cosine * (y - down) - sine * (x - right)) / (across + along)
+    y_centre = (cosine * (y - down) - sine / longer * (x - right)) / (across + along)
     return shear, -shear * y_centre
 
 
