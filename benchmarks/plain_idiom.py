@@ -39,10 +39,16 @@ class PlainEpoch:
 
 
 def as_torchvision(folder: Path, images: np.ndarray, labels: np.ndarray) -> Path:
-    """Write the training file where ``torchvision.datasets.MNIST`` looks for it."""
+    """Write the training file where ``torchvision.datasets.MNIST`` looks for it.
+
+    Args:
+        folder: For the files.
+        images: ``[N, 1, 28, 28]`` uint8.
+        labels: ``[N]``.
+    """
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
-    for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+    for name, array in (("images-idx3", images[:, 0]), ("labels-idx1", labels)):
         header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes()
         content = header + array.astype(np.uint8).tobytes()
         (raw / f"train-{name}-ubyte").write_bytes(content)

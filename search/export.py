@@ -35,6 +35,7 @@ from search.common.output import say
 from search.console.arguments import (
     HelpFormatter,
     Parser,
+    add_data,
     add_space,
     check_directory,
     natural,
@@ -82,7 +83,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "kept; default: exports/STUDY-N in the project's root",
     )
     add_space(parser, of_study=True)
-    add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
+    add_data(parser)
     return parser.parse_args(arguments)
 
 
@@ -121,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     output = options.output or ROOT / "exports" / directory_name(study.study_name, number)
     check_directory(output, "--output")
     check_folder(output)
-    settings = settings_of_trial(trial, study, locate(options.data), options.space)
+    located = locate(options.data, image_size=options.image_size)
+    settings = settings_of_trial(trial, study, located, options.space)
     candidate = read_candidate(trial, settings)
     say(f"trial {number} of {study.study_name}: {candidate.name}")
     say_adjusted(candidate, settings)
@@ -137,6 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def options_of(options: argparse.Namespace, study: str) -> list[str]:
     """The options that lead to the study and its data, from the project's root."""
+    from search.data.names import set_or_path
     from search.study.storages.location import sqlite_file, without_password
 
     where = []
@@ -145,7 +148,10 @@ def options_of(options: argparse.Namespace, study: str) -> list[str]:
         storage = from_root(Path(options.storage)) if is_file else without_password(options.storage)
         where += ["--storage", storage]
     where += ["--study", study]
-    return where + (["--data", from_root(options.data)] if options.data else [])
+    if options.data:
+        named = set_or_path(options.data)
+        where += ["--data", named if isinstance(named, str) else from_root(named)]
+    return where + (["--image-size", str(options.image_size)] if options.image_size else [])
 
 
 def from_root(path: Path) -> str:
@@ -221,13 +227,11 @@ def write(
         standalone.write_standalone(
             folder,
             network,
+            settings.problem,
             title=f"{candidate.name}: trial {trial.number} of {text(origin.study)}.",
-            mean=settings.source.mean,
-            std=settings.source.std,
-            classes=settings.problem.classes,
         )
         loaded = standalone.load_standalone(folder)
-        onnx_files.write_onnx(loaded, folder / onnx_files.FLOAT32)
+        onnx_files.write_onnx(loaded, folder / onnx_files.FLOAT32, settings.problem.input_shape)
         onnx_files.write_int8(
             folder / onnx_files.FLOAT32,
             folder / onnx_files.INT8,

@@ -31,6 +31,7 @@ from search.common.output import say
 from search.console.arguments import (
     HelpFormatter,
     Parser,
+    add_data,
     add_device,
     add_space,
     add_workers,
@@ -86,12 +87,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_workers(parser)
     add_device(parser)
     add_space(parser, of_study=True)
-    add(
-        "--data",
-        type=path_name,
-        metavar="DIR",
-        help="directory of the data set that the study used; default: MNIST",
-    )
+    add_data(parser)
     add(
         "--storage",
         type=storage_name,
@@ -119,6 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
 
     from search.console.terminal import Terminal
+    from search.data.sources import locate
     from search.finals.final_objective import FinalObjective
     from search.finals.stages import StageRunner, announce, choose, settings_of_study
     from search.finals.studies import check, check_candidates, distinct, queue, stamp, trainings
@@ -127,6 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.reporting.records import read_limits
     from search.study.companions import finalists_of, shortlist_of
     from search.study.storages.opening import open_study, refuse_foreign
+    from search.workers.placement import copies_here
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     runner = StageRunner(storage=options.storage, workers=options.workers, console=Terminal())
@@ -135,12 +133,9 @@ def main(arguments: list[str] | None = None) -> int:
     study = open_study(options.storage, options.study, read_only=True)
     beside = (shortlist_of(study.study_name), finalists_of(study.study_name))
     refuse_foreign(options.storage, study.study_name, *beside)
+    source = locate(options.data, image_size=options.image_size, workers=copies_here(options))
     settings = settings_of_study(
-        study,
-        options.data,
-        options.space,
-        device=options.device,
-        precision=options.precision,
+        study, source, options.space, device=options.device, precision=options.precision
     )
     references = options.references
     if references:

@@ -31,9 +31,9 @@ from search.common.text import counted
 from search.console.arguments import (
     HelpFormatter,
     Parser,
+    add_data,
     add_space,
     natural,
-    path_name,
     run_command,
     storage_name,
 )
@@ -59,7 +59,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
     add_space(parser, of_study=True)
-    add("--data", type=path_name, metavar="DIR", help="directory of the data set; default: MNIST")
+    add_data(parser)
     return parser.parse_args(arguments)
 
 
@@ -104,7 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     study = open_study(options.storage, options.study, read_only=True)
     trial = recorded(study, options.trial)
-    settings = settings_of_trial(trial, study, locate(options.data), options.space)
+    located = locate(options.data, image_size=options.image_size)
+    settings = settings_of_trial(trial, study, located, options.space)
     resolve_device(settings.device)
     say_adjusted(read_candidate(trial, settings), settings)
     curve = repeated_curve(trial, settings)

@@ -7,6 +7,7 @@
     python search/run.py --space mine.py --storage mine.db      networks of your own
     python search/run.py --references               train the reference systems for comparison
     python search/run.py --candidate mine.json      train a candidate of your own likewise
+    python search/run.py --data cifar10             another set; a folder of images, see --help
     python search/run.py --cluster auto --storage postgresql+psycopg://...   see docs/cluster.md
 
 Watch it meanwhile with: optuna-dashboard sqlite:///study.db
@@ -36,6 +37,7 @@ from search.console.arguments import (
     MOST_WORKERS,
     HelpFormatter,
     Parser,
+    add_data,
     add_device,
     add_space,
     add_workers,
@@ -143,12 +145,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add_space(parser)
     # Data
-    add(
-        "--data",
-        type=path_name,
-        metavar="DIR",
-        help="directory of MNIST or of any data set in its IDX format; default: fetch MNIST",
-    )
+    add_data(parser)
     add(
         "--train-images",
         type=positive,
@@ -191,8 +188,9 @@ def main(arguments: list[str] | None = None) -> int:
     from search.architecture.feasibility import first_candidate, refuse_unreachable
     from search.architecture.spaces import read_space
     from search.console.terminal import Terminal, print_differences
-    from search.data.dataset import missing_classes
+    from search.data.dataset import load_labels
     from search.data.sources import locate
+    from search.data.splits import remarks
     from search.finals.user_candidates import announce, check_fit, queue, read_all
     from search.reporting.pages.files import check_report
     from search.study.companions import candidates_of
@@ -201,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.study.storages.beside import CHECKPOINTS, WEIGHTS, folder_beside
     from search.study.storages.opening import refuse_foreign
     from search.workers.job import Job
-    from search.workers.placement import place
+    from search.workers.placement import copies_here, place
     from search.workers.training import training_by
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -211,12 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
     refuse_foreign(options.storage, options.study, candidates_of(options.study))
     check_directory(options.reports, "--reports")
     check_report(options.reports)
-    source = locate(options.data)
-    placement = place(options, ROOT, say)
+    source = locate(options.data, image_size=options.image_size, workers=copies_here(options))
+    placement = place(options, ROOT, say, data_bytes=source.nbytes)
     settings = _settings(options, source, space_file, placement)
     check_fit(user_candidates, settings.space)
     say(source.description)
-    for line in missing_classes(source, options.train_images):
+    for line in remarks(source, load_labels(source), options.train_images):
         say(line)
 
     if not user_candidates:

@@ -19,6 +19,8 @@ from search.common.interrupts import end_if_interrupted
 from search.common.output import complain, protect
 from search.common.passwords import masked
 from search.common.text import one_line
+from search.data.names import KNOWN
+from search.data.problem import ImageSize
 from search.study.storages.location import sqlite_file
 
 USAGE_ERROR = 2
@@ -26,6 +28,7 @@ LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
 LONGEST = 40  # digits, so that a number of any length is quickly refused
 NUMBER = re.compile("[0-9]+|[0-9]{1,3}(_[0-9]{3})+|[0-9]{1,3}(,[0-9]{3})+")
 MOST_WORKERS_HERE = 256
+LARGEST_SIDE = 4_096  # pixels
 MOST_WORKERS = 4_096  # on a cluster
 
 
@@ -57,6 +60,18 @@ def path_name(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path is needed, but got ''")
     return Path(text)
+
+
+def data_name(text: str) -> str:
+    """An argument type: a data set's name or a path; which of them is told later."""
+    path_name(text)
+    return text
+
+
+def image_size(text: str) -> ImageSize:
+    """An argument type: pixels of a square's side, or height x width."""
+    numbers = [whole(1, LARGEST_SIDE)(part) for part in re.split("[x×]", text, maxsplit=1)]
+    return ImageSize(numbers[0] or 0, numbers[-1] or 0)
 
 
 def storage_name(text: str) -> str:
@@ -152,6 +167,25 @@ def add_space(parser: argparse.ArgumentParser, *, of_study: bool = False) -> Non
         if of_study
         else "Python file whose suggest(trial, problem, limits) draws the networks; default: "
         "space.py in the project's root",
+    )
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The options of which images, and at what size."""
+    add = parser.add_argument
+    add(
+        "--data",
+        type=data_name,
+        metavar="NAME|PATH",
+        help=f"a set that torchvision fetches ({', '.join(KNOWN)}), a directory of class folders "
+        "with images, of train/ and test/ with class folders or of IDX files, or an .npz file; "
+        "./NAME is a path; default: mnist",
+    )
+    add(
+        "--image-size",
+        type=image_size,
+        metavar="S|HxW",
+        help="bring all images to S by S or H by W pixels; default: as they are, if all are alike",
     )
 
 

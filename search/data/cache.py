@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import shutil
 import stat
@@ -11,13 +12,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
 
 from search.common.errors import UserError
-from search.data import mnist
+
+Array = npt.NDArray[Any]  # uint8, or uint16 for the labels of many classes
 
 LONGEST_WAIT = 600.0  # seconds for a process that fills the cache: it may be downloading
 
@@ -32,7 +36,7 @@ class Damaged(Exception):
     """What is wrong with a cached array, in words that begin with its path."""
 
 
-def read(path: Path) -> mnist.Array:
+def read(path: Path) -> Array:
     """A cached array, in this process's own memory: what is checked then is what is used.
 
     Raises:
@@ -45,14 +49,37 @@ def read(path: Path) -> mnist.Array:
         raise Damaged(f"{path} is missing") from None
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise Damaged(f"{path} cannot be read ({error})") from None
-    rank = 3 if path.stem.endswith("images") else 1
-    if array.dtype != np.uint8 or array.ndim != rank:
+    pixels = path.stem.endswith("images")
+    ranks, types = ((3, 4), (np.uint8,)) if pixels else ((1,), (np.uint8, np.uint16))
+    plain = array.ndim == 3  # MNIST's alone, whose digests are of bytes without a shape
+    if (
+        array.dtype not in types
+        or array.ndim not in ranks
+        or (plain and array.shape[1:] != (28, 28))
+    ):
         raise Damaged(f"{path} holds something else")
     array.setflags(write=False)
     return array
 
 
-def load(folder: Path, digests: Mapping[str, str]) -> dict[str, mnist.Array]:
+def sha256(array: Array) -> str:
+    """SHA-256 of an array's shape and row-major bytes (47 MB: 25 ms on a 2023 core).
+
+    Of MNIST's arrays, ``[N, 28, 28]`` and their labels, the bytes alone.
+    """
+    digest = hashlib.sha256()
+    if array.ndim == 4:
+        digest.update(str(array.shape).encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def digests(arrays: Mapping[str, Array]) -> dict[str, str]:
+    """Each array's SHA-256."""
+    return {name: sha256(array) for name, array in arrays.items()}
+
+
+def load(folder: Path, digests: Mapping[str, str]) -> dict[str, Array]:
     """The arrays in `folder` that have these SHA-256, by name.
 
     Raises:
@@ -62,9 +89,7 @@ def load(folder: Path, digests: Mapping[str, str]) -> dict[str, mnist.Array]:
     for name, digest in digests.items():
         path = folder / f"{name}.npy"
         arrays[name] = read(path)
-        if arrays[name].shape[1:] != (28, 28)[: arrays[name].ndim - 1]:
-            raise Damaged(f"{path} holds something else")
-        if mnist.sha256(arrays[name]) != digest:
+        if sha256(arrays[name]) != digest:
             raise Damaged(f"{path} is damaged (its SHA-256 is wrong)")
     return arrays
 
@@ -112,7 +137,7 @@ def shared(folder: Path) -> str | None:
     return None
 
 
-def store(folder: Path, arrays: Mapping[str, mnist.Array]) -> None:
+def store(folder: Path, arrays: Mapping[str, Array]) -> None:
     """Write each array as `name`.npy: a reader finds no file, the old or the new one, but whole.
 
     Raises:
@@ -129,7 +154,7 @@ def store(folder: Path, arrays: Mapping[str, mnist.Array]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def keep(folder: Path, arrays: Mapping[str, mnist.Array], say: Callable[[str], None]) -> Path:
+def keep(folder: Path, arrays: Mapping[str, Array], say: Callable[[str], None]) -> Path:
     """Store the arrays in `folder`, or if that cannot be written in a temporary one for this run.
 
     Returns:
@@ -146,6 +171,7 @@ def keep(folder: Path, arrays: Mapping[str, mnist.Array], say: Callable[[str], N
             f"the cache {folder} cannot be written ({error.strerror or error}): the data goes to a"
             " temporary folder for this run"
         )
+    size = sum(array.nbytes for array in arrays.values())
     try:
         temporary = Path(tempfile.mkdtemp(prefix="cnn-search-"))
         atexit.register(_remove, temporary, os.getpid())
@@ -155,7 +181,7 @@ def keep(folder: Path, arrays: Mapping[str, mnist.Array], say: Callable[[str], N
         raise UserError(
             f"the decoded data can be written neither to {folder} nor to a temporary folder"
             f" ({error.strerror or error})",
-            "Set CNN_SEARCH_CACHE to a directory with 60 MB of space that can be written",
+            f"Set CNN_SEARCH_CACHE to a directory with {size / 1e6:,.0f} MB of space to write to",
         ) from error
 
 

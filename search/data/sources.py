@@ -1,14 +1,12 @@
-"""Finds the data: `--data`, else the cache, else the network; verified and decoded once.
+"""Finds the data: what `--data` names, else MNIST; verified, decoded and arranged once.
 
 For commands. Neither the objective nor a worker needs this: they get the `DataSource` it returns.
-It opens no test file, except that what it fetches from the network goes into the cache whole.
+It opens no test images, except that what it fetches from the network goes into the cache whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,169 +14,199 @@ import numpy as np
 
 from search.common.errors import UserError
 from search.common.output import complain
-from search.data import cache, idx, mnist
-from search.data.dataset import DataSource, fingerprint, validation_size
-from search.data.mnist import fetch_mnist
-from search.data.problem import CLASSES, MNIST
+from search.data import cache, index, memory, splits
+from search.data.dataset import Arrays, DataSource, fingerprint
+from search.data.formats import mnist_bytes
+from search.data.formats.finding import find
+from search.data.formats.mnist_set import TRAINING_SHA256, MnistSet, restore_mnist
+from search.data.names import MNIST, set_or_path
+from search.data.origin import Bytes, Labelled, Origin
+from search.data.problem import MNIST_PROBLEM, ImageSize, numbered, pixels_in_words
 
 FEWEST_IMAGES = 60  # ten of them validate: less is a mistake, not a data set
-TRAINING_SHA256 = {name: mnist.SHA256[name] for name in ("train_images", "train_labels")}
 
 
-def locate(data: Path | None = None, *, say: Callable[[str], None] = complain) -> DataSource:
-    """Find and verify the training data (from a full cache: 60 ms on a 2023 core).
+def locate(
+    data: str | Path | None = None,
+    *,
+    image_size: ImageSize | None = None,
+    workers: int = 1,
+    say: Callable[[str], None] = complain,
+) -> DataSource:
+    """Find and verify the training data (MNIST from a full cache: 60 ms on a 2023 core).
 
     Args:
-        data: A directory of IDX files, which then is the only source; None for MNIST.
+        data: A known set's name, or a path, which then is the only source; None for MNIST.
+        image_size: What all images are brought to; None leaves them as they are.
+        workers: So many processes will hold the images at once.
         say: Told, a line each, what takes time or was mended. The line that says which source
             served is the result's `description`.
 
     Raises:
-        UserError: The data is missing, damaged, or cannot be fetched.
+        UserError: The data is missing, damaged, does not fit into memory or cannot be fetched.
     """
-    return _from_cache(say) if data is None else _from_directory(data, say)
+    named = set_or_path(data)
+    if named == "mnist" and image_size in (None, MNIST_PROBLEM.image_size):
+        return _mnist(say)
+    origin = find(named, image_size)
+    origin.fetch(say)
+    state = index.State(origin)
+    known = index.recall(state, origin)
+    if known is not None:
+        memory.require(known.nbytes, workers, _holders(known, workers), _fewer(workers))
+        return known
+    source, digests = _decode(origin, workers, say)
+    index.remember(state, source, digests)
+    return source
 
 
-def _from_cache(say: Callable[[str], None]) -> DataSource:
-    arrays, folder, origin = restore_mnist(TRAINING_SHA256, say)
-    where = f"the cache ({folder})" if origin is None else f"{origin}, now in {folder}"
-    images = arrays["train_images"]
-    return _describe(images, folder, MNIST, f"MNIST from {where}", mnist.FINGERPRINT, CLASSES, None)
+def _holders(source: DataSource, workers: int) -> str:
+    images = source.train_images + source.validation_images
+    each = f" in each of {workers:,} workers" if workers > 1 else ""
+    return f"the {images:,} training images of {source.name}{each}"
 
 
-def restore_mnist(
-    digests: dict[str, str], say: Callable[[str], None]
-) -> tuple[dict[str, mnist.Array], Path, str | None]:
-    """Have MNIST in the cache, fetched where an array that `digests` names is missing or damaged.
-
-    Returns:
-        The arrays, their folder, and the source they were fetched from: None where all was well.
-    """
-    folder = cache.cache_directory() / "mnist"
-    with contextlib.suppress(cache.Damaged):
-        return cache.load(folder, digests), folder, None
-    with cache.alone(folder, say):
-        try:
-            return cache.load(folder, digests), folder, None  # another process has filled it
-        except cache.Damaged as error:
-            if any(folder.glob("*.npy")):
-                say(f"{error}: MNIST is fetched anew")
-        arrays, origin = fetch_mnist(say)
-        return arrays, cache.keep(folder, arrays, say), origin
+def _fewer(workers: int) -> str:
+    return "Give fewer --workers. " if workers > 1 else ""
 
 
-def _from_directory(data: Path, say: Callable[[str], None]) -> DataSource:
-    """An IDX directory's training files, decoded into a cache folder named by their contents."""
-    data = Path(os.path.abspath(data.expanduser()))
-    files = idx.find(data)
-    images, labels = idx.read_pair(
-        files["train_images"], files["train_labels"], fewest=FEWEST_IMAGES
+def _mnist(say: Callable[[str], None]) -> DataSource:
+    arrays, folder, fetched_from = restore_mnist(TRAINING_SHA256, say)
+    origin = MnistSet(folder=folder)
+    where = origin.place if fetched_from is None else f"from {fetched_from}, now in {folder}"
+    found = arrays["train_images"], arrays["train_labels"]
+    return _describe(
+        found,
+        origin,
+        folder,
+        MNIST,
+        f"{MNIST} {where}",
+        mnist_bytes.VALIDATION,
+        splits.MNISTS,
+        numbered(10),
     )
-    arrays = {"train_images": images, "train_labels": labels}
-    digests = mnist.digests(arrays)
-    is_mnist = not mnist.differing(digests)
-    if not is_mnist:
-        refuse_damage(files, arrays)
-    classes = count_classes(labels, files["train_labels"])
-    name = MNIST if is_mnist else _own_name(data)
-    identity = fingerprint(images, labels)
-    folder = cache.cache_directory() / f"data-{identity[:32]}"
+
+
+def _decode(
+    origin: Origin, workers: int, say: Callable[[str], None]
+) -> tuple[DataSource, dict[str, str]]:
+    """Decode, check, arrange and cache a data source; also gives the arrays' digests."""
+    count, like = origin.shape("train")
+    own_validation = origin.has("val")
+    of_validation = origin.shape("val")[0] if own_validation else 0
+    if count + of_validation < FEWEST_IMAGES:
+        raise UserError(
+            f"{origin.name} {origin.place} has {count + of_validation:,} training images, fewer "
+            f"than {FEWEST_IMAGES}",
+            "Name data with more images",
+        )
+    held = (count + of_validation) * (math.prod(like) + 8)
+    what = f"the {count + of_validation:,} training images of {origin.name}"
+    memory.require(held, 2, f"{what}, which are held twice while they are decoded,")
+    if workers > 2:
+        memory.require(held, workers, f"{what} in each of {workers:,} workers", _fewer(workers))
+    say(f"decoding {what}")
+    train = origin.read("train", like, say)
+    shape = (train.images.shape[1], train.images.shape[2], train.images.shape[3])
+    validation = origin.read("val", shape, say) if own_validation else None
+    names = splits.class_names(train, validation)
+    if validation is None and mnist_bytes.is_training_file(train):
+        name, rule, kept = MNIST, splits.MNISTS, mnist_bytes.VALIDATION
+        arrays: Arrays = (train.images[:, 0], train.labels.astype(np.uint8))
+        names = numbered(10)
+    else:
+        name, arrays, kept, rule = origin.name, *_arranged(train, validation, len(names))
+    splits.require_two(arrays[1], kept, names, train.where)
+    identity = fingerprint(*arrays)
+    stored = {"train_images": arrays[0], "train_labels": arrays[1]}
+    digests = cache.digests(stored)
+    folder = index.folder_of(identity)
     if cache.problem(folder, digests) is not None:
         with cache.alone(folder, say):
             problem = cache.problem(folder, digests)
             if problem is not None:
                 if any(folder.glob("*.npy")):
-                    say(f"{problem}: it is decoded anew")
-                say(f"decoding {name} into the cache ({folder})")
-                folder = cache.keep(folder, arrays, say)
-    place = files["train_images"].parent
-    description = f"{name} from {place} ({len(images):,} training images)"
-    return _describe(images, folder, name, description, identity, classes, place)
+                    say(f"{problem}: it is written anew")
+                folder = cache.keep(folder, stored, say)
+    description = (
+        f"{name} {origin.place} ({counted_images(len(arrays[1]))}, {pixels_in_words(shape)}, "
+        f"{len(names):,} classes)"
+    )
+    return _describe(arrays, origin, folder, name, description, kept, rule, names), digests
 
 
-def _own_name(data: Path) -> str:
-    """A directory's name for what is in it; never that of MNIST, which its contents are not."""
-    name = " ".join((data.parent if data.name == "raw" else data).name.split()) or "data"
-    return f"altered {MNIST}" if name.casefold() == MNIST.casefold() else name
+def counted_images(count: int) -> str:
+    """``1,200 training images``: those that validate are among them."""
+    return f"{count:,} training images"
 
 
-def count_classes(labels: mnist.Array, file: Path) -> int:
-    """How many classes a training file's labels name, from 0 on.
-
-    Raises:
-        UserError: If there is but one, one has no image, or one has none to train on.
-    """
-    images = np.bincount(labels)
-    classes = len(images)
-    if np.count_nonzero(images) == 1:
-        raise UserError(
-            f"{file} gives every image the label {classes - 1}: there is nothing to tell apart",
-            "Name a directory with two classes at least",
-        )
-    if empty := np.flatnonzero(images == 0).tolist():
-        raise UserError(
-            f"{file} has labels up to {classes - 1}, but no image has the label "
-            f"{', '.join(map(str, empty))}",
-            "Number the classes from 0 without a gap",
-        )
-    start = len(labels) - validation_size(len(labels))
-    if unseen := sorted(set(labels[start:].tolist()) - set(labels[:start].tolist())):
-        raise UserError(
-            f"{file} has the label {', '.join(map(str, unseen))} among its last "
-            f"{len(labels) - start:,} images alone, which validate and are not trained on",
-            "Put images and labels into a random order",
-        )
-    return classes
+def _arranged(
+    train: Labelled, validation: Labelled | None, classes: int
+) -> tuple[Arrays, int, str]:
+    """Both parts in one pair of arrays; how many images at their end validate, and by what rule."""
+    order = splits.stratified_order(train.labels)
+    images, labels = train.images[order], train.labels[order]
+    rule, kept = splits.STRATIFIED, splits.validation_size(len(labels))
+    if validation is not None:
+        images = np.concatenate([images, validation.images])
+        labels = np.concatenate([labels, validation.labels])
+        rule, kept = splits.AS_GIVEN, len(validation.labels)
+    return (
+        (np.ascontiguousarray(images), labels.astype(np.uint8 if classes <= 256 else np.uint16)),
+        kept,
+        rule,
+    )
 
 
 def _describe(
-    images: mnist.Array,
+    arrays: Arrays,
+    origin: Origin,
     folder: Path,
     name: str,
     description: str,
-    identity: str,
-    classes: int,
-    place: Path | None,
+    kept: int,
+    rule: str,
+    names: tuple[str, ...],
 ) -> DataSource:
-    mean, std = pixel_statistics(images)
-    if std == 0.0:
-        raise UserError(f"all pixels of {description} are equal", "Name another directory")
+    images, labels = arrays
+    channels = images if images.ndim == 4 else images[:, None]
+    mean, std = pixel_statistics(channels)
+    if 0.0 in std:
+        flat = "all pixels" if len(std) == 1 else "all pixels of a channel"
+        raise UserError(f"{flat} of {description} are equal", "Name other data")
     return DataSource(
         folder=folder,
         name=name,
         description=description,
-        fingerprint=identity,
+        fingerprint=mnist_bytes.FINGERPRINT if name == MNIST else fingerprint(images, labels),
         mean=mean,
         std=std,
-        classes=classes,
-        idx_folder=place,
+        input_shape=(channels.shape[1], channels.shape[2], channels.shape[3]),
+        class_names=names,
+        class_images=tuple(np.bincount(labels, minlength=len(names)).tolist()),
+        train_images=len(labels) - kept,
+        validation_images=kept,
+        split=rule,
+        origin=origin,
     )
 
 
-def refuse_damage(files: dict[str, Path], arrays: dict[str, mnist.Array]) -> None:
-    """Refuse arrays that are a damaged copy of MNIST's; `files` says where each came from.
-
-    Raises:
-        UserError: One is.
-    """
-    for name, array in arrays.items():
-        if where := mnist.damage(name, array):
-            raise UserError(
-                f"{files[name]} is a damaged copy of MNIST's: it differs somewhere in {where}",
-                "Copy or download this file again, or leave out --data to have MNIST fetched",
-            )
-
-
-def pixel_statistics(images: mnist.Array) -> tuple[float, float]:
-    """Mean and (population) standard deviation of pixel values scaled to [0, 1].
+def pixel_statistics(images: Bytes) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and (population) standard deviation of each channel's pixels scaled to [0, 1].
 
     The sums are of whole numbers below 2**53, so they are exact and equal on every machine.
+
+    Args:
+        images: ``[N, C, H, W]``.
     """
-    pixels = images.reshape(-1)
-    total = squares = 0.0
-    for start in range(0, pixels.size, 1 << 20):
-        part = pixels[start : start + (1 << 20)].astype(np.float64)
-        total += float(part.sum())
-        squares += float(part @ part)
-    mean = total / pixels.size
-    return mean / 255, math.sqrt(squares / pixels.size - mean * mean) / 255
+    count = images.size // images.shape[1]
+    total = np.zeros(images.shape[1])
+    squares = np.zeros(images.shape[1])
+    step = max(1, (1 << 20) // max(1, images[0].size))
+    for start in range(0, len(images), step):
+        part = images[start : start + step].astype(np.float64)
+        total += part.sum(axis=(0, 2, 3))
+        squares += np.einsum("nchw,nchw->c", part, part)
+    mean = total / count
+    std = [math.sqrt(s / count - m * m) for s, m in zip(squares, mean, strict=True)]
+    return tuple((mean / 255).tolist()), tuple(value / 255 for value in std)

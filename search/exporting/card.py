@@ -177,15 +177,19 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     problem = origin.problem
     usual = ", by 0.05 to 0.1 points as a rule" if problem.is_mnist else ""
     data, study = escape(problem.name), escape(origin.study)
-    looks = f"{problem.looks}, 28×28 grey values" if problem.looks else "28×28 grey values"
+    kind = "grey" if problem.channels == 1 else "colour"
+    size = f"{problem.image_size.height}×{problem.image_size.width}"
+    shape = f"[N, {', '.join(map(str, problem.input_shape))}]"
+    looks = f"{size} {kind} values"
+    looks = f"{problem.looks}, {looks}" if problem.looks else looks
     return f"""# {origin.architecture}
 
 A convolutional network of {counted(sizes.parameters, "parameter")} for the
-{counted(problem.classes, "class")} of {data}, grey images of 28×28 pixels: trial {origin.trial} of
-the study {study}, which allows at most {counted(origin.max_params, "parameter")}.
+{counted(problem.classes, "class")} of {data}, {kind} images of {size} pixels: trial
+{origin.trial} of the study {study}, which allows at most {counted(origin.max_params, "parameter")}.
 
     from model import load          # needs torch and this folder, nothing else
-    logits = load()(images)         # images [N, 1, 28, 28], pixel values 0 to 255
+    logits = load()(images)         # images {shape}, pixel values 0 to 255
     labels = logits.argmax(dim=1)   # [N], from 0 to {problem.classes - 1}
 
 The ONNX files take the same input (`images`, float32) and give `logits`. `candidate.json` is the

@@ -22,19 +22,20 @@ INT8 = "model_int8.onnx"
 INPUT, OUTPUT = "images", "logits"
 BATCH = 500  # images that are predicted or calibrated on at once
 
-Pixels = npt.NDArray[np.uint8]  # [N, 28, 28]
+Pixels = npt.NDArray[np.uint8]  # [N, C, H, W]
 Logits = npt.NDArray[np.float32]  # [N, classes]
 
 
-def write_onnx(network: nn.Module, file: Path) -> None:
+def write_onnx(network: nn.Module, file: Path, input_shape: tuple[int, int, int]) -> None:
     """Write a network, ready to predict, for batches of any size.
 
     BatchNorm is folded into the weights where it directly follows its convolution, and filters in
     several rotations are written out as the plain convolution that they are.
 
     Args:
-        network: Takes ``[N, 1, 28, 28]`` float32 with pixel values from 0 to 255.
+        network: Takes ``[N, C, H, W]`` float32 with pixel values from 0 to 255.
         file: Holds the weights too.
+        input_shape: Channels, height and width.
     """
     import onnx
     import torch
@@ -44,7 +45,7 @@ def write_onnx(network: nn.Module, file: Path) -> None:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _written_out(network).eval(),
-            (torch.zeros(2, 1, 28, 28),),
+            (torch.zeros(2, *input_shape),),
             file,
             input_names=[INPUT],
             output_names=[OUTPUT],
@@ -172,4 +173,4 @@ def weight_bytes(file: Path) -> int:
 
 
 def _input(images: Pixels) -> npt.NDArray[np.float32]:
-    return images[:, None].astype(np.float32)
+    return images.astype(np.float32)

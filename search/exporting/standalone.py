@@ -17,6 +17,8 @@ from search.training.exact import has_hooks, is_unchanged
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from search.data.problem import Problem
+
 MODEL = "model.py"
 WEIGHTS = "weights.safetensors"
 PREFIX = "layers."  # of the tensors' names in the file
@@ -27,7 +29,7 @@ TEMPLATE = '''"""{title}
 Needs torch and the file {weights} beside it. {parameters:,} trainable parameters.
 
     from model import load
-    logits = load()(images)         # images [N, 1, 28, 28], pixel values 0 to 255
+    logits = load()(images)         # images {shape}, pixel values 0 to 255
     labels = logits.argmax(dim=1)   # [N], from 0 to {largest_label}
 """
 
@@ -46,7 +48,7 @@ WEIGHTS = Path(__file__).with_name("{weights}")
 
 
 {sources}class Network(nn.Module):
-    """Images ``[N, 1, 28, 28]`` with grey values from 0 to 255 to logits ``[N, {outputs}]``."""
+    """Images ``{shape}`` with values from 0 to 255 to logits ``[N, {outputs}]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +57,7 @@ WEIGHTS = Path(__file__).with_name("{weights}")
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.float() * (1 / (255 * STD)) - MEAN / STD
+{normalising}
         return self.layers(pixels)
 
 
@@ -129,31 +131,36 @@ def first_line(title: str) -> str:
     return title.replace("\\", "\\\\").replace('"', "'")
 
 
-def write_standalone(
-    folder: Path, network: nn.Module, *, title: str, mean: float, std: float, classes: int
-) -> None:
+GREY = "        pixels = images.float() * (1 / (255 * STD)) - MEAN / STD"
+COLOUR = """        pixels = images.float()
+        mean, std = (pixels.new_tensor(values).view(-1, 1, 1) for values in (MEAN, STD))
+        pixels = pixels * (1 / (255 * std)) - mean / std"""
+
+
+def write_standalone(folder: Path, network: nn.Module, problem: Problem, *, title: str) -> None:
     """Write ``model.py`` and ``weights.safetensors`` into a folder.
 
     Args:
         folder: Exists.
         network: Trained; ``is_writable``.
+        problem: What images it takes: their shape, mean and deviation, and the classes.
         title: The file's first line.
-        mean: Of the training pixels scaled to [0, 1].
-        std: Their standard deviation.
-        classes: How many logits the network gives.
     """
     from torch import nn
 
     assert isinstance(network, nn.Sequential)
     write_weights(folder / WEIGHTS, network, PREFIX)
+    grey = problem.channels == 1
     text = TEMPLATE.format(
         title=first_line(title),
         weights=WEIGHTS,
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        mean=mean,
-        std=std,
-        outputs=classes,
-        largest_label=classes - 1,
+        shape=f"[N, {', '.join(map(str, problem.input_shape))}]",
+        mean=problem.mean[0] if grey else problem.mean,
+        std=problem.std[0] if grey else problem.std,
+        normalising=GREY if grey else COLOUR,
+        outputs=problem.classes,
+        largest_label=problem.classes - 1,
         sources="".join(
             f"{inspect.getsource(kind)}\n\n" for kind in OURS if kind in map(type, network)
         ),
@@ -196,10 +203,10 @@ def load_standalone(folder: Path) -> nn.Module:
 
 
 def logits(network: nn.Module, pixels: Tensor) -> Tensor:
-    """A network's answers ``[N, classes]`` to ``[N, 28, 28]`` uint8 images, in batches."""
+    """A network's answers ``[N, classes]`` to ``[N, C, H, W]`` uint8 images, in batches."""
     import torch
 
     with torch.no_grad():
         batches = torch.split(pixels, 500)
-        parts = [network(batch.unsqueeze(1).float()) for batch in batches]
+        parts = [network(batch.float()) for batch in batches]
     return torch.cat(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search.data.dataset import load_training
+from search.data.dataset import load_whole
 from search.data.testset import load_test
 from search.finals.retraining import Retraining
 
@@ -19,17 +19,8 @@ class FinalObjective(Retraining):
 
     def load(self) -> tuple[Images, Images]:
         """All training images, and the test images."""
-        import numpy as np
-        import torch
+        from search.data.images import split_on_device
 
-        from search.data.images import on_device
-
-        source, device = self.settings.source, torch.device(self.settings.device)
-        parts = load_training(source)
-        pixels = np.concatenate([part.images for part in parts])
-        labels = np.concatenate([part.labels for part in parts])
-        test = load_test(source)
-        return (
-            on_device(pixels, labels, source.mean, source.std, device),
-            on_device(test.images, test.labels, source.mean, source.std, device),
-        )
+        source, device = self.settings.source, self.settings.device
+        whole, test = load_whole(source), load_test(source)
+        return split_on_device(whole, source, device), split_on_device(test, source, device)

@@ -89,7 +89,7 @@ def settings_of_trial(
         name = dataset.get("name") if under.get("fingerprint") == dataset.get("fingerprint") else ""
         raise UserError(
             f"trial {trial.number} was trained on {name or 'other data'}, not on {source.name}",
-            "Give its directory with --data",
+            "Give --data, and --image-size if the search had it",
         )
     epochs = values.positive(under.get("epochs"))
     if epochs is None:

@@ -85,11 +85,12 @@ class Retraining(ABC):
 
         settings, (_, held_out) = self.settings, self.images
         network = make_network(run.model, settings.arithmetic, torch.device(settings.device))
-        accuracy, loss = evaluate(network, held_out)
-        return accuracy, {
-            f"{self.judged_on}_accuracy": accuracy,
-            f"{self.judged_on}_correct": round(accuracy * len(held_out)),
-            f"{self.judged_on}_loss": loss,
+        found = evaluate(network, held_out)
+        return found.accuracy, {
+            f"{self.judged_on}_accuracy": found.accuracy,
+            f"{self.judged_on}_correct": round(found.accuracy * len(held_out)),
+            f"{self.judged_on}_loss": found.loss,
+            f"{self.judged_on}_balanced_accuracy": found.balanced_accuracy,
             attributes.TRAINING_LOSS.name: run.curve[-1].training_loss,
         }
 

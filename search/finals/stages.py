@@ -13,9 +13,7 @@ from search.common import values
 from search.common.errors import UserError
 from search.common.output import say
 from search.common.text import counted
-from search.data.dataset import load_training
 from search.data.problem import recorded_problem
-from search.data.sources import locate
 from search.finals.retraining import ShortlistObjective
 from search.finals.studies import queue, trainings
 from search.reporting.constraints import at_least
@@ -39,12 +37,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from search.console.terminal import Terminal
+    from search.data.dataset import DataSource
     from search.finals.retraining import Retraining
 
 
 def settings_of_study(
     study: optuna.Study,
-    data: Path | None,
+    source: DataSource,
     space: Path | None = None,
     *,
     device: str,
@@ -54,7 +53,7 @@ def settings_of_study(
 
     Args:
         study: The search's.
-        data: Where the user has the data set; None for MNIST.
+        source: The images that the user named.
         space: Where the space's file lies now; None: where it was.
         device: As the command line names it, ``auto`` included.
         precision: Likewise.
@@ -71,11 +70,10 @@ def settings_of_study(
         raise UserError(
             f"the study {study.study_name!r} holds nothing yet", "Run python search/run.py first"
         )
-    source = locate(data)
     if source.fingerprint != dataset.get("fingerprint"):
         raise UserError(
             f"the study was about other images than {source.name}",
-            "Name their directory with --data",
+            "Give --data, and --image-size if the search had it",
         )
     device = resolve_device(device)
     return Settings(
@@ -111,7 +109,7 @@ class StageRunner:
             pruner="none",
             seed=settings.seed,
             epochs=settings.epochs,
-            validation_images=len(load_training(settings.source)[1]),
+            validation_images=settings.source.validation_images,
             source=settings.source,
             judge=objective(settings),
             make_training=training_by(objective, settings),

@@ -53,17 +53,22 @@ def moments(pixels: Tensor) -> Tensor:
     """The centre and the spread of each image's ink, for ``augment.distort``.
 
     Args:
-        pixels: ``[N, H, W]`` of any type.
+        pixels: ``[N, 1, H, W]`` of any type.
 
     Returns:
         ``[N, 5]`` float32: means of x and y, then the second central moments xx, xy and yy. The
         middles of the outer pixels lie half a pixel inside of -1 and 1, as in ``grid_sample``.
+
+    Raises:
+        ValueError: If the images are in colour.
     """
-    height, width = pixels.shape[1:]
+    channels, height, width = pixels.shape[1:]
+    if channels != 1:
+        raise ValueError(f"images of one channel can be deskewed, but got {channels} channels")
     y = ((torch.arange(height, device=pixels.device) * 2 + 1) / height - 1).view(1, -1, 1)
     x = (torch.arange(width, device=pixels.device) * 2 + 1) / width - 1
     found = []
-    for batch in torch.split(pixels, BATCH):
+    for batch in torch.split(pixels[:, 0], BATCH):
         ink = batch.float() - batch.float().amin((1, 2), keepdim=True)
         ink = ink / ink.sum((1, 2), keepdim=True).clamp_min(1e-6)
         x_mean, y_mean = (ink * x).sum((1, 2)), (ink * y).sum((1, 2))

@@ -78,12 +78,14 @@ EPOCHS = Attribute("epochs", positive)  # that it was trained for
 BEST_EPOCH = Attribute("best_epoch", positive)  # by validation accuracy; its value is the last's
 BEST_ACCURACY = Attribute("best_accuracy", share)
 VALIDATION_LOSS = Attribute("validation_loss", number)  # after the last epoch, in nats
+BALANCED_ACCURACY = Attribute("balanced_accuracy", share)  # validation, after the last epoch
 # Of a trial of the shortlist or the finalists, written by finals.retraining when it ends; read by
 # reporting.finalists and reporting.shortlist.
 TRAINING_LOSS = Attribute("training_loss", number)  # of the last epoch
 TEST_ACCURACY = Attribute("test_accuracy", number)
 TEST_CORRECT = Attribute("test_correct", integer)  # images
 TEST_LOSS = Attribute("test_loss", number)
+TEST_BALANCED_ACCURACY = Attribute("test_balanced_accuracy", share)
 # Written when it is queued (study.differences, finals.studies, finals.user_candidates); read by
 # who works the queue off, and by reports.
 LABEL = Attribute("label", string)

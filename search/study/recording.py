@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -76,6 +77,8 @@ def record_curve(trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         attributes.BEST_EPOCH.set(trial, best.number)
         attributes.BEST_ACCURACY.set(trial, best.accuracy)
         attributes.VALIDATION_LOSS.set(trial, curve[-1].loss)
+        if not math.isnan(curve[-1].balanced_accuracy):
+            attributes.BALANCED_ACCURACY.set(trial, curve[-1].balanced_accuracy)
 
 
 def where_trained(settings: Settings, recipe: Recipe, *, images: int) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from search.architecture.limits import Limits
 from search.architecture.spaces import DEFAULT_SPACE, ROOT, Space, SpaceFile, read_space
 from search.common.errors import UserError
 from search.common.values import mapping, text
-from search.data.dataset import DataSource, load_training, validation_size
-from search.data.problem import Problem, problem_of
+from search.data.dataset import DataSource
+from search.data.problem import Problem, describe_dataset, problem_of
 from search.training.arithmetic import Arithmetic
 
 
@@ -97,9 +97,7 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
     Raises:
         UserError: If there are fewer training images than asked for.
     """
-    file_images = sum(len(split) for split in load_training(settings.source))
-    validation = validation_size(file_images)
-    most = file_images - validation
+    most = settings.source.train_images
     if (settings.train_images or 0) > most:
         raise UserError(
             f"{settings.source.name} has {most:,} images to train on, "
@@ -115,13 +113,7 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
         "pruner": pruner,
         "target": settings.problem.target,
         "arithmetic": str(settings.arithmetic),
-        "dataset": {
-            "name": settings.source.name,
-            "fingerprint": settings.source.fingerprint,
-            "classes": settings.problem.classes,
-            "train_images": settings.train_images or most,
-            "validation_images": validation,
-        },
+        "dataset": describe_dataset(settings.source, settings.train_images or most),
         "space_file": {"name": settings.space_file.name, "digest": settings.space_file.digest},
         "space": describe_space(settings.space),
         "code": code_fingerprint(),

@@ -24,13 +24,13 @@ def distort(
     Bilinear interpolation, zero (black) outside; one interpolation for all of it.
 
     Args:
-        images: ``[N, 1, H, W]`` float32, background 0.
+        images: ``[N, C, H, W]`` float32, background 0.
         amounts: Half-widths of the uniform distributions.
         generator: On the images' device; drawn from in a fixed order. None: the global one.
         moments: Of the images, ``[N, 5]`` as ``deskew.moments`` gives them; None deskews nothing.
 
     Returns:
-        ``[N, 1, H, W]`` of the same type.
+        ``[N, C, H, W]`` of the same type.
     """
     count, _, height, width = images.shape
     draws = torch.rand(4, count, generator=generator, device=images.device) * 2 - 1
@@ -38,13 +38,15 @@ def distort(
     # The grid maps output positions back to input positions: magnifying divides.
     zoom = 1 / (1 + draws[1] * amounts.scale)
     cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    # The grid's coordinates span height and width alike: what turns must know their ratio.
+    longer = height / width
     right, down = draws[2] * (2 * amounts.shift / width), draws[3] * (2 * amounts.shift / height)
     if moments is None:
-        entries = [cosine, -sine, right, sine, cosine, down]
+        entries = [cosine, -sine * longer, right, sine / longer, cosine, down]
     else:
-        shear, offset = _upright(cosine, sine, right, down, moments)
-        entries = [cosine, cosine * shear - sine, right + cosine * offset]
-        entries += [sine, sine * shear + cosine, down + sine * offset]
+        shear, offset = _upright(cosine, sine, right, down, moments, longer)
+        entries = [cosine, cosine * shear - sine * longer, right + cosine * offset]
+        entries += [sine / longer, sine / longer * shear + cosine, down + sine / longer * offset]
     if amounts.mirror:  # x of the output changes its sign
         sign = torch.randint(0, 2, (count,), generator=generator, device=images.device) * 2 - 1
         entries[0], entries[3] = entries[0] * sign, entries[3] * sign
@@ -86,12 +88,13 @@ def cut_out(images: Tensor, share: float, generator: torch.Generator | None) -> 
 
 
 def _upright(
-    cosine: Tensor, sine: Tensor, right: Tensor, down: Tensor, moments: Tensor
+    cosine: Tensor, sine: Tensor, right: Tensor, down: Tensor, moments: Tensor, longer: float
 ) -> tuple[Tensor, Tensor]:
     """What takes the slant out of distorted images: x becomes x + shear * y + offset.
 
-    The figures go the grid's way backwards: with M = [[cosine, -sine], [sine, cosine]] a point p
-    comes to lie at inv(M) (p - shift), and second moments C become inv(M) C inv(M)'.
+    The figures go the grid's way backwards: a point p comes to lie at inv(M) (p - shift), where
+    M = [[cosine, -sine * longer], [sine / longer, cosine]], and second moments C become
+    inv(M) C inv(M)'.
 
     Args:
         cosine: As the others ``[N]``: the grid's map from output to input positions.
@@ -99,14 +102,15 @@ def _upright(
         right: Likewise.
         down: Likewise.
         moments: ``[N, 5]`` of the images before.
+        longer: Their height by their width.
     """
     x, y, xx, xy, yy = moments.unbind(1)
     across, along = cosine * cosine, sine * sine
     twist = cosine * sine
-    moment_yy = along * xx - 2 * twist * xy + across * yy  # both times the square of M's
-    moment_xy = (across - along) * xy + twist * (yy - xx)  # determinant
+    moment_yy = along * (xx / longer**2) - 2 * twist * (xy / longer) + across * yy  # both times
+    moment_xy = (across - along) * xy + twist * (yy * longer - xx / longer)  # M's determinant²
     shear = moment_xy / moment_yy.clamp_min(1e-12)
-    y_centre = (cosine * (y - down) - sine * (x - right)) / (across + along)
+    y_centre = (cosine * (y - down) - sine / longer * (x - right)) / (across + along)
     return shear, -shear * y_centre
 
 

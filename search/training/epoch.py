@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,3 +15,4 @@ class Epoch:
     loss: float  # mean cross entropy on the validation images; NaN without validation
     training_loss: float  # mean over the epoch's steps, with dropout and augmentation
     seconds: float  # training and validation
+    balanced_accuracy: float = math.nan  # mean over classes of their share; NaN as accuracy

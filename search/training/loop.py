@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -102,15 +102,14 @@ class TrainingRun:
         for number in range(len(self.curve) + 1, self.length + 1):
             started = time.perf_counter()
             training_loss = self._trainer.epoch(number, self._seed, should_stop)
-            accuracy = loss = math.nan
+            found = Evaluation(math.nan, math.nan, math.nan)
             if self._validation is not None:
                 with self._trainer.averaged_weights(), record_function("validation"):
-                    accuracy, loss = evaluate(self._judged, self._validation)
+                    found = evaluate(self._judged, self._validation)
             self.curve.append(
                 Epoch(
                     number=number,
-                    accuracy=accuracy,
-                    loss=loss,
+                    **found._asdict(),
                     training_loss=training_loss,
                     seconds=time.perf_counter() - started,
                 )
@@ -193,22 +192,41 @@ def _make_lazy_layers(model: nn.Module, images: Images) -> None:
     """Let layers that take their shapes from what they see first (``nn.LazyLinear``) see it."""
     if any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         with torch.no_grad():
-            model.eval()(images.normalised(images.pixels[:2].unsqueeze(1)))
+            model.eval()(images.normalised(images.pixels[:2]))
 
 
-def evaluate(network: Network, images: Images) -> tuple[float, float]:
-    """Accuracy in [0, 1] and mean cross entropy on all images, in float32 and without dropout."""
+class Evaluation(NamedTuple):
+    """How right a network is on some images."""
+
+    accuracy: float  # in [0, 1]
+    loss: float  # mean cross entropy
+    balanced_accuracy: float  # mean over the classes that occur of the share that is right
+
+
+def evaluate(network: Network, images: Images) -> Evaluation:
+    """A network's figures on all images, in float32 and without dropout."""
     device = images.pixels.device
     right = torch.zeros((), device=device, dtype=torch.int64)
     loss = torch.zeros((), device=device)
     with torch.no_grad():
+        classes = torch.arange(int(images.labels.max()) + 1, device=device)
+        right_by_class = torch.zeros_like(classes)
         for start in range(0, len(images), VALIDATION_BATCH):
             labels = images.labels[start : start + VALIDATION_BATCH]
-            pixels = images.pixels[start : start + VALIDATION_BATCH].unsqueeze(1)
+            pixels = images.pixels[start : start + VALIDATION_BATCH]
             logits = network(images.normalised(pixels), training=False)
-            right += (logits.argmax(dim=1) == labels).sum()
+            hits = logits.argmax(dim=1) == labels
+            right += hits.sum()
+            right_by_class.index_add_(0, labels, hits.long())
             loss += functional.cross_entropy(logits, labels, reduction="sum")
-    return right.item() / len(images), loss.item() / len(images)
+        there = torch.zeros_like(classes).index_add_(0, images.labels, images.labels * 0 + 1)
+    occurring = there > 0
+    shares = right_by_class[occurring].double() / there[occurring]
+    return Evaluation(
+        accuracy=right.item() / len(images),
+        loss=loss.item() / len(images),
+        balanced_accuracy=shares.mean().item(),
+    )
 
 
 class Trainer:
@@ -285,7 +303,7 @@ class Trainer:
         """The mean loss of some images, distorted by amounts, with dropout by a seed."""
         recipe, data = self._recipe, self._training
         with record_function("augmentation"):
-            pixels = data.pixels[chosen].unsqueeze(1).float()
+            pixels = data.pixels[chosen].float()
             of_chosen = None if self._moments is None else self._moments[chosen]
             if amounts.moves or of_chosen is not None:
                 pixels = distort(pixels, amounts, generator, of_chosen)

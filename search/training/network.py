@@ -16,7 +16,7 @@ class Network(Protocol):
     """Logits from images, in training with a gradient."""
 
     def __call__(self, images: Tensor, seed: int = 0, *, training: bool = True) -> Tensor:
-        """``[N, classes]`` float32 of ``[N, 1, 28, 28]``; the seed is of dropout masks."""
+        """``[N, classes]`` float32 of ``[N, C, H, W]``; the seed is of dropout masks."""
         ...
 
 

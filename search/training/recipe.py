@@ -10,6 +10,7 @@ from search.common.text import counted
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 MOST_EPOCHS = 100_000
+LARGEST_SHIFT = 512.0  # pixels: half the side of images of 1,024
 SCHEDULES = ("onecycle", "cosine", "step", "constant")
 
 
@@ -43,7 +44,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         _within("rotation", self.rotation, 0.0, 180.0)
-        _within("shift", self.shift, 0.0, 1_000.0)
+        _within("shift", self.shift, 0.0, LARGEST_SHIFT)
         _within("scale", self.scale, 0.0, 0.9)
         _within("brightness", self.brightness, 0.0, 1.0)
         _within("cutout", self.cutout, 0.0, 0.9)

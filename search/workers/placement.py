@@ -29,7 +29,9 @@ class Placement:
     warm_up: Callable[[], None]  # before the workers start
 
 
-def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -> Placement:
+def place(
+    options: argparse.Namespace, root: Path, say: Callable[[str], None], *, data_bytes: int = 0
+) -> Placement:
     """Where the command line wants the workers.
 
     Args:
@@ -37,6 +39,7 @@ def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -
             ``storage``.
         root: The program's folder.
         say: Told, in a line, what a cluster consists of.
+        data_bytes: Of the images that a cluster's machines are sent.
 
     Raises:
         UserError: If the device or the cluster is not there or cannot be used.
@@ -49,7 +52,21 @@ def place(options: argparse.Namespace, root: Path, say: Callable[[str], None]) -
         )
     if options.cluster is None:
         return _here(options, workers)
-    return _on_cluster(options, workers, root, say)
+    return _on_cluster(options, workers, root, say, data_bytes)
+
+
+def copies_here(options: argparse.Namespace) -> int:
+    """How many processes of this machine will hold the images: each of its workers.
+
+    A cluster's workers share one copy on each machine.
+    """
+    from search.training.hardware import default_workers
+
+    if getattr(options, "cluster", None) is not None:
+        return 1
+    device = "cpu" if options.device == "auto" else options.device
+    workers: int = options.workers or default_workers(device)
+    return min(workers, getattr(options, "trials", workers))
 
 
 def _here(options: argparse.Namespace, asked: int | None) -> Placement:
@@ -69,11 +86,21 @@ def _here(options: argparse.Namespace, asked: int | None) -> Placement:
 
 
 def _on_cluster(
-    options: argparse.Namespace, asked: int | None, root: Path, say: Callable[[str], None]
+    options: argparse.Namespace,
+    asked: int | None,
+    root: Path,
+    say: Callable[[str], None],
+    data_bytes: int,
 ) -> Placement:
     from search.workers.ray.connecting import connect
 
-    cluster = connect(options.cluster, root=root, storage=options.storage, workers=asked)
+    cluster = connect(
+        options.cluster,
+        root=root,
+        storage=options.storage,
+        workers=asked,
+        data_bytes=data_bytes,
+    )
     say(cluster.description)
     device = cluster.device(options.device)
     workers = asked or cluster.room(device)

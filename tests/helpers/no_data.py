@@ -11,7 +11,12 @@ from search.workers.job import Job
 from search.workers.messages import MakeTraining
 
 NO_DATA = DataSource(
-    folder=Path("/nowhere"), name="none", description="none", fingerprint="", mean=0.0, std=1.0
+    folder=Path("/nowhere"),
+    name="none",
+    description="none",
+    fingerprint="",
+    mean=(0.0,),
+    std=(1.0,),
 )
 
 

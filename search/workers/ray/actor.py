@@ -10,7 +10,8 @@ import traceback
 from contextlib import suppress
 
 from search.common.process_id import process_id
-from search.data.dataset import Bytes
+from search.data.cache import Array
+from search.data.origin import Bytes
 from search.study.judge import Task
 from search.training.allocator import keep_freed_memory
 from search.workers.messages import Broken, Event, Ready, Stop
@@ -28,7 +29,7 @@ class SearchWorker:
         labels: Likewise.
     """
 
-    def __init__(self, job: bytes, index: int, images: Bytes, labels: Bytes) -> None:
+    def __init__(self, job: bytes, index: int, images: Bytes, labels: Array) -> None:
         import ray
 
         self._job, self._index, self._arrays = job, index, (images, labels)

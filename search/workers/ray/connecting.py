@@ -33,7 +33,9 @@ TOKEN = "Copy ~/.ray/auth_token from its head to here and export RAY_AUTH_MODE=t
 INSTALL = "Install requirements.txt and requirements-cluster.txt, the same everywhere"
 
 
-def connect(address: str, *, root: Path, storage: str, workers: int | None) -> Cluster:
+def connect(
+    address: str, *, root: Path, storage: str, workers: int | None, data_bytes: int = 0
+) -> Cluster:
     """Join a cluster, or start Ray here; it is left when this process ends.
 
     Args:
@@ -41,6 +43,7 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
         root: The program's folder, of which the machines get the Python files.
         storage: Of the study; its password is kept out of what Ray shows.
         workers: How many shall run; None for as many as there is room for.
+        data_bytes: Of the images that will be sent, for the memory of a Ray that is started here.
 
     Raises:
         UserError: If Ray is not installed or the cluster cannot be reached.
@@ -64,7 +67,7 @@ def connect(address: str, *, root: Path, storage: str, workers: int | None) -> C
             options |= {
                 "num_cpus": workers or default_workers("cpu"),
                 "include_dashboard": False,
-                "object_store_memory": LOCAL_OBJECTS,
+                "object_store_memory": max(LOCAL_OBJECTS, 2 * data_bytes),
             }
         with _printed() as printed, passwords.kept_from_children():
             try:
