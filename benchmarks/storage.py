@@ -36,7 +36,8 @@ from objective import Objective, Settings
 from search.console.arguments import natural, positive
 from search.console.terminal import Terminal
 from search.data.dataset import DataSource
-from search.data.names import MNIST, MNIST_PROBLEM
+from search.data.names import MNIST
+from search.data.problem import MNIST_PROBLEM
 from search.study.judge import Task
 from search.study.sampling import make_pruner, make_sampler
 from search.study.shared import SharedStudy

@@ -218,20 +218,21 @@ def write(
     """
     from search.common.values import text
     from search.data.dataset import load_training
-    from search.exporting import card, checks, onnx_files, standalone
+    from search.exporting import card, checks, onnx_files, program, standalone
     from search.exporting.folder import FIGURES
 
     training, validation = load_training(settings.source)
     with tempfile.TemporaryDirectory(prefix="export-") as name:
         folder = Path(name)
-        standalone.write_standalone(
-            folder,
-            network,
-            settings.problem,
-            title=f"{candidate.name}: trial {trial.number} of {text(origin.study)}.",
-        )
-        loaded = standalone.load_standalone(folder)
-        onnx_files.write_onnx(loaded, folder / onnx_files.FLOAT32, settings.problem.input_shape)
+        problem = settings.problem
+        title = f"{candidate.name}: trial {trial.number} of {text(origin.study)}."
+        if standalone.is_writable(network):
+            standalone.write_standalone(folder, network, problem, title=title)
+            ready = standalone.load_standalone(folder)
+        else:
+            ready = program.Ready(network, problem.mean, problem.std).eval()
+            program.write_program(folder, ready, problem, title=title)
+        onnx_files.write_onnx(ready, folder / onnx_files.FLOAT32, problem.input_shape)
         onnx_files.write_int8(
             folder / onnx_files.FLOAT32,
             folder / onnx_files.INT8,
@@ -266,7 +267,10 @@ def publish(folder: Path, output: Path) -> None:
 
     check_folder(output)
     try:
-        put(output, {name: (folder / name).read_bytes() for name in FILES})
+        put(output, {file.name: file.read_bytes() for file in folder.iterdir()})
+        for name in FILES:  # of an earlier export, of another kind of network
+            if not (folder / name).exists():
+                (output / name).unlink(missing_ok=True)
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise UserError(

@@ -40,8 +40,10 @@ def source(mnist_1200: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> DataSou
         name="MNIST",
         description="the first 1,200 images",
         fingerprint=fingerprint(pixels, labels),
-        mean=0.1307,
-        std=0.3081,
+        mean=(0.1307,),
+        std=(0.3081,),
+        train_images=1_000,
+        validation_images=200,
     )
 
 
@@ -113,7 +115,9 @@ from search.architecture.spaces import read_space
 from search.data.dataset import DataSource
 from pathlib import Path
 space = read_space(Path({str(SPACE.path)!r}))
-source = DataSource(folder=Path("nowhere"), name="", description="", fingerprint="", mean=0, std=1)
+source = DataSource(
+    folder=Path("nowhere"), name="", description="", fingerprint="", mean=(0.5,), std=(1.0,)
+)
 limits = objective.Limits(max_params=2)
 judge = objective.Objective(objective.Settings(source=source, space_file=space, limits=limits))
 study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -271,7 +275,7 @@ def test_a_pruned_trial_records_when_and_why(source: DataSource) -> None:
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:
-    broken = DataSource(**{**source.__dict__, "std": 1e-40})
+    broken = DataSource(**{**source.__dict__, "std": (1e-40,)})
     with pytest.raises(TrainingError, match="not finite"):
         Objective(Settings(source=broken, space_file=SPACE, epochs=1))(ask_small(new_study()))
 
@@ -293,7 +297,8 @@ from search.architecture.spaces import read_space
 from search.data.dataset import DataSource
 from pathlib import Path
 source = DataSource(folder=Path({str(source.folder)!r}), name="MNIST", description="",
-                    fingerprint={source.fingerprint!r}, mean=0.13, std=0.31)
+                    fingerprint={source.fingerprint!r}, mean=(0.13,), std=(0.31,),
+                    train_images=1000, validation_images=200)
 study = optuna.create_study(direction="maximize")
 study.enqueue_trial({simplest()!r})
 space = read_space(Path({str(SPACE.path)!r}))

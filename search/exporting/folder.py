@@ -10,7 +10,7 @@ from search.common.errors import UserError
 FIGURES = "figures.json"  # by which an earlier export is known
 FILES = (
     *(FIGURES, "README.md", "candidate.json", "model.py", "weights.safetensors"),
-    *("model.onnx", "model_int8.onnx"),
+    *("model.pt2", "model.onnx", "model_int8.onnx"),
 )
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from search.common.errors import UserError
+from search.data.problem import Problem
 from search.exporting.standalone import MODEL, WEIGHTS, first_line, write_weights
 
 PROGRAM = "model.pt2"
@@ -72,27 +73,19 @@ class Ready(nn.Module):
         return logits
 
 
-def write_program(
-    folder: Path,
-    network: Ready,
-    *,
-    title: str,
-    input_shape: tuple[int, int, int],
-    classes: int,
-) -> None:
+def write_program(folder: Path, network: Ready, problem: Problem, *, title: str) -> None:
     """Write ``model.pt2``, a ``model.py`` that loads it, and ``weights.safetensors`` into a folder.
 
     Args:
         folder: Exists.
         network: Trained.
+        problem: What images it takes, and the classes.
         title: The file's first line.
-        input_shape: Of an image: channels, height, width.
-        classes: How many logits the network gives.
 
     Raises:
         UserError: If torch.export cannot follow the network: what it does depends on the images.
     """
-    example = torch.zeros(2, *input_shape)
+    example = torch.zeros(2, *problem.input_shape)
     try:
         with torch.no_grad():
             program = torch.export.export(
@@ -109,7 +102,7 @@ def write_program(
         node.meta.pop("stack_trace", None)  # where in which file of this machine it was written
     torch.export.save(program, folder / PROGRAM)
     write_weights(folder / WEIGHTS, network.network)
-    channels, height, width = input_shape
+    channels, height, width = problem.input_shape
     text = TEMPLATE.format(
         title=first_line(title),
         program=PROGRAM,
@@ -118,6 +111,6 @@ def write_program(
         channels=channels,
         height=height,
         width=width,
-        largest_label=classes - 1,
+        largest_label=problem.classes - 1,
     )
     (folder / MODEL).write_text(text, encoding="utf-8")

@@ -39,6 +39,7 @@ def test_every_option_that_was_given_is_in_the_line() -> None:
         *("--device", "cpu", "--precision", "float32", "--compile", "--data", "d e"),
         *("--train-images", "100", "--storage", "s.db", "--study", "x", "--continue-anyway"),
         *("--reports", "r", "--target", "98.5", "--space", "my space.py"),
+        *("--image-size", "48x64"),
     ]
     given, defaults = run.parse(arguments), run.parse([])
     assert all(value != getattr(defaults, name) for name, value in vars(given).items())

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from search.common.errors import UserError
-from search.data import cache, mnist
+from search.data import cache
 from tests.helpers.idx_files import some_images, some_labels
 
 ARRAYS = {"train_images": some_images(60), "train_labels": some_labels(60)}
-DIGESTS = mnist.digests(ARRAYS)
+DIGESTS = cache.digests(ARRAYS)
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -62,7 +62,7 @@ def test_harm_to_a_file_is_found(tmp_path: Path, harm: Callable[[Path], None], r
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     arrays = {"train_images": some_images(3000)}
-    digests = mnist.digests(arrays)
+    digests = cache.digests(arrays)
     cache.store(tmp_path, arrays)
     done = threading.Event()
 

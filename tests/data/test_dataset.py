@@ -17,8 +17,8 @@ from search.data.dataset import (
     fingerprint,
     load_arrays,
     load_training,
-    validation_size,
 )
+from search.data.splits import validation_size
 from tests.helpers.idx_files import some_images, some_labels
 
 
@@ -31,17 +31,20 @@ def decoded(folder: Path, count: int) -> DataSource:
         name="small",
         description="small",
         fingerprint=fingerprint(images, labels),
-        mean=0.5,
-        std=0.3,
+        mean=(0.5,),
+        std=(0.3,),
+        train_images=count - count // 6,
+        validation_images=count // 6,
     )
 
 
-def test_the_last_images_of_the_file_validate(tmp_path: Path) -> None:
+def test_the_last_images_of_the_arrays_validate(tmp_path: Path) -> None:
     train, validation = load_training(decoded(tmp_path, 120))
     assert (len(train), len(validation)) == (100, 20)
     images = some_images(120)
-    np.testing.assert_array_equal(train.images, images[:100])
-    np.testing.assert_array_equal(validation.images, images[100:])
+    assert train.images.shape == (100, 1, 28, 28)
+    np.testing.assert_array_equal(train.images[:, 0], images[:100])
+    np.testing.assert_array_equal(validation.images[:, 0], images[100:])
     np.testing.assert_array_equal(validation.labels, some_labels(120)[100:])
     assert validation.labels.dtype == np.int64
 
@@ -57,7 +60,7 @@ def test_images_cannot_be_written(tmp_path: Path) -> None:
     train, validation = load_training(decoded(tmp_path, 120))
     for split in (train, validation):
         with pytest.raises(ValueError, match="read-only"):
-            split.images[0, 0, 0] = 1
+            split.images[0, 0, 0, 0] = 1
         with pytest.raises(ValueError, match="read-only"):
             split.labels[0] = 1
 
@@ -100,7 +103,7 @@ def test_what_was_checked_is_what_is_used(tmp_path: Path) -> None:
     with (tmp_path / "train_images.npy").open("r+b") as file:
         file.seek(200)
         file.write(bytes(50_000))
-    np.testing.assert_array_equal(train.images, some_images(120)[:100])
+    np.testing.assert_array_equal(train.images[:, 0], some_images(120)[:100])
 
 
 def test_a_source_survives_pickling(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.data import idx
+from search.data.formats import idx
 from search.data.mnist import FetchError, download, from_mirrors
 from tests.helpers.idx_files import some_images, some_labels, write_dataset
 

@@ -13,8 +13,9 @@ import pytest
 
 from search.common.errors import UserError
 from search.data import cache
-from search.data.dataset import load_training, missing_classes
+from search.data.dataset import load_labels, load_training, load_whole
 from search.data.sources import locate, pixel_statistics
+from search.data.splits import remarks, stratified_order
 from tests.helpers.idx_files import some_images, some_labels, write_dataset, write_idx
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,16 +35,20 @@ def test_a_data_set_of_ones_own_is_described_and_decoded_once(
     said: list[str] = []
     source = locate(data, say=said.append)
     assert source.name == "FashionMNIST"
-    assert source.description == f"FashionMNIST from {data} (120 training images)"
+    about = "120 training images, 28×28 grey, 10 classes"
+    assert source.description == f"FashionMNIST from {data} ({about})"
     pixels = some_images(120) / 255
-    assert source.mean == pytest.approx(pixels.mean(), abs=1e-12)
-    assert source.std == pytest.approx(pixels.std(), abs=1e-12)
+    assert source.mean == pytest.approx((pixels.mean(),), abs=1e-12)
+    assert source.std == pytest.approx((pixels.std(),), abs=1e-12)
     assert source.folder.parent == empty_cache
     assert len(said) == 1 and "decoding" in said[0]
+    whole = load_whole(source)
+    order = stratified_order(some_labels(120))
+    np.testing.assert_array_equal(whole.images[:, 0], some_images(120)[order])
+    np.testing.assert_array_equal(whole.labels, some_labels(120)[order])
     train, validation = load_training(source)
-    np.testing.assert_array_equal(
-        np.concatenate([train.images, validation.images]), some_images(120)
-    )
+    assert (len(train), len(validation)) == (100, 20)
+    assert np.bincount(validation.labels).tolist() == [2] * 10, "stratified"
     assert locate(data.parent, say=said.append) == source
     assert len(said) == 1
 
@@ -70,9 +75,9 @@ def test_a_flipped_byte_in_the_cache_is_said_and_mended(tmp_path: Path) -> None:
     path.write_bytes(content)
     said: list[str] = []
     assert locate(data, say=said.append) == source
-    assert "train_images.npy is damaged" in said[0]
-    train, validation = load_training(source)
-    np.testing.assert_array_equal(validation.images, some_images(120)[100:])
+    assert "decoding" in said[0] and "train_images.npy is damaged" in said[1]
+    order = stratified_order(some_labels(120))
+    np.testing.assert_array_equal(load_whole(source).images[:, 0], some_images(120)[order])
 
 
 def test_bad_data_is_refused_and_nothing_made(tmp_path: Path, empty_cache: Path) -> None:
@@ -83,6 +88,33 @@ def test_bad_data_is_refused_and_nothing_made(tmp_path: Path, empty_cache: Path)
         with pytest.raises(UserError, match=reason):
             locate(bad)
     assert not empty_cache.exists()
+
+
+@pytest.mark.parametrize("count", [0, 59])
+def test_too_few_images_are_refused(tmp_path: Path, count: int) -> None:
+    data = write_dataset(tmp_path / "data", train=60)
+    write_idx(data / "train-images-idx3-ubyte", some_images(count))
+    write_idx(data / "train-labels-idx1-ubyte", some_labels(count))
+    with pytest.raises(UserError, match=f"has {count} training images, fewer than 60"):
+        locate(data, say=print)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (64, 48), (3, 20, 16), (20, 16, 3)])
+def test_idx_files_of_any_size_and_number_of_classes(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    data = write_dataset(tmp_path / "data", train=600)
+    images = np.random.default_rng(0).integers(0, 256, (600, *shape), dtype=np.uint8)
+    labels = (np.arange(600) % 200).astype(np.uint8)
+    write_idx(data / "train-images-idx3-ubyte", images)
+    write_idx(data / "train-labels-idx1-ubyte", labels)
+    source = locate(data, say=print)
+    first = images if images.ndim == 4 else images[:, None]
+    first = first.transpose(0, 3, 1, 2) if shape == (20, 16, 3) else first
+    assert source.input_shape == first.shape[1:]
+    assert source.classes == 200
+    np.testing.assert_array_equal(load_whole(source).images, first[stratified_order(labels)])
+    assert source.mean == pytest.approx((first / 255).mean(axis=(0, 2, 3)), abs=1e-12)
 
 
 def test_images_of_one_colour_are_refused(tmp_path: Path) -> None:
@@ -188,10 +220,10 @@ def test_damaged_mnist_without_a_network_is_named_and_never_served(
 
 
 def test_pixel_statistics_equal_numpys_over_several_parts() -> None:
-    images = some_images(3000, seed=3)  # more than two parts of a million pixels
+    images = some_images(3000, seed=3).reshape(1000, 3, 28, 28)  # over a million pixels
     mean, std = pixel_statistics(images)
-    assert mean == pytest.approx((images / 255).mean(), abs=1e-13)
-    assert std == pytest.approx((images / 255).std(), abs=1e-13)
+    assert mean == pytest.approx((images / 255).mean(axis=(0, 2, 3)), abs=1e-13)
+    assert std == pytest.approx((images / 255).std(axis=(0, 2, 3)), abs=1e-13)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +232,7 @@ def test_pixel_statistics_equal_numpys_over_several_parts() -> None:
         (np.zeros(60), "gives every image the label 0.* two classes at least"),
         (np.full(60, 7), "gives every image the label 7"),
         (np.arange(60) % 2 * 4, "no image has the label 1, 2, 3. Number the classes"),
-        (np.arange(60) // 6, "has the label 9 among its last 10 images alone.*random order"),
+        (np.arange(60) == 59, "has the label 1 on too few images: they validate"),
     ],
 )
 def test_labels_that_leave_nothing_to_learn_are_refused(
@@ -214,12 +246,12 @@ def test_labels_that_leave_nothing_to_learn_are_refused(
 
 def test_classes_are_counted_and_a_split_without_one_is_said(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", train=60)
-    labels = np.arange(60, dtype=np.uint8) % 3
-    labels[50:] %= 2
+    labels = np.arange(60, dtype=np.uint8) % 2
+    labels[:2] = 2
     write_idx(data / "train-labels-idx1-ubyte", labels)
     source = locate(data, say=print)
     assert source.classes == 3
-    (line,) = missing_classes(source, None)
-    assert line.startswith("none of the 10 validation images is of class 2: no accuracy")
-    few, _ = missing_classes(source, 1)
-    assert few.startswith("none of the 1 training images is of classes 1, 2: a network cannot")
+    (uneven,) = remarks(source, load_labels(source), None)
+    assert uneven.startswith("uneven classes: 0 has 29 images and 2 2: balanced accuracy")
+    few, _ = remarks(source, load_labels(source), 2)
+    assert few.startswith("none of the 2 training images is of class 2: a network cannot")

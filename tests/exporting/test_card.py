@@ -71,7 +71,10 @@ def test_what_the_files_compute_otherwise_is_said_where_it_holds(
 
 
 def test_only_mnist_is_said_to_show_upright_figures() -> None:
-    digits, other = card(PLAIN), card(PLAIN, Problem(name="we|ird *x*", classes=3))
+    digits, other = (
+        card(PLAIN),
+        card(PLAIN, Problem(name="we|ird *x*", class_names=("a", "b", "c"))),
+    )
     assert "one centred, upright, bright figure on a dark" in digits
     assert "10 classes of MNIST" in digits
     assert "3 classes of we\\|ird \\*x\\*" in " ".join(other.split())

@@ -16,7 +16,7 @@ from search.architecture.layers import TTA, Conv, Deskew, Layer
 from search.architecture.references import REFERENCES
 from search.exporting.onnx_files import predict, weight_bytes, write_int8, write_onnx
 from search.exporting.standalone import load_standalone, logits, write_standalone
-from tests.exporting.test_standalone import DEVIATION, MEAN, disturbed
+from tests.exporting.test_standalone import PROBLEM, disturbed
 
 
 def rotated(layer: Layer) -> Layer:
@@ -35,20 +35,13 @@ CANDIDATES = {
 def test_both_files_answer_as_torch_does(
     kind: str, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    pixels, _ = mnist_1200
+    pixels = mnist_1200[0][:, None]
     candidate = CANDIDATES[kind]
     torch.manual_seed(0)  # untrained networks lose between 4 and 11 per cent to int8, by seed
-    write_standalone(
-        tmp_path,
-        disturbed(build(candidate)),
-        title="t",
-        mean=MEAN,
-        std=DEVIATION,
-        classes=10,
-    )
+    write_standalone(tmp_path, disturbed(build(candidate)), PROBLEM, title="t")
     network = load_standalone(tmp_path)
     float32, int8 = tmp_path / "a.onnx", tmp_path / "b.onnx"
-    write_onnx(network, float32)
+    write_onnx(network, float32, (1, 28, 28))
     write_int8(float32, int8, pixels[:300])
     expected = logits(network, torch.from_numpy(pixels.copy())).numpy()
     found = predict(float32, pixels)

@@ -12,10 +12,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from search.common.errors import UserError
+from search.data.problem import Problem
 from search.exporting.program import Ready, write_program
 from search.exporting.standalone import load_standalone
 
 SHAPE = (3, 20, 24)
+PROBLEM = Problem(name="things", input_shape=SHAPE, class_names=("a", "b", "c", "d"))
 
 
 class Net(nn.Module):
@@ -52,7 +54,7 @@ def images(count: int) -> Tensor:
 def test_a_program_gives_the_same_logits_for_any_number_of_images(
     ready: Ready, tmp_path: Path
 ) -> None:
-    write_program(tmp_path, ready, title='My "net"\\', input_shape=SHAPE, classes=4)
+    write_program(tmp_path, ready, PROBLEM, title='My "net"\\')
     loaded = load_standalone(tmp_path)
     for count in (1, 2, 5):
         x = images(count)
@@ -67,7 +69,7 @@ def test_a_program_gives_the_same_logits_for_any_number_of_images(
 
 @pytest.mark.processes
 def test_it_loads_where_this_project_is_not(ready: Ready, tmp_path: Path) -> None:
-    write_program(tmp_path, ready, title="net", input_shape=SHAPE, classes=4)
+    write_program(tmp_path, ready, PROBLEM, title="net")
     torch.save(images(3), tmp_path / "images.pt")
     code = (
         "import sys, torch; from model import load; "
@@ -84,7 +86,7 @@ def test_it_loads_where_this_project_is_not(ready: Ready, tmp_path: Path) -> Non
 
 
 def test_no_path_of_this_machine_is_in_it(ready: Ready, tmp_path: Path) -> None:
-    write_program(tmp_path, ready, title="net", input_shape=SHAPE, classes=4)
+    write_program(tmp_path, ready, PROBLEM, title="net")
     here = str(Path(__file__).parent).encode()
     assert not any(here in file.read_bytes() for file in tmp_path.iterdir())
 
@@ -99,5 +101,5 @@ class Deciding(nn.Module):
 def test_what_cannot_be_followed_is_said_in_one_line(tmp_path: Path) -> None:
     ready = Ready(Deciding(), (0.5,) * 3, (0.5,) * 3)
     with pytest.raises(UserError, match="torch.export cannot follow the network") as raised:
-        write_program(tmp_path, ready, title="net", input_shape=SHAPE, classes=4)
+        write_program(tmp_path, ready, PROBLEM, title="net")
     assert "\n" not in str(raised.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import TTA, Conv, Deskew
 from search.architecture.references import REFERENCES
 from search.data.images import on_device
+from search.data.problem import MNIST_PROBLEM
 from search.exporting.standalone import (
     is_writable,
     load_standalone,
@@ -26,7 +28,7 @@ from search.exporting.standalone import (
 )
 from search.layers.rotated import RotatedConv2d
 
-MEAN, DEVIATION = 0.13066, 0.30811
+PROBLEM = replace(MNIST_PROBLEM, mean=(0.13066,), std=(0.30811,))
 
 
 def disturbed(network: nn.Module) -> nn.Module:
@@ -55,18 +57,20 @@ def test_the_file_makes_the_same_network(
     candidate: LayeredCandidate, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
 ) -> None:
     network = disturbed(build(candidate))
-    write_standalone(tmp_path, network, title='a "title" \\', mean=MEAN, std=DEVIATION, classes=10)
-    images = on_device(*mnist_1200, MEAN, DEVIATION, torch.device("cpu"))
+    write_standalone(tmp_path, network, PROBLEM, title='a "title" \\')
+    images = on_device(
+        mnist_1200[0][:, None], mnist_1200[1], PROBLEM.mean, PROBLEM.std, torch.device("cpu")
+    )
     pixels = images.pixels[:200]
     with torch.no_grad():
-        expected = network(images.normalised(pixels.unsqueeze(1)))
+        expected = network(images.normalised(pixels))
     assert torch.equal(logits(load_standalone(tmp_path), pixels), expected)
 
 
 @pytest.mark.processes
 def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Path) -> None:
     network = disturbed(build(PREPARING))
-    write_standalone(tmp_path, network, title="t", mean=MEAN, std=DEVIATION, classes=10)
+    write_standalone(tmp_path, network, PROBLEM, title="t")
     program = (
         "import sys, json\n"
         "class No:\n"
@@ -83,7 +87,7 @@ def test_the_file_runs_where_nothing_of_ours_and_no_safetensors_is(tmp_path: Pat
     )
     assert done.returncode == 0, done.stderr
     with torch.no_grad():
-        pixel = (99 / 255 - MEAN) / DEVIATION
+        pixel = (99 / 255 - PROBLEM.mean[0]) / PROBLEM.std[0]
         expected = network(torch.full((1, 1, 28, 28), pixel))[0]
     torch.testing.assert_close(torch.tensor(json.loads(done.stdout)), expected)
 

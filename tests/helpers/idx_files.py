@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ def write_idx(path: Path, array: Array, *, zipped: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = idx_bytes(array)
     path.write_bytes(gzip.compress(content, compresslevel=1) if zipped else content)
+    settled = time.time() - 60  # what was written a moment ago is decoded anew each time
+    os.utime(path, (settled, settled))
     return path
 
 

@@ -40,7 +40,7 @@ def test_one_view_is_trained_and_all_are_judged(
 ) -> None:
     pixels, labels = mnist_1200
     train, held_out = (
-        on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+        on_device(pixels[part][:, None], labels[part], (0.1307,), (0.3081,), torch.device("cpu"))
         for part in (slice(640), slice(1000, None))
     )
 
@@ -61,8 +61,8 @@ def test_one_view_is_trained_and_all_are_judged(
     last = whole.epochs[-1]
     assert last.training_loss == plain.epochs[-1].training_loss
     network = make_network(whole.model, arithmetic, torch.device("cpu"))
-    assert training.evaluate(network, held_out) == (last.accuracy, last.loss)
-    images = held_out.normalised(held_out.pixels.unsqueeze(1))
+    assert training.evaluate(network, held_out)[:2] == (last.accuracy, last.loss)
+    images = held_out.normalised(held_out.pixels)
     plain.model.eval()
     with torch.no_grad():
         answers = [plain.model(view) for view in ShiftedCopies()(images).chunk(3)]

@@ -28,9 +28,9 @@ STEPS = 3
 
 def images() -> Images:
     generator = torch.Generator().manual_seed(3)
-    pixels = torch.randint(0, 256, (8, SIDE, SIDE), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(0, 256, (8, 1, SIDE, SIDE), generator=generator, dtype=torch.uint8)
     labels = torch.randint(0, CLASSES, (8,), generator=generator)
-    return Images(pixels=pixels, labels=labels, mean=0.5, std=0.3)
+    return Images(pixels=pixels, labels=labels, mean=(0.5,), std=(0.3,))
 
 
 class Textbook:
@@ -77,7 +77,7 @@ def run_both(
     data = images()
     trainer = Trainer(ours, recipe, data, epochs=STEPS, arithmetic=Arithmetic(fused=True))
     textbook = Textbook(theirs, recipe)
-    x = data.normalised(data.pixels.unsqueeze(1).float()).to(dtype)
+    x = data.normalised(data.pixels.float()).to(dtype)
     for step in range(STEPS):
         trainer.step(step, torch.arange(8), None, step)
         textbook.step(x, data.labels, min(recipe.average_decay, (1 + step) / (10 + step)))
@@ -103,7 +103,7 @@ def compare(names: list[str], whole: bool, dtype: torch.dtype, tolerance: float)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         assert_close(found[name], value, name)
-    x = images().normalised(images().pixels.unsqueeze(1).float()).to(dtype)
+    x = images().normalised(images().pixels.float()).to(dtype)
     textbook.model.eval()
     with torch.no_grad():
         assert_close(trainer.network(x, training=False), textbook.model(x), "logits")
@@ -144,7 +144,7 @@ def test_in_bfloat16_the_gradient_is_as_good_as_autocasts(whole: bool) -> None:
     ours: list[float] = []
     theirs: list[float] = []
     data = images()
-    x = data.normalised(data.pixels.unsqueeze(1).float())
+    x = data.normalised(data.pixels.float())
     for name in IDIOMS:
         models = [network_of([name], whole=whole) for _ in range(3)]
         exact = models[2].double().train()

@@ -90,7 +90,7 @@ def test_mirroring_turns_half_of_the_images_and_nothing_else(
 
 def test_what_is_mirrored_is_deskewed_as_well(mnist_1200: tuple[np.ndarray, np.ndarray]) -> None:
     images = batch(mnist_1200, 200)
-    of_images = moments(images.squeeze(1))
+    of_images = moments(images)
     upright = distort(images, Augmentation(), None, of_images)
     out = distort(images, Augmentation(mirror=True), torch.Generator().manual_seed(0), of_images)
     apart = torch.stack([(out - to).abs().amax(dim=(1, 2, 3)) for to in (upright, upright.flip(3))])
@@ -127,7 +127,7 @@ def test_what_a_recipe_draws_goes_through_the_training(
     from search.training.recipe import Recipe
 
     pixels, labels = mnist_1200
-    images = on_device(pixels[:256], labels[:256], 0.13, 0.31, torch.device("cpu"))
+    images = on_device(pixels[:256, None], labels[:256], (0.13,), (0.31,), torch.device("cpu"))
 
     def loss(amounts: Augmentation) -> float:
         recipe = Recipe(batch_size=256, augmentation=amounts)

@@ -29,7 +29,7 @@ RECIPE = Recipe(
 @pytest.fixture
 def images(mnist_1200: tuple[np.ndarray, np.ndarray]) -> Images:
     pixels, labels = mnist_1200
-    return on_device(pixels, labels, 0.1307, 0.3081, torch.device("cpu"))
+    return on_device(pixels[:, None], labels, (0.1307,), (0.3081,), torch.device("cpu"))
 
 
 def new_run(

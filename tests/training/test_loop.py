@@ -57,7 +57,7 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 def images(arrays: Arrays, part: slice) -> Images:
     pixels, labels = arrays
-    return on_device(pixels[part], labels[part], 0.1307, 0.3081, torch.device("cpu"))
+    return on_device(pixels[part][:, None], labels[part], (0.1307,), (0.3081,), torch.device("cpu"))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_network_that_is_returned_has_the_last_epochs_accuracy(
 ) -> None:
     fit = run(train, held_out, epochs=3)
     network = make_network(fit.model, FLOAT32, torch.device("cpu"))
-    accuracy, loss = training.evaluate(network, held_out)
+    accuracy, loss, _ = training.evaluate(network, held_out)
     assert (accuracy, loss) == (fit.epochs[-1].accuracy, fit.epochs[-1].loss)
 
 
@@ -143,7 +143,7 @@ def test_without_augmentation_and_averaging_it_is_plain_pytorch(
     order = torch.randperm(1000, generator=generator)
     for step in range(10):
         chosen = order[100 * step : 100 * step + 100]
-        batch = (train.pixels[chosen].unsqueeze(1) / 255 - 0.1307) / 0.3081
+        batch = (train.pixels[chosen] / 255 - 0.1307) / 0.3081
         optimizer.zero_grad()
         nn.functional.cross_entropy(theirs(batch), train.labels[chosen]).backward()  # type: ignore[no-untyped-call]
         for group in optimizer.param_groups:
@@ -257,7 +257,7 @@ def test_bfloat16_rounds_what_is_trained_and_not_what_is_judged(train: Images, f
     model = nn.Sequential(
         *(layer for layer in network().children() if not isinstance(layer, nn.Dropout))
     )
-    x = train.normalised(train.pixels[:64].unsqueeze(1).float())
+    x = train.normalised(train.pixels[:64].float())
     full, half = (
         make_network(model, Arithmetic(bfloat16=low, fused=fused), torch.device("cpu"))
         for low in (False, True)
@@ -286,10 +286,10 @@ def trainer_on(
     """A trainer whose images and network live on a device and hold no values."""
     _basis.cache_clear()
     data = Images(
-        pixels=torch.zeros(1000, 28, 28, dtype=torch.uint8, device=device),
+        pixels=torch.zeros(1000, 1, 28, 28, dtype=torch.uint8, device=device),
         labels=torch.zeros(1000, dtype=torch.int64, device=device),
-        mean=0.13,
-        std=0.31,
+        mean=(0.13,),
+        std=(0.31,),
     )
     with device:
         model = build()

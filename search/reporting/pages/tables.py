@@ -89,6 +89,7 @@ def to_json(summary: Summary) -> str:
     Times are ISO 8601; what is not known is null. ``format`` grows when a field changes meaning.
     """
     data = {"format": 3, **_plain(summary)}
+    data["problem"]["classes"] = summary.problem.classes
     data["entries"] = [_entry(entry) for entry in summary.entries]
     for key, trials in (("trials", summary.trials), ("user_candidates", summary.user_candidates)):
         data[key] = [{"name": trial.name, **_plain(trial)} for trial in trials]

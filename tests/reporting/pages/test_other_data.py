@@ -88,7 +88,9 @@ def test_every_form_says_what_was_trained_on() -> None:
     data = json.loads(texts["leaderboard.json"])
     assert data["problem"] == {
         **{"name": "clothes", "classes": 3, "target": None},
-        "input_shape": [1, 28, 28],
+        **{"input_shape": [1, 28, 28], "class_names": ["0", "1", "2"], "fingerprint": "f"},
+        **{"mean": [], "std": [], "train_images": 1_000, "validation_images": 200},
+        "test_images": None,
     }
     assert (data["limits"]["train_images"], data["limits"]["validation_images"]) == (1_000, 200)
     assert words.data_sentence(summarize(study_of([], settings=None))) == (
