@@ -113,7 +113,7 @@ class Objective:
 
     def record(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         """Write the summary of a trial, also of one that ended early."""
-        record_curve(trial, curve)
+        record_curve(trial, curve, uneven=self.settings.source.uneven)
 
     @cached_property
     def images(self) -> tuple[Images, Images]:

@@ -197,6 +197,7 @@ def origin_of(
         problem=settings.problem,
         train_images=settings.train_images or 0,
         max_params=settings.limits.max_params,
+        space="" if hasattr(candidate, "to_json") else settings.space_file.name,
         retrained=retrained,
         reproduce=shell_line(["python", "search/reproduce.py", str(trial.number), *where]),
         export=shell_line(["python", "search/export.py", "--trial", str(trial.number), *where]),
@@ -243,6 +244,7 @@ def write(
             folder,
             validation,
             recorded=trial.curve[max(trial.curve)],
+            uneven=settings.source.uneven,
         )
         sizes = card.measure_sizes(settings.space.costs(candidate), folder)
         readme = card.model_card(origin, measured, sizes)

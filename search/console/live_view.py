@@ -200,6 +200,8 @@ def outcome(trial: FrozenTrial) -> str:
     parts = [f"trial {trial.number}"]
     if trial.state == TrialState.COMPLETE:
         parts[0] += f" {percent(trial.value)}"
+        balanced = attributes.BALANCED_ACCURACY.of(trial)
+        parts[0] += "" if balanced is None else f" (balanced {percent(balanced)})"
     elif trial.state == TrialState.PRUNED:
         parts.append("pruned, " + reason)
     else:

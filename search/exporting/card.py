@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.common.text import counted
+from search.data.problem import numbered
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
 from search.reporting.intervals import wilson
@@ -63,6 +64,7 @@ class Origin:
     problem: Problem
     train_images: int
     max_params: int
+    space: str  # the file that it was drawn from, where the candidate's JSON needs it; or empty
     retrained: bool  # the weights were not kept and made again from the seed
     reproduce: str  # the command lines that make it again
     export: str
@@ -76,12 +78,14 @@ def figures_rows(measured: Measured) -> list[tuple[str, ...]]:
         (onnx_files.FLOAT32, "float32", measured.onnx, measured.other_classes),
         (onnx_files.INT8, "int8", measured.int8, measured.other_classes_int8),
     ]
+    balanced = (None, *(measured.balanced or (None, None, None)))
     rows: list[tuple[str, ...]] = []
-    for name, kind, right, other in forms:
+    for (name, kind, right, other), beside in zip(forms, balanced, strict=True):
         share = right / measured.images
         interval = words.interval(wilson(share, measured.images))
         agreeing = words.NOTHING if other is None else f"{measured.images - other:,}"
-        rows.append((f"{name} ({kind})", f"{right:,}", words.percent(share), interval, agreeing))
+        accuracy = words.accuracy(share, beside)
+        rows.append((f"{name} ({kind})", f"{right:,}", accuracy, interval, agreeing))
     return rows
 
 
@@ -180,20 +184,24 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
     kind = "grey" if problem.channels == 1 else "colour"
     size = f"{problem.image_size.height}×{problem.image_size.width}"
     shape = f"[N, {', '.join(map(str, problem.input_shape))}]"
+    named = problem.class_names != numbered(problem.classes)
+    listed = ", ".join(map(escape, problem.class_names))
+    names = f"\nThe labels from 0 on are: {listed}.\n" if named else ""
+    drawn = f" --space {escape(origin.space)}" if origin.space else ""
     looks = f"{size} {kind} values"
     looks = f"{problem.looks}, {looks}" if problem.looks else looks
     return f"""# {origin.architecture}
 
-A convolutional network of {counted(sizes.parameters, "parameter")} for the
+A network of {counted(sizes.parameters, "parameter")} for the
 {counted(problem.classes, "class")} of {data}, {kind} images of {size} pixels: trial
 {origin.trial} of the study {study}, which allows at most {counted(origin.max_params, "parameter")}.
 
     from model import load          # needs torch and this folder, nothing else
     logits = load()(images)         # images {shape}, pixel values 0 to 255
     labels = logits.argmax(dim=1)   # [N], from 0 to {problem.classes - 1}
-
+{names}
 The ONNX files take the same input (`images`, float32) and give `logits`. `candidate.json` is the
-architecture and its recipe, ready for `python search/run.py --candidate candidate.json`.
+architecture and its recipe, ready for `python search/run.py --candidate candidate.json`{drawn}.
 
 ## Accuracy
 

@@ -29,6 +29,7 @@ class Measured:
     largest_logit: float  # of torch's, to compare that with
     other_classes: int  # images that torch and onnxruntime classify differently, in float32
     other_classes_int8: int  # images that torch in float32 and the int8 file classify differently
+    balanced: tuple[float, float, float] | None = None  # of the last three above, of uneven classes
 
     @property
     def reproduced(self) -> bool:
@@ -41,13 +42,14 @@ class Measured:
         return abs(self.recorded - self.float32) <= max(1, TOLERATED * self.images)
 
 
-def measure(folder: Path, validation: Split, *, recorded: float) -> Measured:
+def measure(folder: Path, validation: Split, *, recorded: float, uneven: bool = False) -> Measured:
     """Load every form from its file and predict all validation images with it.
 
     Args:
         folder: Holds ``model.py``, its weights and both ONNX files.
         validation: The images that the trial was validated on.
         recorded: The trial's value, in [0, 1].
+        uneven: Whether some classes have many more images than others.
     """
     import torch
 
@@ -59,6 +61,12 @@ def measure(folder: Path, validation: Split, *, recorded: float) -> Measured:
 
     def right(logits: onnx_files.Logits) -> int:
         return int((logits.argmax(axis=1) == validation.labels).sum())
+
+    def balanced(logits: onnx_files.Logits) -> float:
+        hits = logits.argmax(axis=1) == validation.labels
+        return float(
+            np.mean([hits[validation.labels == c].mean() for c in np.unique(validation.labels)])
+        )
 
     def differing(logits: onnx_files.Logits) -> int:
         return int((logits.argmax(axis=1) != plain.argmax(axis=1)).sum())
@@ -73,4 +81,5 @@ def measure(folder: Path, validation: Split, *, recorded: float) -> Measured:
         largest_logit=float(np.abs(plain).max()),
         other_classes=differing(onnx),
         other_classes_int8=differing(int8),
+        balanced=(balanced(plain), balanced(onnx), balanced(int8)) if uneven else None,
     )

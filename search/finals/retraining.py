@@ -86,13 +86,15 @@ class Retraining(ABC):
         settings, (_, held_out) = self.settings, self.images
         network = make_network(run.model, settings.arithmetic, torch.device(settings.device))
         found = evaluate(network, held_out)
-        return found.accuracy, {
+        facts = {
             f"{self.judged_on}_accuracy": found.accuracy,
             f"{self.judged_on}_correct": round(found.accuracy * len(held_out)),
             f"{self.judged_on}_loss": found.loss,
-            f"{self.judged_on}_balanced_accuracy": found.balanced_accuracy,
             attributes.TRAINING_LOSS.name: run.curve[-1].training_loss,
         }
+        if settings.source.uneven:
+            facts[f"{self.judged_on}_balanced_accuracy"] = found.balanced_accuracy
+        return found.accuracy, facts
 
     def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         """Record how far it is."""

@@ -181,9 +181,9 @@ def announce(
         return
     say()
     for one in found.entries:
-        spread = ""
+        spread = "" if one.balanced is None else f"(balanced {100 * one.balanced:.3f} %) "
         if one.interval:
-            spread = f"± {100 * (one.interval.high - one.interval.low) / 2:.3f} "
+            spread += f"± {100 * (one.interval.high - one.interval.low) / 2:.3f} "
         reaching = ""
         if found.target is not None:
             reaching = f"{at_least(found.target)}: {one.reaching}  "

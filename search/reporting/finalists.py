@@ -27,6 +27,7 @@ from search.study.attributes import (
     SEARCH_TRIAL,
     SEED,
     TEST_ACCURACY,
+    TEST_BALANCED_ACCURACY,
     TEST_CORRECT,
 )
 
@@ -40,6 +41,7 @@ class Run:
     seed: int
     accuracy: float  # on the test images, in [0, 1]
     correct: int | None  # test images classified rightly
+    balanced: float | None = None  # accuracy as the mean over uneven classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class Finalist:
     candidate: str | None  # JSON
     runs: tuple[Run, ...]  # by seed
     mean: float
+    balanced: float | None  # mean over seeds of the balanced accuracy; None of even classes
     interval: Interval | None  # 95 %, Student's t over seeds; None of a single seed
     minimum: float
     reaching: int | None  # runs at or above the target; None without one
@@ -196,6 +199,7 @@ def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
             seed=seed,
             accuracy=_accuracy(trial) or 0.0,
             correct=TEST_CORRECT.of(trial),
+            balanced=TEST_BALANCED_ACCURACY.of(trial),
         )
         for seed, trial in sorted(latest.items())
     )
@@ -214,11 +218,18 @@ def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
         candidate=CANDIDATE.of(last),
         runs=runs,
         mean=statistics.fmean(values),
+        balanced=mean_of(run.balanced for run in runs),
         interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
         minimum=min(values),
         reaching=None if target is None else sum(value >= target for value in values),
         adjusted=ADJUSTED.of(last),
     )
+
+
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of values that are all known, else None."""
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _accuracy(trial: FrozenTrial) -> float | None:

@@ -62,6 +62,7 @@ class TrialRecord:
     best_epoch: int | None
     best_accuracy: float | None
     validation_loss: float | None
+    balanced_accuracy: float | None  # where some classes have many more images than others
     seed: int | None
     architecture: str
     reason: str
@@ -169,6 +170,7 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         best_epoch=attributes.BEST_EPOCH.of(trial),
         best_accuracy=attributes.BEST_ACCURACY.of(trial),
         validation_loss=attributes.VALIDATION_LOSS.of(trial),
+        balanced_accuracy=attributes.BALANCED_ACCURACY.of(trial),
         seed=attributes.SEED.of(trial),
         architecture=attributes.ARCHITECTURE.of(trial),
         reason=attributes.REASON.of(trial),

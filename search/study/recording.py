@@ -63,12 +63,13 @@ def record_candidate(
     attributes.OVER_BUDGET.set(trial, bool(reasons))
 
 
-def record_curve(trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
+def record_curve(trial: optuna.Trial, curve: Sequence[Epoch], *, uneven: bool) -> None:
     """How long a trial trained, and its best epoch; its value is the last one's.
 
     Args:
         trial: Ends.
         curve: Its epochs, all attempts' together.
+        uneven: Whether some classes have many more images than others: what is recorded is shown.
     """
     attributes.SECONDS.set(trial, round(sum(epoch.seconds for epoch in curve), 3))
     attributes.EPOCHS.set(trial, len(curve))
@@ -77,7 +78,7 @@ def record_curve(trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
         attributes.BEST_EPOCH.set(trial, best.number)
         attributes.BEST_ACCURACY.set(trial, best.accuracy)
         attributes.VALIDATION_LOSS.set(trial, curve[-1].loss)
-        if not math.isnan(curve[-1].balanced_accuracy):
+        if uneven and not math.isnan(curve[-1].balanced_accuracy):
             attributes.BALANCED_ACCURACY.set(trial, curve[-1].balanced_accuracy)
 
 

@@ -32,6 +32,7 @@ def card(candidate: LayeredCandidate, problem: Problem = MNIST_PROBLEM) -> str:
         problem=problem,
         train_images=50_000,
         max_params=5_000,
+        space="",
         retrained=False,
         reproduce="python search/reproduce.py 3 --study s",
         export="python search/export.py --trial 3 --study s",

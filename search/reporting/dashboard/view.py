@@ -197,6 +197,8 @@ def how_it_ended(trial: FrozenTrial) -> str:
         luckier = f" (best {100 * best:.2f} % at epoch {at})" if best and at else ""
         epochs = attributes.EPOCHS.of(trial) or len(trial.intermediate_values)
         ended = f"complete: {100 * trial.values[0]:.2f} %"
+        balanced = attributes.BALANCED_ACCURACY.of(trial)
+        ended += "" if balanced is None else f", balanced {100 * balanced:.2f} %,"
         if epochs:
             ended += f" after {counted(epochs, 'epoch')}"
         return "; ".join((ended + luckier, *attributes.ADJUSTED.of(trial)))

@@ -35,7 +35,9 @@ def sentence(summary: Summary) -> str:
     if finalists is None or finalists.best is None:
         return words.verdict_sentence(summary)
     best = finalists.best
-    text = f"The best finalist is {named(best)}: mean {words.percent(best.mean)} over "
+    text = (
+        f"The best finalist is {named(best)}: mean {words.accuracy(best.mean, best.balanced)} over "
+    )
     text += counted(len(best.runs), "seed")
     if best.interval:
         text += f" (95 % interval {words.interval(best.interval)})"

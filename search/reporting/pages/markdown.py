@@ -148,7 +148,7 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
         (
             str(entry.place),
             lead.named(entry),
-            words.percent(entry.mean),
+            words.accuracy(entry.mean, entry.balanced),
             words.interval(entry.interval),
             words.percent(entry.minimum),
             *(() if target is None else (f"{entry.reaching} of {len(entry.runs)}",)),
@@ -239,7 +239,7 @@ def _entry_row(entry: Entry) -> tuple[str, ...]:
     return (
         words.place(entry),
         entry.trial.name + (f" ({entry.trial.label})" if entry.trial.label else ""),
-        words.percent(entry.accuracy),
+        words.accuracy(entry.accuracy, entry.trial.balanced_accuracy),
         words.interval(entry.interval),
         words.count(entry.parameters),
         words.compact(entry.trial.macs),
@@ -263,7 +263,7 @@ def _references(references: Sequence[TrialRecord], summary: Summary) -> Iterable
                 trial.reference,
                 *((claim_of(trial, summary.problem) or words.NOTHING,) if claims else ()),
                 words.count(trial.parameters),
-                words.percent(entry.accuracy) if entry else words.NOTHING,
+                words.accuracy(entry.accuracy, trial.balanced_accuracy) if entry else words.NOTHING,
                 words.interval(entry.interval) if entry else words.NOTHING,
                 f"rank {words.place(entry)}" if entry else trial.reason or str(trial.outcome),
             )

@@ -34,6 +34,7 @@ COLUMNS = (
     "best_epoch",
     "best_accuracy",
     "validation_loss",
+    "balanced_accuracy",
     "training_seconds",
     "label",
     "adjusted",
@@ -43,7 +44,7 @@ FINALIST_COLUMNS = (
     *("place", "label", "kind", "search_rank", "search_trial", "parameters", "architecture"),
     *("seeds", "mean_test_accuracy", "interval_low", "interval_high", "minimum"),
     *("share_reaching_target", "difference_to_next", "p_against_next"),
-    *("seed", "test_accuracy", "test_correct"),
+    *("seed", "test_accuracy", "test_correct", "test_balanced_accuracy"),
 )
 
 
@@ -72,7 +73,7 @@ def finalists_frame(finalists: Finalists) -> pd.DataFrame:
             *(versus and versus.difference, versus and versus.p),
         )
         for run in entry.runs:
-            row = (*shared, run.seed, run.accuracy, run.correct)
+            row = (*shared, run.seed, run.accuracy, run.correct, run.balanced)
             rows.append([round(cell, 6) if isinstance(cell, float) else cell for cell in row])
     frame = pd.DataFrame(rows, columns=list(FINALIST_COLUMNS), dtype=object)
     return frame if finalists.target is not None else frame.drop(columns="share_reaching_target")
@@ -119,6 +120,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "best_epoch": trial.best_epoch,
         "best_accuracy": trial.best_accuracy,
         "validation_loss": trial.validation_loss,
+        "balanced_accuracy": trial.balanced_accuracy,
         "training_seconds": trial.seconds and round(trial.seconds, 2),
         "label": trial.label,
         "adjusted": "; ".join(trial.adjusted),

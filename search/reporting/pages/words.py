@@ -24,6 +24,12 @@ def percent(share: float | None, digits: int = 2) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f} %"
 
 
+def accuracy(share: float | None, balanced: float | None) -> str:
+    """An accuracy with the balanced one, where there is one: ``97.20 % (balanced 91.35 %)``."""
+    beside = "" if balanced is None else f" (balanced {percent(balanced)})"
+    return percent(share) + beside
+
+
 def interval(value: Interval | None) -> str:
     """An interval of accuracies: ``99.26–99.56 %``."""
     return NOTHING if value is None else f"{100 * value.low:.2f}–{100 * value.high:.2f} %"
@@ -132,6 +138,8 @@ def verdict_sentence(summary: Summary) -> str:
         return _nothing_yet(summary)
     sure = f" (95 % interval {interval(best.interval)})" if best.interval else ""
     text = f"The best is {named(best)}: {percent(best.accuracy)}{sure}"
+    if best.trial.balanced_accuracy is not None:
+        text += f", balanced {percent(best.trial.balanced_accuracy)},"
     text += f" with {counted(best.parameters, 'parameter')} in "
     text += f"{counted(best.trial.epochs or 0, 'epoch')}."
     if best.interval is None:
@@ -166,6 +174,8 @@ def noise_sentence(summary: Summary) -> str:
         f"Accuracies are the last epoch's, on {counted(images, 'validation image')}; "
         "intervals are Wilson's, 95 %."
     )
+    if any(entry.trial.balanced_accuracy is not None for entry in summary.entries):
+        text += " Classes are uneven: balanced accuracy is the mean over classes."
     ties = summary.tied_with_first
     if ties > 1:
         text += (
