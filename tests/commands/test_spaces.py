@@ -80,6 +80,12 @@ def test_an_example_is_searched_retrained_reproduced_and_exported(
     assert again.returncode == 0, again.stderr
 
 
+def test_the_readme_shows_the_example_as_it_is() -> None:
+    example = (ROOT / "examples" / "residual.py").read_text(encoding="utf-8")
+    assert example in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert example.count("\n") == 30
+
+
 def test_a_candidate_over_the_limit_is_pruned_before_it_is_trained(folder: Path) -> None:
     done = search(folder, EXAMPLES[0], "--trials", "4", "--max-params", "1500")
     assert done.returncode == 0, done.stderr
