@@ -9,6 +9,7 @@ from search.data.formats.idx import IdxSet, holds_idx
 from search.data.formats.idx import find as find_idx
 from search.data.formats.mnist_set import MnistSet
 from search.data.formats.scaled import Scaled
+from search.data.formats.torchvision_sets import TorchvisionSet
 from search.data.origin import Origin
 from search.data.problem import ImageSize
 
@@ -29,7 +30,8 @@ def find(named: str | Path, size: ImageSize | None) -> Origin:
         UserError: If there is nothing, or nothing that can be read.
     """
     if isinstance(named, str):
-        return _sized(MnistSet(), size)
+        known = MnistSet() if named == "mnist" else TorchvisionSet(key=named)
+        return _sized(known, size)
     try:
         if not named.exists():
             raise UserError(f"the data directory {named} does not exist", FORMS)

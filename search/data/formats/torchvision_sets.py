@@ -1,0 +1,190 @@
+"""The sets that torchvision fetches and reads, as data sources."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from search.common.errors import UserError
+from search.data import cache
+from search.data.formats.idx import IdxSet
+from search.data.names import KNOWN
+from search.data.origin import Labelled, Part, Shape, channels_first, require_like
+
+SILENCE = 30.0  # seconds without a byte after which a server counts as silent
+EMNIST = "emnist-"
+# Images to train on and to test on, and their shape, as torchvision's documentation has them.
+SIZES: dict[str, tuple[int, int, Shape]] = {
+    "fashion-mnist": (60_000, 10_000, (1, 28, 28)),
+    "kmnist": (60_000, 10_000, (1, 28, 28)),
+    "qmnist": (60_000, 60_000, (1, 28, 28)),
+    "emnist-balanced": (112_800, 18_800, (1, 28, 28)),
+    "emnist-byclass": (697_932, 116_323, (1, 28, 28)),
+    "emnist-bymerge": (697_932, 116_323, (1, 28, 28)),
+    "emnist-digits": (240_000, 40_000, (1, 28, 28)),
+    "emnist-letters": (124_800, 20_800, (1, 28, 28)),
+    "emnist-mnist": (60_000, 10_000, (1, 28, 28)),
+    "usps": (7_291, 2_007, (1, 16, 16)),
+    "svhn": (73_257, 26_032, (3, 32, 32)),
+    "cifar10": (50_000, 10_000, (3, 32, 32)),
+    "cifar100": (50_000, 10_000, (3, 32, 32)),
+}
+APART = ("usps", "svhn", "qmnist")  # whose test images are files of their own, fetched when wanted
+DEBIAN = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}  # dataset-fashion-mnist
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchvisionSet:
+    """A set by its name in ``names.KNOWN``; see ``origin.Origin``.
+
+    Of QMNIST the test part is all 60,000 images, of SVHN the extra images are left out.
+    """
+
+    key: str
+
+    @property
+    def name(self) -> str:
+        """As it is shown."""
+        return KNOWN[self.key]
+
+    @property
+    def place(self) -> str:
+        """Where it lies."""
+        debian = self._debian()
+        return f"from {debian if debian else self._folder('train')}"
+
+    def fetch(self, say: Callable[[str], None]) -> None:
+        """Download the training part; of most sets the test part comes along, unread."""
+        self._fetched("train", say)
+
+    def files(self) -> list[Path]:
+        """All that was fetched for training."""
+        there = self._debian() or self._folder("train")
+        return sorted(path for path in there.rglob("*") if path.is_file())
+
+    def has(self, part: Part) -> bool:
+        """None of them has a validation part of its own."""
+        return part != "val"
+
+    def missing_test(self) -> UserError:
+        """Never is."""
+        raise AssertionError
+
+    def shape(self, part: Part) -> tuple[int, Shape]:
+        """As it is known."""
+        train, test, shape = SIZES[self.key]
+        return (test if part == "test" else train), shape
+
+    def read(self, part: Part, like: Shape, say: Callable[[str], None]) -> Labelled:
+        """By torchvision's own class."""
+        self._fetched(part, say)
+        if debian := self._debian():
+            found = IdxSet(directory=debian).read(part, like, say)
+            return Labelled(**{**vars(found), "class_names": self._classes(None)})
+        with self._one_line(part):
+            loaded = self._load(part, self._folder(part), download=False)
+        images, labels = self._decoded(loaded)
+        return Labelled(
+            images=require_like(images, like, f"{self.name}'s {part} part"),
+            labels=labels,
+            class_names=self._classes(loaded),
+            where=f"{self.name}'s {part} part",
+            images_where=f"{self.name}'s {part} part",
+        )
+
+    def _folder(self, part: Part) -> Path:
+        apart = part if self.key in APART else "all"
+        return cache.cache_directory() / "torchvision" / f"{self.key}-{apart}"
+
+    def _debian(self) -> Path | None:
+        """Where Debian's package has the set, if torchvision has not fetched it."""
+        folder = DEBIAN.get(self.key)
+        there = folder is not None and folder.is_dir() and not self._folder("train").is_dir()
+        return folder if there else None
+
+    def _fetched(self, part: Part, say: Callable[[str], None]) -> None:
+        """Have a part here: downloaded aside and put into its place when it is whole."""
+        folder = self._folder(part)
+        if folder.is_dir() or self._debian():
+            return
+        with cache.alone(folder, say):
+            if folder.is_dir():
+                return
+            say(f"fetching {self.name} into {folder}")
+            aside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
+            try:
+                with self._one_line(part):
+                    cache.make(aside)
+                    self._load(part, aside, download=True)
+                    os.replace(aside, folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _one_line(self, part: Part) -> Iterator[None]:
+        """What goes wrong inside of torchvision, in one line; it talks of its steps, too."""
+        before = socket.getdefaulttimeout()
+        quiet = io.StringIO()
+        try:
+            socket.setdefaulttimeout(SILENCE)
+            with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+                yield
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(
+                f"{self.name} ({part}) cannot be had from torchvision's mirrors: {reason}",
+                "Try again, or name a directory or a file that holds it with --data",
+            ) from error
+        finally:
+            socket.setdefaulttimeout(before)
+
+    def _load(self, part: Part, root: Path, *, download: bool) -> Any:
+        from torchvision import datasets
+
+        train = part == "train"
+        if self.key.startswith(EMNIST):
+            split = self.key.removeprefix(EMNIST)
+            return datasets.EMNIST(root, split=split, train=train, download=download)
+        if self.key == "svhn":
+            return datasets.SVHN(root, split="train" if train else "test", download=download)
+        kinds = {
+            "fashion-mnist": datasets.FashionMNIST,
+            "kmnist": datasets.KMNIST,
+            "qmnist": datasets.QMNIST,
+            "usps": datasets.USPS,
+            "cifar10": datasets.CIFAR10,
+            "cifar100": datasets.CIFAR100,
+        }
+        return kinds[self.key](root, train=train, download=download)
+
+    def _decoded(self, loaded: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Images ``[N, C, H, W]`` uint8 and labels ``[N]`` from 0."""
+        raw = np.asarray(loaded.data)
+        labels = np.asarray(loaded.labels if self.key == "svhn" else loaded.targets)
+        labels = (labels[:, 0] if labels.ndim == 2 else labels).astype(np.int64)
+        if self.key.startswith(EMNIST):
+            raw = raw.transpose(0, 2, 1)  # its figures lie on their sides
+        if self.key == "emnist-letters":
+            labels = labels - 1  # they are counted from 1
+        images = np.ascontiguousarray(channels_first(raw, self.name)).astype(np.uint8, copy=False)
+        return images, labels
+
+    def _classes(self, loaded: Any) -> tuple[str, ...] | None:
+        """The names that torchvision has for the classes; numbers where it has none."""
+        if loaded is None:
+            from torchvision import datasets
+
+            loaded = datasets.FashionMNIST
+        names = [str(name).partition(" - ")[0] for name in getattr(loaded, "classes", ())]
+        names = [name for name in names if name != "N/A"]  # EMNIST's letters have no class 0
+        return tuple(names) or None
