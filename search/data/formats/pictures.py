@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,8 @@ def decode(file: Path, size: ImageSize | None) -> Bytes:
         with Image.open(file, formats=FORMATS) as image:
             if image.format in MOVING and getattr(image, "is_animated", False):
                 raise UserError(f"{file} holds several images, as a film does", REPLACE)
+            with _hushed() if image.format == "TIFF" else nullcontext():
+                image.load()
             ImageOps.exif_transpose(image, in_place=True)
             plain = _plain(image, file)
             if size is not None and plain.size != (size.width, size.height):
@@ -77,6 +80,19 @@ def decode(file: Path, size: ImageSize | None) -> Bytes:
                 f"{file} cannot be read ({error.strerror})", "Make this file readable"
             ) from None
         raise UserError(f"{file} is damaged ({error or type(error).__name__})", REPLACE) from error
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keeps libtiff from writing to standard error what the exception says anyway."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _plain(image: Image, file: Path) -> Image:
