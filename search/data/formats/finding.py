@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from search.common.errors import UserError
+from search.data.formats.arrays import ArraySet
+from search.data.formats.class_folders import holds_pictures
+from search.data.formats.folders import FolderSet
 from search.data.formats.idx import IdxSet, holds_idx
 from search.data.formats.idx import find as find_idx
 from search.data.formats.mnist_set import MnistSet
@@ -37,6 +40,8 @@ def find(named: str | Path, size: ImageSize | None) -> Origin:
             raise UserError(f"the data directory {named} does not exist", FORMS)
         if named.is_dir():
             return _in_directory(named, size)
+        if named.is_file() and named.suffix.lower() == ".npz":
+            return _sized(ArraySet(file=named), size)
     except OSError as error:
         what = f"cannot be read ({error.strerror or error})"
         raise UserError(f"the data directory {named} {what}", FORMS) from error
@@ -47,6 +52,8 @@ def _in_directory(directory: Path, size: ImageSize | None) -> Origin:
     if holds_idx(directory):
         file = find_idx(directory)["train_images"]
         return _sized(IdxSet(directory=file.parent), size)
+    if holds_pictures(directory):
+        return FolderSet(directory=directory, size=size)  # whose images need not have one size
     raise UserError(f"the data directory {directory} holds no data", FORMS)
 
 
