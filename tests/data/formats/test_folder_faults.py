@@ -141,6 +141,14 @@ def test_uneven_sizes_are_named_with_what_to_do(tmp_path: Path) -> None:
     assert "dog/001.png is 9×7" in what and "--image-size 8 " in what
 
 
+def test_a_photo_that_lies_is_named_with_its_upright_size(tmp_path: Path) -> None:
+    directory = parted(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(directory / "train" / "dog" / "016.jpg", grey(1, 9, 7), exif=exif)
+    assert "but dog/016.jpg is 7×9" in refusal(lambda: find(directory))
+
+
 def test_a_test_of_another_size_is_named(tmp_path: Path) -> None:
     directory = fill(tmp_path / "set" / "train", {"a": 40, "b": 40}).parent
     fill(directory / "test", {"a": 2, "b": 2}, lambda seed: grey(seed, 9, 9))

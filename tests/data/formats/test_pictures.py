@@ -96,6 +96,15 @@ def test_one_coloured_training_image_makes_three_channels_of_all(tmp_path: Path)
     np.testing.assert_array_equal(load_test(source).images[0], np.stack([grey(900)] * 3))
 
 
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_single_pixel_of_colour_is_seen(tmp_path: Path, channel: int) -> None:
+    directory = parted(tmp_path)
+    pixels = np.stack([grey(46)] * 3, axis=-1)
+    pixels[7, 7, channel] ^= 1
+    save(directory / "train" / "dog" / "016.png", pixels)
+    assert find(directory).input_shape == (3, 8, 8)
+
+
 def test_a_coloured_test_image_of_a_grey_set_is_refused(tmp_path: Path) -> None:
     directory = parted(tmp_path)
     save(directory / "test" / "dog" / "001.png", colour(1))
@@ -127,6 +136,8 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path: Path) -> None:
     values = np.zeros((8, 8), dtype=np.uint16)
     values[0, :4] = 128, 129, 65535, 257 * 100 + 128
     assert first(directory, values)[2, 0, :4].tolist() == [0, 1, 255, 100]
+    clear = first(directory, values, "clear.png", transparency=65535)
+    assert clear[2, 0, :4].tolist() == [0, 1, 0, 100]
     wide = Image.fromarray(values.astype(np.int32))
     assert first(directory, wide, "b.tif")[2, 0, :4].tolist() == [0, 1, 255, 100]
 
@@ -159,10 +170,14 @@ def _image(content: bytes, shape: tuple[int, ...]) -> Pixels:
 
 
 def test_decoding_prints_nothing(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # 8×8 is then warned of
     load_test(find(parted(tmp_path)))
+    assert not recwarn.list
     save(tmp_path / "set" / "train" / "cat" / "007.tif", colour(0), compression="tiff_deflate")
     file = tmp_path / "set" / "train" / "cat" / "007.tif"
     content = bytearray(file.read_bytes())
