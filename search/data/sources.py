@@ -52,12 +52,15 @@ def locate(
     origin.fetch(say)
     state = index.State(origin)
     known = index.recall(state, origin)
-    if known is not None:
-        memory.require(known.nbytes, workers, _holders(known, workers), _fewer(workers))
-        return known
-    source, digests = _decode(origin, workers, say)
-    index.remember(state, source, digests)
-    return source
+    if known is None:
+        with cache.alone(state.file, say):
+            known = index.recall(state, origin)  # another process may have decoded it
+            if known is None:
+                source, digests = _decode(origin, workers, say)
+                index.remember(state, source, digests)
+                return source
+    memory.require(known.nbytes, workers, _holders(known, workers), _fewer(workers))
+    return known
 
 
 def _holders(source: DataSource, workers: int) -> str:

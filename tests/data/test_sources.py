@@ -87,7 +87,7 @@ def test_bad_data_is_refused_and_nothing_made(tmp_path: Path, empty_cache: Path)
     for bad, reason in ((data, "is truncated"), (tmp_path / "absent", "does not exist")):
         with pytest.raises(UserError, match=reason):
             locate(bad)
-    assert not empty_cache.exists()
+    assert not list(empty_cache.rglob("*.npy"))
 
 
 @pytest.mark.parametrize("count", [0, 59])
