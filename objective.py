@@ -24,6 +24,7 @@ from search.study.attributes import (
     CANDIDATE,
     COMMIT,
     OVER_BUDGET,
+    PARAMETERS,
     PARENT,
     REASON,
     SEED,
@@ -91,12 +92,13 @@ class Objective:
         if SEED.of(trial) is None:
             SEED.set(trial, seed)
             COMMIT.set(trial, settings.commit)
-        return Task(number=trial.number, seed=seed, candidate=text)
+        counted = PARAMETERS.of(trial)
+        return Task(number=trial.number, seed=seed, candidate=text, parameters=counted)
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
         candidate = self.settings.space.read(task.candidate)
-        return begin_training(candidate, task.seed, self.settings, *self.images)
+        return begin_training(candidate, task, self.settings, *self.images)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """The value of a trial whose epochs are done, and more attributes of it."""
@@ -126,7 +128,7 @@ class Objective:
 
 def begin_training(
     candidate: AnyCandidate,
-    seed: int,
+    task: Task,
     settings: Settings,
     training: Images,
     validation: Images | None,
@@ -135,7 +137,7 @@ def begin_training(
 
     Args:
         candidate: What to build.
-        seed: Of all that is drawn.
+        task: Says from which seed, and what the network was counted to have.
         settings: Epochs, device and arithmetic count here.
         training: To train on.
         validation: To judge each epoch by; None trains without looking.
@@ -144,7 +146,8 @@ def begin_training(
         The training, and the attributes of a trial that are known where it is trained.
 
     Raises:
-        TrainingError: If the candidate's own formula counts other parameters than the network has.
+        TrainingError: If the network has other parameters than were counted: a formula is wrong, or
+            the space draws from something else than the trial.
     """
     from search.training.loop import TrainingRun  # imports torch
 
@@ -155,13 +158,13 @@ def begin_training(
         training,
         validation,
         epochs=recipe.epochs_within(settings.epochs),
-        seed=seed,
+        seed=task.seed,
         arithmetic=settings.arithmetic,
     )
     has = sum(parameter.numel() for parameter in run.model.parameters())
-    by_formula = getattr(candidate, "costs", None)
-    if by_formula is not None and by_formula().parameters != has:
+    if task.parameters not in (None, has):
         raise TrainingError(
-            f"its costs() says {by_formula().parameters:,} parameters, but its network has {has:,}"
+            f"{task.parameters:,} parameters were counted, but its network has {has:,}: what a "
+            "space returns must follow from the trial alone"
         )
     return run, where_trained(settings, recipe, images=len(training))

@@ -37,6 +37,7 @@ class Recorded:
 
     number: int
     candidate: str  # JSON
+    parameters: int | None
     seed: int
     device: str
     curve: dict[int, float]  # validation accuracy by epoch
@@ -65,6 +66,7 @@ def recorded(study: Study, number: int) -> Recorded:
     return Recorded(
         number=number,
         candidate=candidate,
+        parameters=attributes.PARAMETERS.of(trial),
         seed=seed,
         device=attributes.DEVICE.of(trial),
         curve=dict(sorted(trial.intermediate_values.items())),
@@ -115,14 +117,22 @@ def read_candidate(trial: Recorded, settings: Settings) -> AnyCandidate:
     """The trial's candidate.
 
     Raises:
-        UserError: If it cannot be read, or was drawn from another space.
+        UserError: If it cannot be read, was drawn from another space, or is another one now.
     """
     try:
-        return settings.space.read(trial.candidate)
+        candidate = settings.space.read(trial.candidate)
     except ValueError as error:
         raise UserError(
             f"trial {trial.number}'s candidate cannot be read: {error}", "Take another trial"
         ) from None
+    has = settings.space.costs(candidate).parameters
+    if trial.parameters not in (None, has):
+        raise UserError(
+            f"trial {trial.number} had {trial.parameters:,} parameters, but {settings.space_file.name} "
+            f"now draws a network with {has:,} from the same trial",
+            "What a space returns must follow from the trial alone",
+        )
+    return candidate
 
 
 def say_adjusted(candidate: AnyCandidate, settings: Settings) -> None:

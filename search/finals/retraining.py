@@ -69,12 +69,17 @@ class Retraining(ABC):
         for name, value in {**known, **described}.items():
             if trial.user_attrs.get(name) != value:
                 trial.set_user_attr(name, value)
-        return Task(number=trial.number, seed=entry.seed, candidate=entry.candidate)
+        return Task(
+            number=trial.number,
+            seed=entry.seed,
+            candidate=entry.candidate,
+            parameters=costs.parameters,
+        )
 
     def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
         candidate = self.settings.space.read(task.candidate)
-        return begin_training(candidate, task.seed, self.settings, self.images[0], None)
+        return begin_training(candidate, task, self.settings, self.images[0], None)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """Judge the network that is trained."""

@@ -19,6 +19,7 @@ class Task:
     number: int  # the trial's
     seed: int
     candidate: str  # as the space wrote it: JSON
+    parameters: int | None = None  # that its network was counted to have
     state: bytes | None = None  # of an earlier attempt, to go on from
 
 

@@ -145,3 +145,17 @@ def test_a_trial_whose_space_raises_fails_alone_with_its_line(folder: Path) -> N
     failed = [t for t in open_study(str(folder / "study.db")).trials if t.state.name == "FAIL"]
     assert len(failed) == 1
     assert "mine.py:21: ValueError: not this one" in failed[0].user_attrs["reason"]
+
+
+def test_a_space_that_draws_from_elsewhere_is_found_out(folder: Path) -> None:
+    """What was counted is what is trained, or the trial says so."""
+    mine = folder / "mine.py"
+    text = (ROOT / "examples" / "residual.py").read_text()
+    here = "__import__('multiprocessing').parent_process() is None"
+    mine.write_text(
+        text.replace("(width, problem.classes)", f"(width, problem.classes, bias={here})")
+    )
+    search(folder, mine, "--trials", "1")
+    failed = [t for t in open_study(str(folder / "study.db")).trials if t.state.name == "FAIL"]
+    assert failed
+    assert all("must follow from the trial alone" in t.user_attrs["reason"] for t in failed)

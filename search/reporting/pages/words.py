@@ -106,6 +106,8 @@ def data_sentence(summary: Summary) -> str:
     """What was trained and validated on, and for how long; says what is not recorded."""
     limits, problem = summary.limits, summary.problem
     parts = [problem.name or "data set not recorded"]
+    if problem.mean and not problem.is_mnist:
+        parts += [problem.pixels, counted(problem.classes, "class")]
     for images, split in (
         (limits.train_images, "training image"),
         (limits.validation_images, "validation image"),
