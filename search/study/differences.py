@@ -62,13 +62,28 @@ def open_for_search(
     return study
 
 
-def differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[Difference]:
-    """Each setting that differs: its name, its value then and now."""
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
+    """Each setting that differs: its name, its value then and now.
+
+    What an older version did not record is none where something else that it did record tells:
+    a data set's shape, classes and statistics follow from its fingerprint, and which space a
+    search had from the parameters that it draws.
+    """
+    now = {name: value for name, value in now.items() if name != "space_file" or name in then}
+    old, new = then.get("dataset"), now.get("dataset")
+    if isinstance(old, dict) and isinstance(new, dict):
+        if old.get("fingerprint") == new.get("fingerprint"):
+            new = {name: value for name, value in new.items() if name in old}
+        now["dataset"] = new
+    return _differing(then, now, "")
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any], prefix: str) -> list[Difference]:
     found = []
     for key in sorted(then.keys() | now.keys()):
         before, after = then.get(key), now.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{key}.")
+            found += _differing(before, after, f"{prefix}{key}.")
         elif before != after:
             found.append((prefix + key, before, after))
     return found
