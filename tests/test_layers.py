@@ -111,6 +111,17 @@ def test_the_test_images_are_opened_by_the_finalists_alone() -> None:
     assert openers <= {"studies.py", "final_objective.py"}
 
 
+def test_the_part_test_is_asked_for_by_the_test_sets_door_alone() -> None:
+    askers = set()
+    for file in (ROOT / "search").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                parts = [ast.unparse(argument) for argument in node.args]
+                if node.func.attr in ("read", "shape") and "'test'" in parts:
+                    askers.add(file.name)
+    assert askers == {"testset.py"}
+
+
 def test_ray_is_known_to_the_cluster_alone_which_imports_it_when_it_is_used() -> None:
     files = [*(ROOT / "search").rglob("*.py"), ROOT / "space.py", ROOT / "objective.py"]
     users = {file for file in files if ray_imports(ast.walk(ast.parse(file.read_text())))}

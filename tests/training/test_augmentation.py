@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from search.layers.deskew import moments
+from search.layers.deskew import Deskew, moments
 from search.training.augmentation import brighten, cut_out, distort
 from search.training.recipe import Augmentation
 
@@ -151,3 +152,39 @@ def test_what_a_recipe_draws_goes_through_the_training(
         )
     ]
     assert len(set(losses)) == 4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_that_are_not_square_turn_without_being_bent(channels: int) -> None:
+    """A bar across an image twice as wide as high is as long upright as lying."""
+    lying = torch.zeros(200, channels, 32, 64)
+    lying[:, :, 15:17, 20:44] = 1.0
+    turned = distort(lying, Augmentation(rotation=90), torch.Generator().manual_seed(1))
+    for image in turned[:, 0]:
+        y, x = torch.nonzero(image > 0.4, as_tuple=True)
+        assert 21 < _longest(y, x) < 26
+    if channels == 3:
+        assert torch.equal(turned[:, 0], turned[:, 2]), "all channels alike"
+
+
+def _longest(y: torch.Tensor, x: torch.Tensor) -> float:
+    """The largest distance of two points, in pixels."""
+    points = torch.stack([y, x], dim=1).float()
+    return float(torch.cdist(points, points).max())
+
+
+def test_wide_images_are_deskewed_as_they_are_distorted() -> None:
+    """As for square ones: at once what distorting and then deskewing gives."""
+    generator = torch.Generator().manual_seed(3)
+    blobs = torch.nn.functional.interpolate(
+        torch.rand(50, 1, 4, 5, generator=generator), (16, 28), mode="bilinear"
+    )
+    images = torch.nn.functional.pad(255 * blobs, (18, 18, 16, 16))
+    amounts = Augmentation(rotation=15, shift=1, scale=0.1)
+
+    def distorted(of: torch.Tensor | None) -> torch.Tensor:
+        return distort(images, amounts, torch.Generator().manual_seed(1), of)
+
+    at_once, in_turn = distorted(moments(images)), Deskew()(distorted(None))
+    difference = (at_once - in_turn).abs().mean() / in_turn.abs().mean()
+    assert difference < 0.05

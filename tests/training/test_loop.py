@@ -333,3 +333,32 @@ def test_the_forward_pass_on_a_gpu_mixes_no_devices(build: Callable[[], nn.Modul
         with pytest.raises(RuntimeError, match="device"):
             loss + torch.zeros(3)
     _basis.cache_clear()
+
+
+class _Stubborn(nn.Module):
+    """Says class 0 whatever it sees, but for black images, of which it says class 2."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        black = images.flatten(1).amax(1) < 0
+        return torch.stack([~black, black & False, black], dim=1).float()
+
+
+def test_balanced_accuracy_is_the_mean_over_the_classes_that_occur() -> None:
+    pixels = torch.full((700, 3, 5, 4), 200, dtype=torch.uint8)
+    pixels[600:650] = 0
+    labels = torch.tensor([0] * 600 + [2] * 100)  # of class 1 there is none
+    images = Images(pixels=pixels, labels=labels, mean=(0.5,) * 3, std=(0.2,) * 3)
+    network = make_network(_Stubborn(), Arithmetic(fused=False), torch.device("cpu"))
+    found = training.evaluate(network, images)
+    assert found.accuracy == 650 / 700
+    assert found.balanced_accuracy == (1.0 + 0.5) / 2
+
+
+def test_each_channel_is_normalised_by_its_own_mean_and_deviation() -> None:
+    pixels = torch.randint(0, 256, (50, 3, 4, 6), dtype=torch.uint8)
+    mean, std = (0.1, 0.5, 0.6), (0.2, 0.3, 0.25)
+    images = Images(pixels=pixels, labels=torch.zeros(50), mean=mean, std=std)
+    expected = torch.stack([(pixels[:, c] / 255 - mean[c]) / std[c] for c in range(3)], dim=1)
+    for of in (pixels, pixels.float()):
+        torch.testing.assert_close(images.normalised(of), expected)
+    assert torch.equal(pixels, images.pixels), "left as they are"
