@@ -128,8 +128,8 @@ def read_candidate(trial: Recorded, settings: Settings) -> AnyCandidate:
     has = settings.space.costs(candidate).parameters
     if trial.parameters not in (None, has):
         raise UserError(
-            f"trial {trial.number} had {trial.parameters:,} parameters, but {settings.space_file.name} "
-            f"now draws a network with {has:,} from the same trial",
+            f"trial {trial.number} had {trial.parameters:,} parameters, but now "
+            f"{settings.space_file.name} draws a network with {has:,} from it",
             "What a space returns must follow from the trial alone",
         )
     return candidate
