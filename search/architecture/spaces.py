@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
@@ -75,7 +76,7 @@ class SpaceFile:
             yield
         except (UserError, optuna.TrialPruned):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             line = _line_of(error, self.path) or line or self.line
             raise self.error(f"{type(error).__name__}: {error}", line) from error
 
@@ -110,17 +111,35 @@ def read_space(file: Path = DEFAULT_SPACE) -> SpaceFile:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"the space {file} cannot be read: {reason}", hint) from None
-    before = set(sys.modules)
     space = SpaceFile(name=name, source=source, digest="")
     found = _module(space)
     if not callable(getattr(found, "suggest", None)):
         raise UserError(f"the space {file} has no function suggest", hint)
     digest = hashlib.sha256(source.encode())
-    for module in sorted(set(sys.modules) - before):
-        beside = Path(getattr(sys.modules[module], "__file__", None) or "/")
-        if beside.is_relative_to(path.parent) and not _is_ours(beside) and beside.is_file():
-            digest.update(beside.read_bytes())
+    for beside in _beside(path, source):
+        digest.update(beside.read_bytes())
     return SpaceFile(name=name, source=source, digest=digest.hexdigest()[:12])
+
+
+def _beside(path: Path, source: str) -> list[Path]:
+    """The files of modules in a space's folder that it imports, directly or by way of others."""
+    found: set[Path] = set()
+    texts = [source]
+    while texts:
+        imported = set()
+        for node in ast.walk(ast.parse(texts.pop())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+        for name, module in list(sys.modules.items()):
+            file = Path(getattr(module, "__file__", None) or "/")
+            if name.partition(".")[0] not in imported or file in found or file.suffix != ".py":
+                continue
+            if file.is_relative_to(path.parent) and not _is_ours(file) and file.is_file():
+                found.add(file)
+                texts.append(file.read_text(encoding="utf-8", errors="replace"))
+    return sorted(found)
 
 
 def _module(space: SpaceFile) -> Any:
@@ -139,7 +158,7 @@ def _run(name: str, source: str) -> types.ModuleType:
         sys.path.append(str(path.parent))
     try:
         exec(compile(source, str(path), "exec"), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module.__name__]
         line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
         line = line or _line_of(error, path) or 1

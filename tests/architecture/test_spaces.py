@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,16 +69,26 @@ def test_what_was_drawn_from_another_text_is_refused(write: Write) -> None:
     assert "--space" in str(raised.value)
 
 
-def test_a_module_beside_it_belongs_to_its_digest(write: Write) -> None:
-    source = PLAIN.replace("28)", "beside_it.KERNEL)").replace(HEAD, HEAD + "import beside_it\n")
-    digests = []
-    for kernel in (28, 27):
-        write(f"KERNEL = {kernel}\n", "beside_it.py")
-        import sys
+def test_modules_beside_it_belong_to_its_digest(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that it imports, also by way of others; not what else lies there."""
+    source = PLAIN.replace("28)", "beside_a.KERNEL)").replace(HEAD, HEAD + "import beside_a\n")
+    write("from beside_b import KERNEL\n", "beside_a.py")
+    write("KERNEL = 28\n", "beside_b.py")
+    first = read_space(write(source)).digest
+    assert read_space(write(source)).digest == first, "read again in the same process"
+    write("unused = 1\n", "beside_c.py")
+    assert read_space(write(source)).digest == first
+    write("KERNEL = 28  # another text\n", "beside_b.py")
+    assert read_space(write(source)).digest != first
+    for name in ("beside_a", "beside_b"):
+        monkeypatch.delitem(sys.modules, name)
 
-        sys.modules.pop("beside_it", None)
-        digests.append(read_space(write(f"{source}# {kernel}\n")).digest)
-    assert digests[0] != digests[1]
+
+def test_a_space_that_ends_the_process_is_an_error_of_it(write: Write) -> None:
+    with pytest.raises(UserError, match="mine.py:2: SystemExit"):
+        read_space(write("import sys\nsys.exit(3)\n"))
 
 
 def test_editing_the_file_changes_nothing_for_who_has_read_it(write: Write) -> None:
