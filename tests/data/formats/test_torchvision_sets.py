@@ -225,7 +225,7 @@ def test_what_cannot_be_fetched_is_one_line_and_the_next_try_is_a_fresh_one(
         else:
             half = content[: len(content) // 2]
             file.write_bytes(half if what == "half" else half + b"x" * (len(content) - len(half)))
-    with pytest.raises(UserError, match=f"{KNOWN[key]} .train. cannot be had") as raised:
+    with pytest.raises(UserError, match=f"{KNOWN[key]} cannot be fetched") as raised:
         locate(key, say=lambda line: None)
     assert "\n" not in str(raised.value) and "--data" in str(raised.value)
     assert not [path for path in (empty_cache / "torchvision").iterdir() if path.is_dir()]
