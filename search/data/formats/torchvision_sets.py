@@ -9,7 +9,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from search.common.errors import UserError
 from search.data import cache
-from search.data.formats.idx import IdxSet
+from search.data.formats.idx import IdxSet, holds_idx
 from search.data.names import KNOWN
 from search.data.origin import Labelled, Part, Shape, channels_first, require_like
 
@@ -27,7 +27,7 @@ EMNIST = "emnist-"
 SIZES: dict[str, tuple[int, int, Shape]] = {
     "fashion-mnist": (60_000, 10_000, (1, 28, 28)),
     "kmnist": (60_000, 10_000, (1, 28, 28)),
-    "qmnist": (60_000, 60_000, (1, 28, 28)),
+    "qmnist": (60_000, 10_000, (1, 28, 28)),
     "emnist-balanced": (112_800, 18_800, (1, 28, 28)),
     "emnist-byclass": (697_932, 116_323, (1, 28, 28)),
     "emnist-bymerge": (697_932, 116_323, (1, 28, 28)),
@@ -41,13 +41,15 @@ SIZES: dict[str, tuple[int, int, Shape]] = {
 }
 APART = ("usps", "svhn", "qmnist")  # whose test images are files of their own, fetched when wanted
 DEBIAN = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}  # dataset-fashion-mnist
+OTHERWISE = "or name a directory or file that holds it with --data"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchvisionSet:
     """A set by its name in ``names.KNOWN``; see ``origin.Origin``.
 
-    Of QMNIST the test part is all 60,000 images, of SVHN the extra images are left out.
+    Of QMNIST's 60,000 test images the first 10,000 serve, those that MNIST's test file has: results
+    on both then compare. Of SVHN the extra images are left out.
     """
 
     key: str
@@ -90,9 +92,14 @@ class TorchvisionSet:
         self._fetched(part, say)
         if debian := self._debian():
             found = IdxSet(directory=debian).read(part, like, say)
-            return Labelled(**{**vars(found), "class_names": self._classes(None)})
-        with self._one_line(part):
-            loaded = self._load(part, self._folder(part), download=False)
+            with _one_line(
+                f"{self.name}'s class names cannot be had", f"Mend torchvision, {OTHERWISE}"
+            ):
+                return replace(found, class_names=self._classes(None))
+        folder = self._folder(part)
+        anew = f"Delete {folder}, so that it is fetched anew, {OTHERWISE}"
+        with _one_line(f"{self.name} in {folder} cannot be read", anew):
+            loaded = self._load(part, folder, download=False)
         images, labels = self._decoded(loaded)
         return Labelled(
             images=require_like(images, like, f"{self.name}'s {part} part"),
@@ -109,8 +116,9 @@ class TorchvisionSet:
     def _debian(self) -> Path | None:
         """Where Debian's package has the set, if torchvision has not fetched it."""
         folder = DEBIAN.get(self.key)
-        there = folder is not None and folder.is_dir() and not self._folder("train").is_dir()
-        return folder if there else None
+        if folder is None or self._folder("train").is_dir():
+            return None
+        return folder if holds_idx(folder) else None
 
     def _fetched(self, part: Part, say: Callable[[str], None]) -> None:
         """Have a part here: downloaded aside and put into its place when it is whole."""
@@ -123,30 +131,12 @@ class TorchvisionSet:
             say(f"fetching {self.name} into {folder}")
             aside = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
             try:
-                with self._one_line(part):
+                with _one_line(f"{self.name} cannot be fetched", f"Try again, {OTHERWISE}"):
                     cache.make(aside)
                     self._load(part, aside, download=True)
-                    os.replace(aside, folder)
+                    _put(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _one_line(self, part: Part) -> Iterator[None]:
-        """What goes wrong inside of torchvision, in one line; it talks of its steps, too."""
-        before = socket.getdefaulttimeout()
-        quiet = io.StringIO()
-        try:
-            socket.setdefaulttimeout(SILENCE)
-            with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-                yield
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(
-                f"{self.name} ({part}) cannot be had from torchvision's mirrors: {reason}",
-                "Try again, or name a directory or a file that holds it with --data",
-            ) from error
-        finally:
-            socket.setdefaulttimeout(before)
 
     def _load(self, part: Part, root: Path, *, download: bool) -> Any:
         from torchvision import datasets
@@ -157,10 +147,11 @@ class TorchvisionSet:
             return datasets.EMNIST(root, split=split, train=train, download=download)
         if self.key == "svhn":
             return datasets.SVHN(root, split="train" if train else "test", download=download)
+        if self.key == "qmnist":
+            return datasets.QMNIST(root, what="train" if train else "test10k", download=download)
         kinds = {
             "fashion-mnist": datasets.FashionMNIST,
             "kmnist": datasets.KMNIST,
-            "qmnist": datasets.QMNIST,
             "usps": datasets.USPS,
             "cifar10": datasets.CIFAR10,
             "cifar100": datasets.CIFAR100,
@@ -188,3 +179,34 @@ class TorchvisionSet:
         names = [str(name).partition(" - ")[0] for name in getattr(loaded, "classes", ())]
         names = [name for name in names if name != "N/A"]  # EMNIST's letters have no class 0
         return tuple(names) or None
+
+
+@contextlib.contextmanager
+def _one_line(what: str, hint: str) -> Iterator[None]:
+    """What goes wrong inside of torchvision, in one line; it talks of its steps, too.
+
+    Args:
+        what: Fails, in words that the reason follows.
+        hint: What to do then.
+    """
+    before = socket.getdefaulttimeout()
+    quiet = io.StringIO()
+    try:
+        socket.setdefaulttimeout(SILENCE)
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason.partition(" You can use download=True")[0]  # which is no option of ours
+        raise UserError(f"{what} ({reason})", hint) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _put(aside: Path, folder: Path) -> None:
+    """Bring what is whole to its place, where another process may have been first."""
+    try:
+        os.replace(aside, folder)
+    except OSError:  # where no lock can be had, or it was waited for too long
+        if not folder.is_dir():
+            raise

@@ -2,248 +2,213 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import hashlib
-import io
+import os
 import pickle
-import tarfile
-import zipfile
-from collections.abc import Callable, Iterator
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import scipy.io
-from torchvision import datasets
 
 from search.common.errors import UserError
 from search.data.dataset import load_whole
 from search.data.formats import torchvision_sets
+from search.data.formats.torchvision_sets import TorchvisionSet
 from search.data.names import KNOWN
+from search.data.problem import ImageSize, problem_of
 from search.data.sources import locate
 from search.data.splits import stratified_order
 from search.data.testset import load_test
-from tests.data.test_mnist_mirrors import mirror
-from tests.helpers.idx_files import idx_bytes
+from tests.helpers.idx_files import write_dataset
+from tests.helpers.torchvision_files import TEST, TRAIN, Web, serving
 
-TRAIN, TEST = 120, 30
-Serve = Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
-
-
-@pytest.fixture(autouse=True)
-def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(torchvision_sets, "DEBIAN", {})
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    (tmp_path / "web").mkdir()
-    with mirror(tmp_path / "web") as url:
-        yield tmp_path / "web", url.rstrip("/") + "/"
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
-
-
-def made(shape: tuple[int, ...], classes: int, count: int, seed: int) -> tuple[Any, Any]:
-    images = np.random.default_rng(seed).integers(0, 256, (count, *shape), dtype=np.uint8)
-    return images, (np.arange(count) % classes).astype(np.uint8)
-
-
-def put(folder: Path, name: str, content: bytes) -> str:
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(content)
-    return md5(content)
-
-
-@pytest.fixture
-def serve(web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Puts a set of synthetic images onto the server and points torchvision's class there."""
-    folder, url = web
-
-    def idx(prefix: str, stems: tuple[str, str, str, str], arrays: tuple[Any, ...]) -> list[Any]:
-        names = [f"{prefix}{stem}.gz" for stem in stems]
-        sums = [
-            put(folder, name, gzip.compress(idx_bytes(array)))
-            for name, array in zip(names, arrays, strict=True)
-        ]
-        return list(zip(names, sums, strict=True))
-
-    stems = (
-        *("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
-        *("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
-    )
-
-    def go(key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        shape = {"usps": (16, 16), "svhn": (32, 32, 3)}.get(key, (28, 28))
-        shape = (3, 32, 32) if key.startswith("cifar") else shape
-        classes = 26 if key == "emnist-letters" else 10
-        x, y = made(shape, classes, TRAIN, 1)
-        x_test, y_test = made(shape, classes, TEST, 2)
-        if key in ("fashion-mnist", "kmnist"):
-            kind: Any = datasets.FashionMNIST if key == "fashion-mnist" else datasets.KMNIST
-            monkeypatch.setattr(kind, "mirrors", [url])
-            monkeypatch.setattr(kind, "resources", idx("", stems, (x, y, x_test, y_test)))
-        elif key == "qmnist":
-            resources = {}
-            for part, images, labels in (("train", x, y), ("test", x_test, y_test)):
-                wide = np.zeros((len(labels), 8), dtype=">i4")
-                wide[:, 0] = labels
-                header = bytes((0, 0, 12, 2)) + np.array(wide.shape, ">u4").tobytes()
-                resources[part] = [
-                    (f"{url}{name}", put(folder, name, gzip.compress(content)))
-                    for name, content in (
-                        (f"q-{part}-images-idx3-ubyte.gz", idx_bytes(images)),
-                        (f"q-{part}-labels-idx2-int.gz", header + wide.tobytes()),
-                    )
-                ]
-            monkeypatch.setattr(datasets.QMNIST, "resources", resources)
-        elif key == "emnist-letters":
-            packed = io.BytesIO()
-            with zipfile.ZipFile(packed, "w") as archive:
-                for part, images, labels in (("train", x, y + 1), ("test", x_test, y_test + 1)):
-                    turned = np.ascontiguousarray(images.transpose(0, 2, 1))
-                    for name, array in (("images-idx3", turned), ("labels-idx1", labels)):
-                        file = f"gzip/emnist-letters-{part}-{name}-ubyte.gz"
-                        archive.writestr(file, gzip.compress(idx_bytes(array)))
-            monkeypatch.setattr(datasets.EMNIST, "md5", put(folder, "e.zip", packed.getvalue()))
-            monkeypatch.setattr(datasets.EMNIST, "url", f"{url}e.zip")
-        elif key == "usps":
-            lists = {}
-            for part, images, labels in (("train", x, y), ("test", x_test, y_test)):
-                lines = [
-                    f"{label + 1} "
-                    + " ".join(f"{i + 1}:{v / 255 * 2 - 1:.6f}" for i, v in enumerate(im.ravel()))
-                    for im, label in zip(images, labels, strict=True)
-                ]
-                content = bz2.compress("\n".join(lines).encode())
-                name = f"usps-{part}.bz2"
-                lists[part] = [f"{url}{name}", name, put(folder, name, content)]
-            monkeypatch.setattr(datasets.USPS, "split_list", lists)
-        elif key == "svhn":
-            lists = {}
-            for part, images, labels in (("train", x, y), ("test", x_test, y_test)):
-                matlab = io.BytesIO()
-                tens = np.where(labels == 0, 10, labels).astype(np.uint8)[:, None]
-                scipy.io.savemat(matlab, {"X": images.transpose(1, 2, 3, 0), "y": tens})
-                name = f"{part}_32x32.mat"
-                lists[part] = [f"{url}{name}", name, put(folder, name, matlab.getvalue())]
-            monkeypatch.setattr(datasets.SVHN, "split_list", lists)
-            x, x_test = x.transpose(0, 3, 1, 2), x_test.transpose(0, 3, 1, 2)
-        else:
-            assert key == "cifar10"
-            packed, sums = io.BytesIO(), {}
-            with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-                contents = {
-                    "data_batch_1": {"data": x.reshape(TRAIN, -1), "labels": y.tolist()},
-                    "test_batch": {"data": x_test.reshape(TEST, -1), "labels": y_test.tolist()},
-                    "batches.meta": {"label_names": [f"thing {i}" for i in range(10)]},
-                }
-                for name, batch in contents.items():
-                    pickled = pickle.dumps(batch)
-                    entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-                    entry.size = len(pickled)
-                    archive.addfile(entry, io.BytesIO(pickled))
-                    sums[name] = md5(pickled)
-            monkeypatch.setattr(
-                datasets.CIFAR10, "tgz_md5", put(folder, "c.tar.gz", packed.getvalue())
-            )
-            monkeypatch.setattr(datasets.CIFAR10, "url", f"{url}c.tar.gz")
-            monkeypatch.setattr(datasets.CIFAR10, "filename", "c.tar.gz")
-            first = ["data_batch_1", sums["data_batch_1"]]
-            monkeypatch.setattr(datasets.CIFAR10, "train_list", [first])
-            last = ["test_batch", sums["test_batch"]]
-            monkeypatch.setattr(datasets.CIFAR10, "test_list", [last])
-            meta = {
-                "filename": "batches.meta",
-                "key": "label_names",
-                "md5": sums["batches.meta"],
-            }
-            monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
-        grey = x.ndim == 3
-        return (x[:, None] if grey else x), y, (x_test[:, None] if grey else x_test), y_test
-
-    return go
-
-
-KINDS = {
+KINDS = {  # the last class's name, and whether they are handwriting
     "fashion-mnist": ("Ankle boot", False),
     "kmnist": ("wo", True),
     "qmnist": ("9", True),
     "emnist-letters": ("z", True),
+    "emnist-digits": ("9", True),
+    "emnist-balanced": ("t", True),
     "usps": ("9", True),
     "svhn": ("9", False),
     "cifar10": ("thing 9", False),
+    "cifar100": ("thing 99", False),
 }
+FAMILIES = ["kmnist", "qmnist", "emnist-digits", "usps", "svhn", "cifar10"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where what is fetched goes, in a cache that is empty."""
+    monkeypatch.setenv("CNN_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(torchvision_sets, "DEBIAN", {})
+    return tmp_path / "cache" / "torchvision"
+
+
+@pytest.fixture
+def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
+    with serving(tmp_path / "web", monkeypatch) as running:
+        yield running
+
+
+def _quiet(line: str) -> None:
+    pass
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("key", KINDS)
-def test_a_set_is_fetched_once_and_read_as_torchvision_reads_it(
-    key: str, serve: Serve, web: tuple[Path, str]
-) -> None:
-    x, y, x_test, y_test = serve(key)
+def test_a_set_is_fetched_once_and_read_as_it_is(key: str, web: Web) -> None:
+    made = web.serve(key)
     said: list[str] = []
     source = locate(key, say=said.append)
     assert source.name == KNOWN[key]
     assert sum("fetching" in line for line in said) == 1
-    order = stratified_order(y)
+    order = stratified_order(made.labels)
     whole = load_whole(source)
     tolerance = 1 if key == "usps" else 0  # whose file has six digits
-    np.testing.assert_allclose(whole.images.astype(int), x[order].astype(int), atol=tolerance)
-    np.testing.assert_array_equal(whole.labels, y[order])
-    from search.data.problem import problem_of
-
+    np.testing.assert_allclose(whole.images.astype(int), made.images[order], atol=tolerance)
+    np.testing.assert_array_equal(whole.labels, made.labels[order])
     last, handwriting = KINDS[key]
     assert source.class_names[-1] == last
     assert problem_of(source).handwriting == handwriting
-    if key not in torchvision_sets.APART:
-        for file in web[0].iterdir():
-            file.unlink()  # all of it is here
+    asked = len(web.asked)
+    assert locate(key, say=_quiet).fingerprint == source.fingerprint
+    assert len(web.asked) == asked  # it is here
     test = load_test(source, say=said.append)
-    np.testing.assert_allclose(test.images.astype(int), x_test.astype(int), atol=tolerance)
-    np.testing.assert_array_equal(test.labels, y_test)
-    for file in web[0].iterdir():
-        file.unlink()
-    assert locate(key, say=print).fingerprint == source.fingerprint
+    np.testing.assert_allclose(test.images.astype(int), made.test_images, atol=tolerance)
+    np.testing.assert_array_equal(test.labels, made.test_labels)
+    assert (len(web.asked) > asked) == (key in torchvision_sets.APART)
+    asked = len(web.asked)
+    load_test(source, say=_quiet)
+    assert len(web.asked) == asked
 
 
-@pytest.mark.parametrize("key", ["kmnist", "usps", "cifar10"])
-@pytest.mark.parametrize("what", ["nothing", "half", "other bytes"])
-def test_what_cannot_be_fetched_is_one_line_and_the_next_try_is_a_fresh_one(
-    key: str, what: str, serve: Serve, web: tuple[Path, str], empty_cache: Path
+@pytest.mark.parametrize("key", torchvision_sets.APART)
+def test_a_search_does_not_ask_for_test_images_that_are_files_of_their_own(
+    key: str, web: Web
 ) -> None:
-    serve(key)
-    there = {file: file.read_bytes() for file in web[0].rglob("*") if file.is_file()}
-    for file, content in there.items():
-        if what == "nothing":
-            file.unlink()
-        else:
-            half = content[: len(content) // 2]
-            file.write_bytes(half if what == "half" else half + b"x" * (len(content) - len(half)))
-    with pytest.raises(UserError, match=f"{KNOWN[key]} .train. cannot be had") as raised:
-        locate(key, say=lambda line: None)
+    web.serve(key)
+    locate(key, say=_quiet)
+    assert web.asked
+    assert not [path for path in web.asked if "test" in path]
+
+
+def test_of_qmnist_the_test_images_are_those_of_mnist(web: Web) -> None:
+    made = web.serve("qmnist", test_count=10_003)
+    test = load_test(locate("qmnist", say=_quiet), say=_quiet)
+    assert len(test.labels) == 10_000 == TorchvisionSet(key="qmnist").shape("test")[0]
+    np.testing.assert_array_equal(test.images[-1], made.test_images[9_999])
+
+
+def test_a_set_is_brought_to_another_size(web: Web) -> None:
+    web.serve("usps")
+    source = locate("usps", image_size=ImageSize(28, 28), say=_quiet)
+    assert source.input_shape == (1, 28, 28)
+    assert load_test(source, say=_quiet).images.shape == (TEST, 1, 28, 28)
+
+
+@pytest.mark.parametrize("key", FAMILIES)
+@pytest.mark.parametrize("fails", ["missing", "breaks off", "other bytes"])
+def test_what_cannot_be_fetched_is_one_line_and_the_next_try_is_a_fresh_one(
+    key: str, fails: str, web: Web, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    web.serve(key)
+    web.fails = fails
+    with pytest.raises(UserError, match=rf"^{KNOWN[key]} cannot be fetched \(.+\)") as raised:
+        locate(key, say=_quiet)
     assert "\n" not in str(raised.value) and "--data" in str(raised.value)
-    assert not [path for path in (empty_cache / "torchvision").iterdir() if path.is_dir()]
-    for file, content in there.items():
-        file.write_bytes(content)
-    assert locate(key, say=lambda line: None).classes == 10
+    assert not _folders(folder)
+    web.fails = ""
+    assert len(load_whole(locate(key, say=_quiet)).labels) == TRAIN
+    assert capfd.readouterr() == ("", "")  # torchvision shows its progress nowhere
+
+
+@pytest.mark.parametrize("key", ["kmnist", "cifar10"])
+def test_a_server_that_falls_silent_is_given_up(
+    key: str, web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.serve(key)
+    web.fails = "silent"
+    monkeypatch.setattr(torchvision_sets, "SILENCE", 0.3)
+    before, began = socket.getdefaulttimeout(), time.monotonic()
+    with pytest.raises(UserError, match=r"cannot be fetched \(.*timed out"):
+        locate(key, say=_quiet)
+    assert time.monotonic() - began < 10
+    assert socket.getdefaulttimeout() == before
+    assert not _folders(folder)
+
+
+@pytest.mark.parametrize("key", ["kmnist", "svhn", "cifar10"])
+def test_what_was_damaged_since_says_what_to_delete(key: str, web: Web, folder: Path) -> None:
+    web.serve(key)
+    locate(key, say=_quiet)
+    (place,) = _folders(folder)
+    for file in place.rglob("*"):
+        if file.is_file():
+            os.truncate(file, file.stat().st_size // 2)
+    with pytest.raises(UserError, match=rf"{KNOWN[key]} in {re.escape(str(place))} cannot") as it:
+        locate(key, say=_quiet)
+    assert f"Delete {place}" in it.value.hint and "download=True" not in str(it.value)
+    shutil.rmtree(place)  # as it is told
+    assert len(load_whole(locate(key, say=_quiet)).labels) == TRAIN
+
+
+def test_another_process_may_be_first(
+    web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = web.serve("usps")
+    replace = os.replace
+
+    def late(here: Path, there: Path) -> None:
+        if Path(there).parent == folder:
+            shutil.copytree(here, there)
+        replace(here, there)
+
+    monkeypatch.setattr("search.data.formats.torchvision_sets.os.replace", late)
+    found = TorchvisionSet(key="usps").read("train", (1, 16, 16), _quiet)
+    np.testing.assert_array_equal(found.labels, made.labels)
+    assert len(_folders(folder)) == 1  # nothing is left aside
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path, web: Web) -> None:
+    web.serve("usps")
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(UserError, match=r"USPS cannot be fetched \("):
+        locate("usps", say=_quiet)
 
 
 def test_debians_package_serves_where_it_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.helpers.idx_files import write_dataset
-
-    folder = write_dataset(tmp_path / "debian", zipped=True)
-    monkeypatch.setattr(torchvision_sets, "DEBIAN", {"fashion-mnist": folder})
-    source = locate("fashion-mnist", say=lambda line: None)
+    place = write_dataset(tmp_path / "debian", zipped=True)
+    monkeypatch.setattr(torchvision_sets, "DEBIAN", {"fashion-mnist": place})
+    source = locate("fashion-mnist", say=_quiet)
     assert (source.name, source.class_names[0]) == ("Fashion-MNIST", "T-shirt/top")
-    assert len(load_test(source)) == 30
+    assert f"from {place}" in source.description
+    assert len(load_test(source, say=_quiet).labels) == 30
+
+
+def test_without_debians_files_torchvision_fetches(
+    tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "debian").mkdir()
+    monkeypatch.setattr(torchvision_sets, "DEBIAN", {"fashion-mnist": tmp_path / "debian"})
+    web.serve("fashion-mnist")
+    assert str(tmp_path / "cache") in locate("fashion-mnist", say=_quiet).description
+
+
+@pytest.mark.parametrize("key", torchvision_sets.SIZES)
+def test_a_set_can_be_sent_to_a_worker_and_has_a_test_part(key: str) -> None:
+    origin = TorchvisionSet(key=key)
+    assert pickle.loads(pickle.dumps(origin)) == origin
+    assert origin.has("train") and origin.has("test") and not origin.has("val")
 
 
 def test_every_known_name_has_its_size() -> None:
