@@ -269,7 +269,7 @@ def publish(folder: Path, output: Path) -> None:
 
     check_folder(output)
     try:
-        put(output, {file.name: file.read_bytes() for file in folder.iterdir()})
+        put(output, {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()})
         for name in FILES:  # of an earlier export, of another kind of network
             if not (folder / name).exists():
                 (output / name).unlink(missing_ok=True)

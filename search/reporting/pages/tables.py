@@ -51,13 +51,19 @@ FINALIST_COLUMNS = (
 def leaderboard_frame(summary: Summary) -> pd.DataFrame:
     """All valid architectures, best first; accuracies in [0, 1], rates as they were drawn.
 
+    Balanced accuracy is a column where the classes are uneven.
     The checks follow as one column each (True, False, None for unknown).
     """
     rows = [
         _row(entry) | {f"check: {check.name}": check.passed for check in entry.checks}
         for entry in summary.entries
     ]
-    return pd.DataFrame(rows, columns=None if rows else list(COLUMNS), dtype=object)
+    frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS), dtype=object)
+    return _without_empty(frame, "balanced_accuracy")
+
+
+def _without_empty(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    return frame.drop(columns=column) if len(frame) and frame[column].isna().all() else frame
 
 
 def finalists_frame(finalists: Finalists) -> pd.DataFrame:
@@ -76,6 +82,7 @@ def finalists_frame(finalists: Finalists) -> pd.DataFrame:
             row = (*shared, run.seed, run.accuracy, run.correct, run.balanced)
             rows.append([round(cell, 6) if isinstance(cell, float) else cell for cell in row])
     frame = pd.DataFrame(rows, columns=list(FINALIST_COLUMNS), dtype=object)
+    frame = _without_empty(frame, "test_balanced_accuracy")
     return frame if finalists.target is not None else frame.drop(columns="share_reaching_target")
 
 
