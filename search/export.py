@@ -179,6 +179,7 @@ def origin_of(
         where: The options that name study and data on a command line.
         retrained: Whether its weights were made again.
     """
+    from search.architecture.candidate import LayeredCandidate
     from search.exporting.card import Origin
     from search.reporting.candidates import layer_lines, value_text
 
@@ -197,7 +198,7 @@ def origin_of(
         problem=settings.problem,
         train_images=settings.train_images or 0,
         max_params=settings.limits.max_params,
-        space="" if hasattr(candidate, "to_json") else settings.space_file.name,
+        space="" if isinstance(candidate, LayeredCandidate) else settings.space_file.name,
         retrained=retrained,
         reproduce=shell_line(["python", "search/reproduce.py", str(trial.number), *where]),
         export=shell_line(["python", "search/export.py", "--trial", str(trial.number), *where]),

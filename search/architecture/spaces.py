@@ -227,6 +227,7 @@ class Space:
             by_formula = getattr(candidate, "costs", None)
             try:
                 if by_formula is not None:
+                    _check_shape(candidate, self.problem)
                     return _of_classes(by_formula(), self.problem.classes)
                 from search.candidates.measuring import measure  # imports torch
 
@@ -237,11 +238,10 @@ class Space:
     def write(self, candidate: AnyCandidate, params: dict[str, Any]) -> str:
         """A candidate as one line of JSON, for ``read``.
 
-        A candidate without a JSON of its own is written as the parameters that it was drawn from.
+        Any but one of layers is written as the parameters that it was drawn from.
         """
-        to_json = getattr(candidate, "to_json", None)
-        if to_json is not None:
-            return str(to_json())
+        if isinstance(candidate, LayeredCandidate):
+            return candidate.to_json()
         drawn_from = {"file": self.file.name, "digest": self.file.digest}
         return json.dumps({"space": drawn_from, "params": params})
 
@@ -266,6 +266,15 @@ class Space:
                 "Name that file, as it was, with --space",
             )
         return self.suggest(FixedTrial(params))
+
+
+def _check_shape(candidate: AnyCandidate, problem: Problem) -> None:
+    """Refuse layers that are counted for images of another shape."""
+    if isinstance(candidate, LayeredCandidate) and candidate.input_shape != problem.input_shape:
+        raise WrongOutput(
+            f"the candidate is for images of {list(candidate.input_shape)}, but {problem.name} has "
+            f"{list(problem.input_shape)} (channels, height, width): give input_shape"
+        )
 
 
 def _of_classes(costs: Costs, classes: int) -> Costs:

@@ -16,7 +16,7 @@ class AnyCandidate(Protocol):
     """What the program needs of a candidate, whatever its class.
 
     A candidate may also have ``costs() -> Costs`` where a formula is faster than measuring its
-    network, and ``to_json() -> str`` where it can be written without the space that drew it.
+    network.
     """
 
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from search.architecture.candidate import LayeredCandidate
 from search.architecture.limits import excess
 from search.common.text import counted
 from search.study import attributes
@@ -53,7 +54,7 @@ def record_candidate(
     attributes.PARAMETERS.set(trial, parameters)
     attributes.MACS.set(trial, macs)
     attributes.PEAK_BYTES.set(trial, costs.peak_activation_bytes)
-    if not hasattr(candidate, "to_json"):  # whose text alone tells all of this
+    if not isinstance(candidate, LayeredCandidate):  # whose text alone tells all of this
         attributes.LAYERS.set(trial, [list(asdict(row).values()) for row in costs.layers])
         attributes.RECIPE.set(trial, asdict(candidate.recipe))
         attributes.MODULES.set(trial, {"kinds": costs.kinds, "dropout": costs.dropout})

@@ -61,6 +61,28 @@ def test_a_candidate_is_written_as_its_parameters_and_comes_back_from_them(write
     assert mine.costs(mine.read(text)).parameters == width * 28**2 + width + 10 * width + 10
 
 
+def test_a_to_json_of_ones_own_is_left_alone(write: Write) -> None:
+    source = HEAD + (
+        "class Mine(Candidate):\n    def to_json(self):\n        return 'mine'\n"
+        "def suggest(trial, problem, limits):\n    trial.suggest_int('x', 1, 3)\n"
+        "    return Mine(build=nn.Flatten, name='mine')\n"
+    )
+    mine, drawn = space(write(source)), trial()
+    assert mine.read(mine.write(mine.suggest(drawn), drawn.params)).name == "mine"
+
+
+def test_layers_for_images_of_another_shape_are_refused(write: Write) -> None:
+    source = (
+        "from search.architecture.candidate import LayeredCandidate\n"
+        "from search.architecture.layers import Conv\n"
+        "def suggest(trial, problem, limits):\n"
+        "    return LayeredCandidate(layers=(Conv(width=2),), input_shape=(3, 32, 32))\n"
+    )
+    mine = space(write(source))
+    with pytest.raises(UserError, match=r"for images of \[3, 32, 32\], but MNIST has"):
+        mine.costs(mine.suggest(trial()))
+
+
 def test_what_was_drawn_from_another_text_is_refused(write: Write) -> None:
     text = space(write(PLAIN)).write(space(write(PLAIN)).suggest(trial()), {"width": 3})
     changed = space(write(PLAIN + "# mine\n"))
