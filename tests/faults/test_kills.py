@@ -105,7 +105,8 @@ def test_a_second_signal_stops_at_once(command: list[str], tmp_path: Path) -> No
     started = time.monotonic()
     os.kill(process.pid, signal.SIGINT)
     code, _, _ = finish(process, timeout=20)
-    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT)
+    # the second may come when all is done but the end: then it is Python's own, by default
+    assert code in (128 + signal.SIGTERM, 128 + signal.SIGINT, -signal.SIGINT)
     assert time.monotonic() - started < 10
     assert not any(child.is_running() for child in children)
 
