@@ -19,6 +19,7 @@ from tests.helpers.idx_files import write_idx
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "data" / "mnist_1200.npz"
+LAYERED = ROOT / "tests" / "helpers" / "layered_space.py"
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +70,9 @@ def data(
 
 @pytest.fixture
 def command(tmp_path: Path, data: Path) -> list[str]:
+    """A search in the tests' own space: ``space.py`` is the user's, who may put another there."""
     return [
         *(sys.executable, str(ROOT / "search/run.py"), "--data", str(data)),
         *("--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")),
-        *("--epochs", "2", "--device", "cpu"),
+        *("--space", str(LAYERED), "--epochs", "2", "--device", "cpu"),
     ]

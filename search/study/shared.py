@@ -195,7 +195,8 @@ class SharedStudy:
     def failures(self) -> list[FrozenTrial]:
         """Trials of this run that failed with none of a higher number finishing, the last first.
 
-        They go by their numbers: clocks can be set.
+        They go by their numbers: clocks can be set. What was over a limit, and so never trained,
+        says nothing about whether training works, and does not count.
         """
         ended = [
             trial
@@ -203,6 +204,7 @@ class SharedStudy:
             if trial.state.is_finished()
             and trial.number not in self._ended_before
             and not RETRIED.of(trial)
+            and (trial.state != TrialState.PRUNED or trial.intermediate_values)
         ]
         return list(itertools.takewhile(lambda t: t.state == TrialState.FAIL, reversed(ended)))
 

@@ -109,6 +109,15 @@ def test_five_failures_in_a_row_end_the_run(path: str, study: SharedStudy) -> No
     assert ask(opened(path))[0] is Answer.GIVEN, "those are of an earlier run"
 
 
+def test_what_was_over_a_limit_is_no_success_among_failures(path: str, study: SharedStudy) -> None:
+    for _ in range(4):
+        study.fail(start(study).number, "failed: why")
+    queue(path, label="large")
+    assert ask(study) == (Answer.AGAIN, None)
+    study.fail(start(study).number, "failed: why")
+    assert ask(study) == (Answer.FAILING, None)
+
+
 def test_what_is_not_to_be_trained_leaves_nobody_waiting(path: str, study: SharedStudy) -> None:
     queue(path, label="large")
     queue(path, label="bad")
