@@ -32,8 +32,10 @@ from tests.faults.processes import (
 pytestmark = pytest.mark.processes
 
 # Of this seed the first trials are within the limit: each of them trains.
-BUSY = ("--workers", "2", "--pruner", "none", "--epochs", "8", "--seed", "3")
-BUSY += ("--max-params", "200000")  # all that is drawn is trained
+BUSY = (  # all that is drawn is trained
+    *("--workers", "2", "--pruner", "none", "--epochs", "8", "--seed", "3"),
+    *("--max-params", "200000"),
+)
 
 
 def test_a_worker_the_parent_and_all_are_killed_at_random_moments(
