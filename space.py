@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LEAST_WORK = 1_300_000  # multiply-accumulates of one pass that are always allowed, up to 28x28
 WORK_OF_A_PARAMETER = 65  # and so many for each parameter of the limit, where that is more
+WORK_OF_THINGS = 3  # so many times as much for images that are not handwriting
 
 
 def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandidate:
@@ -35,7 +36,8 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     the share of the limit that it may use. The widths follow: they are the largest of that shape
     and size. So a deeper network is a narrower one, and a sampler that has learned good widths for
     one depth may try another depth without leaving the limit. Work is bounded too: filters in four
-    rotations share their parameters and would else make a network four times as slow.
+    rotations share their parameters and would else make a network four times as slow. Images of
+    things may take three times the work of digits, without which they cannot use the parameters.
 
     The convolutions of a stage share a width, but for the first of all: it sees the image's
     channels and the largest map, and may be narrower. There are as many stages as leave a map of
@@ -91,8 +93,8 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     _, height, width = problem.input_shape
     copies = 3 if TTA() in before else 1
     work = max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.max_params)
-    larger = max(1.0, height * width / 28**2)
-    most_macs = min(copies * work * larger, size * (limits.max_macs or math.inf))
+    work *= max(1.0, height * width / 28**2) * (1 if problem.handwriting else WORK_OF_THINGS)
+    most_macs = min(copies * work, size * (limits.max_macs or math.inf))
 
     def fits(candidate: LayeredCandidate) -> bool:
         rows = layer_table(candidate)

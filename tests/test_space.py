@@ -113,6 +113,20 @@ def test_work_is_bounded(max_params: int) -> None:
         assert candidate.costs().macs <= copies * max(1_300_000, 65 * max_params)
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_images_of_things_get_three_times_the_work_and_use_the_parameters(
+    shape: tuple[int, int, int],
+) -> None:
+    """A padded network of 1.3 M multiply-accumulates has room for 10,000 of 20,000 parameters."""
+    candidates = draws(100, replace(THINGS, input_shape=shape))
+    sizes = [candidate.costs() for candidate in candidates]
+    bound = 3 * 1_300_000 * shape[1] * shape[2] / 28**2
+    for candidate, costs in zip(candidates, sizes, strict=True):
+        assert costs.macs <= (3 if TTA() in candidate.layers else 1) * bound
+    assert max(costs.macs for costs in sizes) > bound / 3
+    assert sum(costs.parameters > 9_000 for costs in sizes) > 75
+
+
 @pytest.mark.parametrize("depth", [(2, 1, 1), (3, 3, 2)])
 @pytest.mark.parametrize("size", [0.5, 0.7, 1.0])
 def test_a_size_is_the_share_of_the_limit_that_is_used(
