@@ -92,7 +92,7 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
 
     _, height, width = problem.input_shape
     copies = 3 if TTA() in before else 1
-    work = max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.max_params)
+    work = float(max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.max_params))
     work *= max(1.0, height * width / 28**2) * (1 if problem.handwriting else WORK_OF_THINGS)
     most_macs = min(copies * work, size * (limits.max_macs or math.inf))
 
