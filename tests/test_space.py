@@ -119,12 +119,14 @@ def test_images_of_things_get_three_times_the_work_and_use_the_parameters(
 ) -> None:
     """A padded network of 1.3 M multiply-accumulates has room for 10,000 of 20,000 parameters."""
     candidates = draws(100, replace(THINGS, input_shape=shape))
-    sizes = [candidate.costs() for candidate in candidates]
-    bound = 3 * 1_300_000 * shape[1] * shape[2] / 28**2
-    for candidate, costs in zip(candidates, sizes, strict=True):
-        assert costs.macs <= (3 if TTA() in candidate.layers else 1) * bound
-    assert max(costs.macs for costs in sizes) > bound / 3
-    assert sum(costs.parameters > 9_000 for costs in sizes) > 75
+    costs = [candidate.costs() for candidate in candidates]
+    digits = 1_300_000 * shape[1] * shape[2] / 28**2
+    work = [
+        each.macs / (3 if TTA() in candidate.layers else 1)
+        for candidate, each in zip(candidates, costs, strict=True)
+    ]
+    assert 2 * digits < max(work) <= 3 * digits
+    assert sum(each.parameters > 9_000 for each in costs) > 75
 
 
 @pytest.mark.parametrize("depth", [(2, 1, 1), (3, 3, 2)])

@@ -31,7 +31,6 @@ from tests.faults.processes import (
 
 pytestmark = pytest.mark.processes
 
-# Of this seed the first trials are within the limit: each of them trains.
 BUSY = (  # all that is drawn is trained
     *("--workers", "2", "--pruner", "none", "--epochs", "8", "--seed", "3"),
     *("--max-params", "200000"),
