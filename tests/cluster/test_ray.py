@@ -47,9 +47,8 @@ def shared(command: list[str], database: str, nodes: Nodes) -> list[str]:
         database,
         *command[at + 1 :],
         *("--cluster", nodes.address),
-        *("--seed", "3"),  # of which the first trials are within the limit: each trains
-        "--workers",
-        "3",
+        *("--max-params", "200000"),  # no candidate of the space has more: each trial trains
+        *("--workers", "3"),
     ]
 
 
