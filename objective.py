@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.trial import TrialState
 
 from search.architecture.limits import Limits
 from search.common.errors import TrainingError
@@ -28,6 +29,7 @@ from search.study.attributes import (
     PARENT,
     REASON,
     SEED,
+    SEED_OF,
     USER_CANDIDATE,
 )
 from search.study.judge import Task
@@ -92,6 +94,9 @@ class Objective:
         if SEED.of(trial) is None:
             SEED.set(trial, seed)
             COMMIT.set(trial, settings.commit)
+            first = None if USER_CANDIDATE.of(trial) else _first_of(text, trial)
+            if first is not None:
+                SEED_OF.set(trial, first)
         counted = PARAMETERS.of(trial)
         return Task(number=trial.number, seed=seed, candidate=text, parameters=counted)
 
@@ -105,10 +110,13 @@ class Objective:
         return run.curve[-1].accuracy, {}
 
     def report(self, trial: optuna.Trial, curve: Sequence[Epoch]) -> None:
-        """Report the last epoch, and prune the trial if the pruner says so."""
+        """Report the last epoch, and prune the trial if the pruner says so.
+
+        Another seed of a candidate that is complete is trained to the end: its value is wanted.
+        """
         accuracy, number = curve[-1].accuracy, curve[-1].number
         trial.report(accuracy, number)
-        if trial.should_prune():
+        if SEED_OF.of(trial) is None and trial.should_prune():
             pruner = type(trial.study.pruner).__name__.removesuffix("Pruner").lower()
             REASON.set(trial, f"{pruner} pruner at epoch {number}: {accuracy:.4f}")
             raise optuna.TrialPruned
@@ -124,6 +132,12 @@ class Objective:
 
         settings = self.settings
         return load_images(settings.source, settings.device, train_images=settings.train_images)
+
+
+def _first_of(candidate: str, trial: optuna.Trial) -> int | None:
+    """The number of the first complete trial of a candidate, as another seed of which it counts."""
+    complete = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return next((one.number for one in complete if CANDIDATE.of(one) == candidate), None)
 
 
 def begin_training(

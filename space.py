@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from search.architecture.limits import Limits
     from search.data.problem import Problem
 
-LEAST_WORK = 1_300_000  # multiply-accumulates of one pass that are always allowed, up to 28x28
-WORK_OF_A_PARAMETER = 65  # and so many for each parameter of the limit, where that is more
-WORK_OF_THINGS = 3  # so many times as much for images that are not handwriting
+LEAST_WORK = 1_000_000  # multiply-accumulates of one pass that are always allowed, up to 28x28
+WORK_OF_A_PARAMETER = 50  # and so many for each parameter of the limit, where that is more
+WORK_OF_THINGS = 4  # so many times as much for images that are not handwriting
 
 
 def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandidate:
@@ -37,7 +37,7 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     and size. So a deeper network is a narrower one, and a sampler that has learned good widths for
     one depth may try another depth without leaving the limit. Work is bounded too: filters in four
     rotations share their parameters and would else make a network four times as slow. Images of
-    things may take three times the work of digits, without which they cannot use the parameters.
+    things may take four times the work of digits, without which they cannot use the parameters.
 
     The convolutions of a stage share a width, but for the first of all: it sees the image's
     channels and the largest map, and may be narrower. There are as many stages as leave a map of
@@ -73,12 +73,12 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     before += (TTA(),) * trial.suggest_int("tta", 0, 1)
     kinds = ("gap-linear", "depthwise-linear")
     head = Head(kind=kinds[trial.suggest_int("depthwise_head", 0, 1)], classes=problem.classes)
-    most = min(0.03 * limits.max_params / 20_000, 0.3)  # what is small learns nothing by heart
+    most = min(0.03 * limits.parameters / 20_000, 0.3)  # what is small learns nothing by heart
     dropout = trial.suggest_float("dropout", 0.0, most)
     recipe = Recipe(
         learning_rate=trial.suggest_float("learning_rate", 0.05, 0.25, log=True),
         weight_decay=trial.suggest_float("weight_decay", 2e-4, 8e-4, log=True),
-        batch_size=batch_size_of(limits.max_params),
+        batch_size=batch_size_of(limits.parameters),
         average_decay=0.995,
         augmentation=_augmentation(trial, problem),
     )
@@ -92,15 +92,17 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
 
     _, height, width = problem.input_shape
     copies = 3 if TTA() in before else 1
-    work = float(max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.max_params))
+    work = float(max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.parameters))
     work *= max(1.0, height * width / 28**2) * (1 if problem.handwriting else WORK_OF_THINGS)
+    most_values = limits.max_ram or math.inf  # of an int8 network: a byte each
     most_macs = min(copies * work, size * (limits.max_macs or math.inf))
 
     def fits(candidate: LayeredCandidate) -> bool:
         rows = layer_table(candidate)
         return (
-            sum(row.parameters for row in rows) <= size * limits.max_params
+            sum(row.parameters for row in rows) <= size * limits.parameters
             and sum(row.macs for row in rows) <= most_macs
+            and max(row.input_values + row.output_values for row in rows) <= most_values
         )
 
     # The counts only rise with the width of the first stage, and with each ratio.

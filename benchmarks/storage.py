@@ -39,7 +39,7 @@ from search.data.dataset import DataSource
 from search.data.names import MNIST
 from search.data.problem import MNIST_PROBLEM
 from search.study.judge import Task
-from search.study.sampling import make_pruner, make_sampler
+from search.study.sampling.choice import make_pruner, make_sampler
 from search.study.shared import SharedStudy
 from search.study.storages.opening import open_study
 from search.training.epoch import Epoch

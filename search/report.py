@@ -107,13 +107,14 @@ def table(summary: Summary) -> str:
     lines += [words.data_sentence(summary), words.finished_sentence(summary)]
     if not summary.entries:
         return "\n".join(lines)
-    header = ("rank", "trial", "accuracy", "95 % interval", "parameters", "architecture")
+    header = ("rank", "trial", "accuracy", "95 % interval", "seeds", "parameters", "architecture")
     rows = [
         (
             words.place(entry),
             entry.trial.name,
             words.percent(entry.accuracy),
             words.interval(entry.interval),
+            str(len(entry.seeds)),
             words.count(entry.parameters),
             entry.trial.architecture + (f" ({entry.trial.label})" if entry.trial.label else ""),
         )

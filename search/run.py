@@ -122,6 +122,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="most multiply-accumulates of one image; default: no limit",
     )
     add(
+        "--max-ram",
+        type=positive,
+        metavar="BYTES",
+        help="most bytes of activations at the peak of one image, int8; default: no limit",
+    )
+    add(
+        "--max-flash",
+        type=positive,
+        metavar="BYTES",
+        help="most bytes of weights, int8; default: no limit",
+    )
+    add(
         "--target",
         type=percentage,
         metavar="PERCENT",
@@ -130,7 +142,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     # How
     add("--seed", type=natural, default=0, metavar="N", help="of the sampler and of every training")
-    add("--sampler", choices=("tpe", "random"), default="tpe", help="what proposes candidates")
+    add(
+        "--sampler",
+        choices=("racing", "tpe", "random"),
+        default="tpe",
+        help="what proposes candidates",
+    )
     add(
         "--pruner",
         choices=("median", "hyperband", "none"),
@@ -273,13 +290,13 @@ def watched(job: Job, placement: Placement, console: Terminal, settings: Setting
 def _settings(
     options: argparse.Namespace, source: DataSource, space_file: SpaceFile, placement: Placement
 ) -> Settings:
-    from search.architecture.limits import Limits
+    from search.architecture.limits import KINDS, Limits
     from search.study.settings import Settings, commit
 
     return Settings(
         source=source,
         space_file=space_file,
-        limits=Limits(max_params=options.max_params, max_macs=options.max_macs),
+        limits=Limits(**{kind.field: getattr(options, kind.field) for kind in KINDS}),
         epochs=options.epochs,
         seed=options.seed,
         target=None if options.target is None else float(options.target / 100),
@@ -292,9 +309,9 @@ def _settings(
 
 def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     """Print the best five and what to run next, and write the leaderboard."""
-    from search.console.live_view import outcome, snapshot
+    from search.console.live_view import snapshot, standing
+    from search.reporting.architectures import valid_architectures
     from search.reporting.pages.writing import write_reports
-    from search.reporting.ranking import valid_trials
     from search.reporting.records import read_limits
 
     limits = read_limits(SETTINGS.of(study))
@@ -306,8 +323,8 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
         f"{now.pruned} pruned, "
         f"{now.over_budget} over budget, {now.failed} failed"
     )
-    for trial in valid_trials(trials, limits)[:5]:
-        say(f"  {outcome(trial)}")
+    for best in valid_architectures(trials, limits)[:5]:
+        say(f"  {standing(trials[best.first.number], best)}")
     write_reports(study, options.reports)
     say()
     say(f"Leaderboard: {options.reports / 'leaderboard.html'}")

@@ -22,7 +22,7 @@ from search.architecture.layers import Conv, Pool
 from search.common.errors import TrainingError
 from search.data.dataset import DataSource, fingerprint
 from search.study.attributes import ADJUSTED, USER_CANDIDATE
-from search.study.sampling import make_sampler
+from search.study.sampling.choice import make_sampler
 from search.training.recipe import Recipe
 from tests.helpers.draws import SPACE, draw, gate, simplest
 
@@ -81,10 +81,26 @@ def test_the_other_limit_is_on_multiply_accumulates() -> None:
         gate(new_study().ask(), candidate, Limits(max_macs=macs - 1))
 
 
+@pytest.mark.parametrize("limits", [Limits(max_ram=9_000), Limits(max_flash=1_000)])
+def test_a_limit_of_memory_is_recorded_and_told_to_the_sampler(limits: Limits) -> None:
+    trial = new_study().ask()
+    large = LayeredCandidate(layers=(Conv(width=30), Conv(width=30)))
+    with pytest.raises(optuna.TrialPruned):
+        gate(trial, large, limits)
+    field = "RAM" if limits.max_ram else "flash"
+    assert f"bytes of {field} (int8) > " in trial.user_attrs["reason"]
+    (over,) = (value for name, value in trial.study.trials[0].constraints.items() if field in name)
+    assert over > 0
+    gate(new_study().ask(), LayeredCandidate(layers=(Conv(width=4), Pool())), limits)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "racing"])
 @pytest.mark.parametrize("seed", [2, 3, 4])
-def test_a_space_of_mostly_too_large_candidates_does_not_lock_a_search_in(seed: int) -> None:
+def test_a_space_of_mostly_too_large_candidates_does_not_lock_a_search_in(
+    seed: int, sampler: str
+) -> None:
     """Without the constraint 82 to 100 of each search's hundred candidates are too large."""
-    study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed))
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, seed))
     chance = random.Random(seed)
     for _ in range(100):
         trial = study.ask()
@@ -272,6 +288,37 @@ def test_a_pruned_trial_records_when_and_why(source: DataSource) -> None:
     assert trial.user_attrs["epochs"] == 2
     assert trial.user_attrs["reason"].startswith("pruneafter pruner at epoch 2: 0.")
     assert "validation_loss" in trial.user_attrs
+
+
+def test_another_seed_of_a_candidate_is_trained_to_the_end_from_another_seed(
+    source: DataSource,
+) -> None:
+    study = new_study()
+    judge = Objective(Settings(source=source, space_file=SPACE, epochs=3))
+    params = {**simplest(), "learning_rate": 0.2}
+    for _ in range(2):
+        study.enqueue_trial(params)
+    study.optimize(judge, n_trials=1)
+    study.pruner = PruneAfter(1)
+    study.optimize(judge, n_trials=1)
+    study.enqueue_trial({**params, "learning_rate": 0.1})
+    study.optimize(judge, n_trials=1)
+    first, again, other = study.trials
+    assert [trial.user_attrs.get("seed_of") for trial in study.trials] == [None, 0, None]
+    assert again.state == TrialState.COMPLETE and len(again.intermediate_values) == 3
+    assert other.state == TrialState.PRUNED
+    assert first.user_attrs["candidate"] == again.user_attrs["candidate"]
+    assert first.user_attrs["seed"] != again.user_attrs["seed"]
+    assert first.intermediate_values != again.intermediate_values
+
+
+def test_a_candidate_that_is_handed_in_twice_stays_two(source: DataSource) -> None:
+    text = LayeredCandidate(layers=(Conv(width=2), Pool())).to_json()
+    study, judge = new_study(), Objective(Settings(source=source, space_file=SPACE, epochs=1))
+    for _ in range(2):
+        study.enqueue_trial({}, user_attrs={USER_CANDIDATE.name: text})
+    study.optimize(judge, n_trials=2)
+    assert ["seed_of" in trial.user_attrs for trial in study.trials] == [False, False]
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial(source: DataSource) -> None:

@@ -105,32 +105,50 @@ def test_multiply_accumulates_are_within_their_limit(max_params: int, max_macs: 
         assert candidate.costs().parameters <= max_params
 
 
+@pytest.mark.parametrize("limits", [Limits(max_ram=6_000), Limits(max_ram=16_000, max_flash=3_000)])
+def test_what_is_drawn_fits_into_ram_and_flash(limits: Limits) -> None:
+    """Rotated layers have at least four channels: the first two need 2,704 + 2,304 bytes."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
+    for _ in range(100):
+        costs = suggest(study.ask(), MNIST_PROBLEM, limits).costs()
+        assert costs.peak_activation_bytes <= 4 * (limits.max_ram or 0)
+        assert costs.parameters <= limits.parameters
+
+
+def test_a_limit_of_flash_is_a_limit_of_parameters() -> None:
+    params = {**simplest_start(space_of()), "size": 1.0}
+    in_flash = suggest(FixedTrial(params), MNIST_PROBLEM, Limits(max_flash=5_000))
+    assert in_flash == suggest(FixedTrial(params), MNIST_PROBLEM, Limits(max_params=5_000))
+
+
 @pytest.mark.parametrize("max_params", [5_000, 20_000, 100_000])
 def test_work_is_bounded(max_params: int) -> None:
     """Rotated filters would else make a network four times as slow."""
     for candidate in draws(100, max_params=max_params):
         copies = 3 if TTA() in candidate.layers else 1
-        assert candidate.costs().macs <= copies * max(1_300_000, 65 * max_params)
+        assert candidate.costs().macs <= copies * max(1_000_000, 50 * max_params)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
-def test_images_of_things_get_three_times_the_work_and_use_the_parameters(
+def test_images_of_things_get_four_times_the_work_and_use_the_parameters(
     shape: tuple[int, int, int],
 ) -> None:
-    """A padded network of 1.3 M multiply-accumulates has room for 10,000 of 20,000 parameters."""
+    """A padded network of 1.0 M multiply-accumulates has room for 8,000 of 20,000 parameters."""
     candidates = draws(100, replace(THINGS, input_shape=shape))
     costs = [candidate.costs() for candidate in candidates]
-    digits = 1_300_000 * shape[1] * shape[2] / 28**2
+    digits = 1_000_000 * shape[1] * shape[2] / 28**2
     work = [
         each.macs / (3 if TTA() in candidate.layers else 1)
         for candidate, each in zip(candidates, costs, strict=True)
     ]
-    assert 2 * digits < max(work) <= 3 * digits
+    assert 3 * digits < max(work) <= 4 * digits
     assert sum(each.parameters > 9_000 for each in costs) > 75
 
 
-@pytest.mark.parametrize("depth", [(2, 1, 1), (3, 3, 2)])
-@pytest.mark.parametrize("size", [0.5, 0.7, 1.0])
+@pytest.mark.parametrize(
+    ("depth", "size"),
+    [((2, 1, 1), 0.5), ((2, 1, 1), 0.7), ((3, 3, 2), 0.5), ((3, 3, 2), 0.7), ((3, 3, 2), 1.0)],
+)
 def test_a_size_is_the_share_of_the_limit_that_is_used(
     depth: tuple[int, int, int], size: float
 ) -> None:

@@ -17,14 +17,14 @@ from optuna.distributions import (
     distribution_to_json,
 )
 
-from search.architecture.limits import Limits
+from search.architecture.limits import Limits, demands
 from search.architecture.spaces import Space
+from search.candidates.costs import Costs
 from search.common.errors import UserError
 
 DRAWS = 100  # at random, where neither of the likely ones is within the limits: 0.5 to 5 seconds
 
 Params = dict[str, Any]
-Cost = tuple[int, int]  # parameters and multiply-accumulates
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -67,7 +67,7 @@ def first_candidate(space: Space) -> Params:
 
     One feasible trial at the start shows the sampler that there is room.
     """
-    within = (params for params, cost in _draws(space) if _excess(cost, space.limits) <= 0)
+    within = (params for params, costs in _draws(space) if _excess(costs, space.limits) <= 0)
     return next(within, simplest_start(space))
 
 
@@ -79,21 +79,20 @@ def refuse_unreachable(space: Space) -> None:
             says the smallest of these. Or if the space raises whatever is drawn.
     """
     limits = space.limits
-    found: list[Cost] = []
-    for _, cost in _draws(space):
-        if _excess(cost, limits) <= 0:
+    found: list[Costs] = []
+    for _, costs in _draws(space):
+        if _excess(costs, limits) <= 0:
             return
-        found.append(cost)
-    parameters, macs = min(found, key=lambda cost: (_excess(cost, limits), cost))
-    asked, needed, options = [], [], []
-    if parameters > limits.max_params:
-        asked.append(f"{limits.max_params:,} parameters")
-        needed.append(f"{parameters:,}")
-        options.append(f"--max-params {parameters}")
-    if limits.max_macs is not None and macs > limits.max_macs:
-        asked.append(f"{limits.max_macs:,} multiply-accumulates")
-        needed.append(f"{macs:,}")
-        options.append(f"--max-macs {macs}")
+        found.append(costs)
+    least = min(found, key=lambda costs: (_excess(costs, limits), costs.parameters, costs.macs))
+    over = [
+        (kind, limit, count)
+        for kind, limit, count in demands(limits, least)
+        if count is not None and count > limit
+    ]
+    asked = [kind.words(limit) for kind, limit, _ in over]
+    needed = [f"{count:,}" for _, _, count in over]
+    options = [f"{kind.option} {count}" for kind, _, count in over]
     raise UserError(
         f"no network of the space was found with at most {' and '.join(asked)}: "
         f"the smallest has {' and '.join(needed)}",
@@ -101,16 +100,12 @@ def refuse_unreachable(space: Space) -> None:
     )
 
 
-def _excess(cost: Cost, limits: Limits) -> Fraction:
-    """How far a cost is over the limit that it exceeds most; at most 0 within both."""
-    return max(
-        Fraction(count, limit) - 1
-        for count, limit in zip(cost, (limits.max_params, limits.max_macs), strict=True)
-        if limit is not None
-    )
+def _excess(costs: Costs, limits: Limits) -> Fraction:
+    """How far costs are over the limit that they exceed most; at most 0 within all."""
+    return max(Fraction(count or 0, limit) - 1 for _, limit, count in demands(limits, costs))
 
 
-def _draws(space: Space) -> Iterator[tuple[Params, Cost]]:
+def _draws(space: Space) -> Iterator[tuple[Params, Costs]]:
     """Candidates of the space with what they cost: the likely smallest first, then any.
 
     Raises:
@@ -130,7 +125,7 @@ def _draws(space: Space) -> Iterator[tuple[Params, Cost]]:
             error = raised
             continue
         any_drawn = True
-        yield trial.params, (costs.parameters, costs.macs)
+        yield trial.params, costs
     if error and not any_drawn:
         raise error
 

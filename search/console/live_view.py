@@ -17,7 +17,7 @@ from search.common.process_id import is_here
 from search.common.text import clean, counted
 from search.console.terminal import Terminal
 from search.console.time_left import seconds_left
-from search.reporting.ranking import valid_trials
+from search.reporting.architectures import Architecture, valid_architectures
 from search.reporting.records import StudyLimits
 from search.study import attributes
 
@@ -117,7 +117,7 @@ class Progress:
         self._started = time.monotonic()
         self._seen: set[int] | None = None
         self._judged: set[int] = set()  # complete trials among which the best is known
-        self._best: list[FrozenTrial] = []  # it alone, of those that the leaderboard ranks
+        self._best = ""  # the leaderboard's first, in a line
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Progress:
@@ -138,14 +138,13 @@ class Progress:
             self._log(trials, now)
 
     def _find_best(self, trials: Sequence[FrozenTrial]) -> None:
-        """Look at the trials that are complete since the last time: many searches are long."""
-        new = [
-            trial
-            for trial in trials
-            if trial.state == TrialState.COMPLETE and trial.number not in self._judged
-        ]
-        self._judged.update(trial.number for trial in new)
-        self._best = valid_trials([*self._best, *new], self._limits)[:1]
+        """Rank anew when a trial is complete since the last time: many searches are long."""
+        complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
+        if complete.keys() == self._judged:
+            return
+        self._judged = set(complete)
+        for best in valid_architectures(complete.values(), self._limits)[:1]:
+            self._best = standing(complete[best.first.number], best)
 
     def say(self, line: str) -> None:
         """Print a line above the live view, or among the log lines."""
@@ -189,23 +188,37 @@ class Progress:
                 Text(row.architecture),
             )
         best = Text("best so far: ", style="bold")
-        best.append(outcome(self._best[0]) if self._best else "none yet", style="green")
+        best.append(self._best or "none yet", style="green")
         return Group(head, counts, Text(), table, Text(), best)
 
 
-def outcome(trial: FrozenTrial) -> str:
-    """One line on how a trial ended."""
+def standing(trial: FrozenTrial, architecture: Architecture) -> str:
+    """One line on an architecture: that of its first trial, with the mean of all its seeds."""
+    seeds = len(architecture.seeds)
+    return outcome(trial, f"{percent(architecture.mean)} over {seeds} seeds" if seeds > 1 else "")
+
+
+def outcome(trial: FrozenTrial, value: str = "") -> str:
+    """One line on how a trial ended.
+
+    Args:
+        trial: That ended.
+        value: In place of its own value.
+    """
     reason, parameters = attributes.REASON.of(trial), attributes.PARAMETERS.of(trial)
     seconds = attributes.SECONDS.of(trial)
     parts = [f"trial {trial.number}"]
     if trial.state == TrialState.COMPLETE:
-        parts[0] += f" {percent(trial.value)}"
+        parts[0] += f" {value or percent(trial.value)}"
         balanced = attributes.BALANCED_ACCURACY.of(trial)
         parts[0] += "" if balanced is None else f" (balanced {percent(balanced)})"
     elif trial.state == TrialState.PRUNED:
         parts.append("pruned, " + reason)
     else:
         parts.append(reason or trial.state.name.lower())
+    first = attributes.SEED_OF.of(trial)
+    if first is not None:
+        parts.append(f"another seed of trial {first}")
     if parameters and not attributes.OVER_BUDGET.of(trial):
         parts.append(f"{parameters:,} parameters")
     if seconds is not None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from search.architecture.limits import Limits
+from search.architecture.limits import Limits, recorded_limits
 from search.common import values
 from search.common.errors import UserError
 from search.common.output import say
@@ -101,10 +101,7 @@ def settings_of_trial(
     return Settings(
         source=source,
         space_file=space_of_study(settings, space),
-        limits=Limits(
-            max_params=values.positive(settings.get("max_params")) or Limits.max_params,
-            max_macs=values.positive(settings.get("max_macs")),
-        ),
+        limits=Limits(**recorded_limits(settings)),
         epochs=epochs,
         target=recorded_problem(settings).target,
         train_images=values.positive(under.get("train_images")),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from search.architecture.limits import Limits
+from search.architecture.limits import Limits, recorded_limits
 from search.common import values
 from search.common.errors import UserError
 from search.common.output import say
@@ -79,7 +79,7 @@ def settings_of_study(
     return Settings(
         source=source,
         space_file=space_of_study(recorded, space),
-        limits=Limits(max_params=max_params, max_macs=values.positive(recorded.get("max_macs"))),
+        limits=Limits(**recorded_limits(recorded)),
         epochs=epochs,
         train_images=values.positive(dataset.get("train_images")),
         seed=seed,
@@ -150,7 +150,8 @@ def choose(
             say("the finalists are not chosen yet; the same command goes on from here")
             return code, []
     of = {attributes.CANDIDATE.of(trial): (rank, trial) for rank, trial in ranked}
-    found = read_shortlist(again.get_trials(deepcopy=False), [trial for _, trial in ranked])
+    searched = study.get_trials(deepcopy=False)
+    found = read_shortlist(again.get_trials(deepcopy=False), searched)
     found = tuple(one for one in found if one.candidate in of)
     for one in found:
         say(

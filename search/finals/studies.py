@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from search.architecture.counting import count_macs, count_parameters
+from search.architecture.limits import is_within
 from search.architecture.references import REFERENCES
 from search.common import values
 from search.common.errors import UserError
@@ -16,8 +16,8 @@ from search.common.seeds import mix_seed
 from search.data.testset import load_test, require_test
 from search.finals.retraining import QueuedTraining
 from search.finals.user_candidates import FINISHED, PREFIX, UNFINISHED
+from search.reporting.architectures import valid_architectures
 from search.reporting.candidates import layers_of
-from search.reporting.ranking import valid_trials
 from search.study import attributes
 from search.study.storages.locks import study_lock
 from search.study.storages.opening import create_study
@@ -76,7 +76,9 @@ def distinct(
     Of trials with one architecture (layers and head alike) the best stands for all.
     """
     found: dict[tuple[object, ...], tuple[int, FrozenTrial]] = {}
-    for rank, trial in enumerate(valid_trials(trials, limits), start=1):
+    by_number = {trial.number: trial for trial in trials}
+    for rank, best in enumerate(valid_architectures(trials, limits), start=1):
+        trial = by_number[best.first.number]
         text = attributes.CANDIDATE.of(trial)
         if text is None or attributes.OVER_BUDGET.of(trial):
             continue
@@ -115,8 +117,7 @@ def _references(settings: Settings, seed: int) -> list[QueuedTraining]:
             seed=seed,
         )
         for key, reference in REFERENCES.items()
-        if count_parameters(reference.candidate) <= limits.max_params
-        and (limits.max_macs is None or count_macs(reference.candidate) <= limits.max_macs)
+        if is_within(limits, reference.candidate.costs())
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from search.architecture.limits import demands
 from search.common.text import counted
 from search.reporting.candidates import HEADS, Description, dropout_text
 from search.reporting.records import StudyLimits, TrialRecord
@@ -26,12 +27,11 @@ def why_not_valid(trial: TrialRecord, limits: StudyLimits, *, maximizes: bool = 
         return "whose value is not an accuracy from 0 to 1"
     if trial.parameters is None:
         return "without a recorded parameter count"
-    if trial.parameters > limits.max_params:
-        return f"with more than {limits.max_params:,} parameters"
-    if limits.max_macs is not None and trial.macs is None:
-        return "without recorded multiply-accumulates"
-    if limits.max_macs is not None and (trial.macs or 0) > limits.max_macs:
-        return f"with more than {limits.max_macs:,} multiply-accumulates"
+    for kind, limit, count in demands(limits, trial):
+        if count is None:
+            return f"without recorded {kind.units}"
+        if count > limit:
+            return f"with more than {kind.words(limit)}"
     if trial.epochs is None:
         return "without a recorded number of epochs"
     if trial.epochs > limits.epochs:
@@ -51,7 +51,7 @@ def constraint_checks(
     rates = description.dropout
     head = description.head
     unknown = "not recorded"
-    parameters, epochs, accuracy = trial.parameters, trial.epochs, trial.accuracy
+    epochs, accuracy = trial.epochs, trial.accuracy
     of_exercise = [
         Check(
             name="BatchNorm",
@@ -71,10 +71,13 @@ def constraint_checks(
     ]
     checks = [
         *(of_exercise if limits.exercise else ()),
-        Check(
-            name=f"≤ {counted(limits.max_params, 'parameter')}",
-            passed=None if parameters is None else parameters <= limits.max_params,
-            found=unknown if parameters is None else f"{parameters:,}",
+        *(
+            Check(
+                name=f"≤ {kind.words(limit)}",
+                passed=None if count is None else count <= limit,
+                found=unknown if count is None else f"{count:,}",
+            )
+            for kind, limit, count in demands(limits, trial)
         ),
         Check(
             name=f"≤ {counted(limits.epochs, 'epoch')}",
@@ -90,12 +93,4 @@ def constraint_checks(
                 found=unknown if accuracy is None else f"{100 * accuracy:.2f} %",
             )
         )
-    if limits.max_macs is not None:
-        macs = trial.macs
-        check = Check(
-            name=f"≤ {limits.max_macs:,} multiply-accumulates",
-            passed=None if macs is None else macs <= limits.max_macs,
-            found=unknown if macs is None else f"{macs:,}",
-        )
-        checks.insert(-1 if limits.target is None else -2, check)
     return tuple(checks)

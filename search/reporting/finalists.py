@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.common.values import positive, text
-from search.reporting.intervals import Interval
+from search.reporting.intervals import Interval, mean_interval, paired_test
 from search.reporting.records import REFERENCE, reference_label
 from search.study.attributes import (
     ADJUSTED,
@@ -154,11 +154,6 @@ def read_finalists(
     )
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Student's 95 % interval of a mean; None of fewer than two values."""
-    return paired_test(values)[1]
-
-
 def compare(first: Iterable[Run], second: Iterable[Run]) -> Comparison:
     """Two finalists by the seeds that they have in common."""
     others = {run.seed: run.accuracy for run in second}
@@ -170,26 +165,6 @@ def compare(first: Iterable[Run], second: Iterable[Run]) -> Comparison:
         interval=interval,
         p=p,
     )
-
-
-def paired_test(differences: Sequence[float]) -> tuple[float | None, Interval | None]:
-    """Student's t test of whether a mean is zero: the two-sided p-value, and its 95 % interval.
-
-    Of values that are all the same the interval has no width, and p is 0 or, of zeros, 1.
-
-    Returns:
-        Two times None of fewer than two values.
-    """
-    if len(differences) < 2:
-        return None, None
-    mean = statistics.fmean(differences)
-    if statistics.stdev(differences) < 1e-12:
-        return float(abs(mean) < 1e-12), Interval(low=mean, high=mean)
-    from scipy import stats  # takes half a second, and a study without finalists needs none
-
-    test = stats.ttest_1samp(differences, 0.0)
-    low, high = test.confidence_interval(0.95)
-    return float(test.pvalue), Interval(low=float(low), high=float(high))
 
 
 def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
@@ -205,7 +180,6 @@ def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
     )
     values = [run.accuracy for run in runs]
     last = group[-1]
-    interval = mean_interval(values)
     label = text(LABEL.of(last))
     return Finalist(
         place=0,
@@ -219,7 +193,7 @@ def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
         runs=runs,
         mean=statistics.fmean(values),
         balanced=mean_of(run.balanced for run in runs),
-        interval=interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high)),
+        interval=mean_interval(values),
         minimum=min(values),
         reaching=None if target is None else sum(value >= target for value in values),
         adjusted=ADJUSTED.of(last),

@@ -1,7 +1,9 @@
-"""How sure an accuracy is: the interval of a share counted on a number of images."""
+"""How sure an accuracy is: intervals of a share of images, and of a mean over seeds."""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -39,3 +41,29 @@ def wilson(share: float, images: int) -> Interval:
 
     interval = stats.binomtest(round(share * images), images).proportion_ci(0.95, method="wilson")
     return Interval(low=float(interval.low), high=float(interval.high))
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Student's 95 % interval of a mean of accuracies; None of fewer than two."""
+    interval = paired_test(values)[1]
+    return interval and Interval(low=max(0.0, interval.low), high=min(1.0, interval.high))
+
+
+def paired_test(differences: Sequence[float]) -> tuple[float | None, Interval | None]:
+    """Student's t test of whether a mean is zero: the two-sided p-value, and its 95 % interval.
+
+    Of values that are all the same the interval has no width, and p is 0 or, of zeros, 1.
+
+    Returns:
+        Two times None of fewer than two values.
+    """
+    if len(differences) < 2:
+        return None, None
+    mean = statistics.fmean(differences)
+    if statistics.stdev(differences) < 1e-12:
+        return float(abs(mean) < 1e-12), Interval(low=mean, high=mean)
+    from scipy import stats  # takes half a second, and a study without finalists needs none
+
+    test = stats.ttest_1samp(differences, 0.0)
+    low, high = test.confidence_interval(0.95)
+    return float(test.pvalue), Interval(low=float(low), high=float(high))

@@ -1,7 +1,7 @@
 """The leaderboard: what a study holds, computed once, before anything is drawn or written.
 
-A valid architecture is a complete trial that is known to keep every limit of its study. Valid ones
-are ranked by validation accuracy; of equal ones the smaller comes first, then the earlier trial.
+A valid architecture has a complete trial that is known to keep every limit of its study. They are
+ranked by what another seed of each is expected to give (``search.reporting.architectures``).
 """
 
 from __future__ import annotations
@@ -184,7 +184,9 @@ def best_so_far(summary: Summary, trials: Sequence[TrialRecord]) -> list[float |
     study minimises, so that a foreign study still has a history.
     """
     better = max if summary.maximizes else min
-    ranked = {entry.trial.name for entry in summary.entries if not entry.trial.by_user}
+    ranked = {
+        seed.name for entry in summary.entries if not entry.trial.by_user for seed in entry.seeds
+    }
     values = [
         trial.accuracy
         if trial.name in ranked or (not ranked and trial.outcome is Outcome.COMPLETE)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from optuna.trial import FrozenTrial, TrialState
-
 from search.candidates.costs import LayerRow
+from search.reporting.architectures import architectures
 from search.reporting.candidates import Description, describe, layers_of
-from search.reporting.constraints import Check, constraint_checks, why_not_valid
-from search.reporting.intervals import Interval, wilson
-from search.reporting.records import StudyLimits, TrialRecord, read_trials
+from search.reporting.constraints import Check, constraint_checks
+from search.reporting.intervals import Interval, mean_interval, wilson
+from search.reporting.records import StudyLimits, TrialRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +22,13 @@ class Entry:
     tie: int  # entries with one number are ties: their intervals overlap that of the first of them
     tied: bool  # whether another entry has the same number
     on_front: bool  # no other entry is both as small and more accurate
-    trial: TrialRecord
-    accuracy: float
+    trial: TrialRecord  # the first of its seeds
+    seeds: tuple[TrialRecord, ...]  # all trials of this architecture
+    accuracy: float  # mean of its seeds
+    expected: float  # of another seed: what it is ranked by
     parameters: int
     interval: Interval | None  # None where the number of validation images is not recorded
+    over_seeds: Interval | None  # of the mean of its seeds on these images; None of a single one
     description: Description
     checks: tuple[Check, ...]
     layers: tuple[LayerRow, ...]  # empty where the candidate cannot be read
@@ -48,13 +50,13 @@ class Verdict:
 
 
 def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]:
-    """Rank valid trials, mark ties and the Pareto front of accuracy against parameters."""
-    ordered = sorted(valid, key=_order)
+    """Rank valid trials by architecture; mark ties and the front of accuracy and parameters."""
     entries: list[Entry] = []
     smallest = None  # of the entries so far: a later one is on the front only if it is smaller
     first_of_tie: Entry | None = None
-    for place, trial in enumerate(ordered, start=1):
-        accuracy, parameters = trial.accuracy or 0.0, trial.parameters or 0
+    for place, one in enumerate(architectures(valid), start=1):
+        trial, accuracy = one.first, one.mean
+        parameters = trial.parameters or 0
         images = limits.validation_images
         description = describe(trial)
         entry = Entry(
@@ -63,11 +65,14 @@ def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]
             tied=False,
             on_front=smallest is None or parameters < smallest,
             trial=trial,
+            seeds=one.seeds,
             accuracy=accuracy,
+            expected=one.expected,
             parameters=parameters,
             interval=wilson(accuracy, images) if images else None,
+            over_seeds=mean_interval(one.values),
             description=description,
-            checks=constraint_checks(trial, description, limits),
+            checks=constraint_checks(replace(trial, accuracy=accuracy), description, limits),
             layers=tuple(layers_of(trial.candidate, trial.layers)),
         )
         if first_of_tie is not None and _same_place(first_of_tie, entry):
@@ -78,18 +83,6 @@ def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]
         entries.append(entry)
     sizes = Counter(entry.tie for entry in entries)
     return tuple(replace(entry, tied=sizes[entry.tie] > 1) for entry in entries)
-
-
-def valid_trials(trials: Iterable[FrozenTrial], limits: StudyLimits) -> list[FrozenTrial]:
-    """A study's trials that the leaderboard ranks, in its order."""
-    complete = {trial.number: trial for trial in trials if trial.state == TrialState.COMPLETE}
-    records = read_trials(complete.values(), limits)
-    valid = [record for record in records if not why_not_valid(record, limits)]
-    return [complete[record.number] for record in sorted(valid, key=_order)]
-
-
-def _order(trial: TrialRecord) -> tuple[float, int, bool, int]:
-    return -(trial.accuracy or 0.0), trial.parameters or 0, trial.by_user, trial.number
 
 
 def judge(entries: Sequence[Entry], limits: StudyLimits) -> Verdict:

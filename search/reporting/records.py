@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from search.architecture.limits import Counts, Limits, demands, recorded_limits
 from search.architecture.references import REFERENCES
 from search.common.values import integer, number, positive, text
 from search.data.problem import recorded_problem
@@ -31,11 +33,9 @@ class Outcome(enum.StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyLimits:
+class StudyLimits(Limits):
     """What the study demands; a limit that the study did not record is the tool's default."""
 
-    max_params: int = 20_000
-    max_macs: int | None = None
     epochs: int = 20
     target: float | None = None  # accuracy in [0, 1]; None: nobody has asked for one
     train_images: int | None = None  # None: not recorded
@@ -64,6 +64,7 @@ class TrialRecord:
     validation_loss: float | None
     balanced_accuracy: float | None  # where some classes have many more images than others
     seed: int | None
+    seed_of: int | None  # number of the first trial of its candidate, where it is another
     architecture: str
     reason: str
     label: str
@@ -108,14 +109,12 @@ def read_limits(settings: object) -> StudyLimits:
     recorded = settings if isinstance(settings, Mapping) else {}
     dataset = recorded.get("dataset")
     dataset = dataset if isinstance(dataset, Mapping) else {}
-    max_params = integer(recorded.get("max_params"))
+    limits: dict[str, Any] = dict(recorded_limits(recorded))
     epochs = integer(recorded.get("epochs"))
-    missing = {"max_params": max_params is None, "epochs": epochs is None}
-    default = StudyLimits()
+    missing = {"max_params": "max_params" not in limits, "epochs": epochs is None}
     return StudyLimits(
-        max_params=default.max_params if max_params is None else max_params,
-        max_macs=integer(recorded.get("max_macs")),
-        epochs=default.epochs if epochs is None else epochs,
+        **limits,
+        epochs=StudyLimits.epochs if epochs is None else epochs,
         target=recorded_problem(settings).target,
         exercise=recorded_problem(settings).is_mnist,
         train_images=positive(dataset.get("train_images")),
@@ -139,8 +138,6 @@ def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
 
 
 def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialRecord:
-    parameters = attributes.PARAMETERS.of(trial)
-    macs = attributes.MACS.of(trial)
     curve = tuple(
         (int(epoch), float(value))
         for epoch, value in sorted(trial.intermediate_values.items())
@@ -155,13 +152,13 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         seconds = max(0.0, (ended - started).total_seconds())
     values = list(trial.values or [])
     candidate = attributes.USER_CANDIDATE.of(trial) or attributes.CANDIDATE.of(trial)
-    return TrialRecord(
+    record = TrialRecord(
         number=trial.number,
-        outcome=_outcome(trial, parameters, macs, limits),
+        outcome=Outcome.WAITING,
         accuracy=number(values[0]) if len(values) == 1 else None,
         curve=curve,
-        parameters=parameters,
-        macs=macs,
+        parameters=attributes.PARAMETERS.of(trial),
+        macs=attributes.MACS.of(trial),
         peak_activation_bytes=attributes.PEAK_BYTES.of(trial),
         epochs=epochs,
         seconds=seconds,
@@ -172,6 +169,7 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         validation_loss=attributes.VALIDATION_LOSS.of(trial),
         balanced_accuracy=attributes.BALANCED_ACCURACY.of(trial),
         seed=attributes.SEED.of(trial),
+        seed_of=attributes.SEED_OF.of(trial),
         architecture=attributes.ARCHITECTURE.of(trial),
         reason=attributes.REASON.of(trial),
         label=reference_label(attributes.LABEL.of(trial)),
@@ -185,6 +183,7 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         adjusted=attributes.ADJUSTED.of(trial),
         by_user=by_user,
     )
+    return replace(record, outcome=_outcome(trial, record, limits))
 
 
 def reference_label(recorded: object) -> str:
@@ -195,15 +194,11 @@ def reference_label(recorded: object) -> str:
     return label + STAND_IN if stands_in else label
 
 
-def _outcome(
-    trial: FrozenTrial, parameters: int | None, macs: int | None, limits: StudyLimits
-) -> Outcome:
+def _outcome(trial: FrozenTrial, counts: Counts, limits: StudyLimits) -> Outcome:
     if trial.state == TrialState.PRUNED:
         over = attributes.OVER_BUDGET.of(trial)
         if over is None:  # not recorded: judge by the limits, as the gate does
-            over = (parameters or 0) > limits.max_params or (
-                limits.max_macs is not None and (macs or 0) > limits.max_macs
-            )
+            over = any((count or 0) > limit for _, limit, count in demands(limits, counts))
         return Outcome.OVER_BUDGET if over else Outcome.PRUNED
     if trial.state == TrialState.FAIL and attributes.RETRIED.of(trial):
         return Outcome.INTERRUPTED

@@ -16,7 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.common.text import counted
 from search.common.values import share
+from search.reporting.architectures import architectures
 from search.reporting.finalists import Finalists
+from search.reporting.records import StudyLimits, read_trials
 from search.study.attributes import (
     ARCHITECTURE,
     CANDIDATE,
@@ -36,12 +38,12 @@ class Shortlisted:
     place: int  # by the mean of all trainings, from 1
     search_trial: int
     search_rank: int | None  # on the leaderboard when it was chosen
-    search_accuracy: float  # on the validation images, in [0, 1]
+    searched: tuple[float, ...]  # validation accuracies of the search's seeds, in [0, 1]
     architecture: str
     parameters: int | None
     candidate: str  # JSON
     fresh: tuple[float, ...]  # validation accuracies of the fresh seeds, by seed
-    mean: float  # of the search's training and the fresh ones
+    mean: float  # of the search's seeds and the fresh ones
     chosen: bool = False  # whether it became a finalist
 
     @property
@@ -50,8 +52,13 @@ class Shortlisted:
         return statistics.fmean(self.fresh)
 
     @property
+    def search_accuracy(self) -> float:
+        """What the search says: the mean of its seeds."""
+        return statistics.fmean(self.searched)
+
+    @property
     def luck(self) -> float:
-        """How far the search's single value lay above the mean of the fresh ones."""
+        """How far the search's mean lay above that of the fresh ones."""
         return self.search_accuracy - self.fresh_mean
 
 
@@ -65,7 +72,10 @@ def read_shortlist(
         search: The search's trials.
         finalists: Tells which became finalists.
     """
-    values = {trial.number: _accuracy(trial) for trial in search}
+    usable = [trial for trial in search if _accuracy(trial) is not None]
+    values = {
+        one.first.number: one.values for one in architectures(read_trials(usable, StudyLimits()))
+    }
     groups: dict[tuple[int, str], dict[int, float]] = {}
     last: dict[tuple[int, str], FrozenTrial] = {}
     for trial in trials:
@@ -73,24 +83,18 @@ def read_shortlist(
         candidate, accuracy = CANDIDATE.of(trial), _accuracy(trial)
         if accuracy is None or seed is None or of is None or candidate is None:
             continue
-        if values.get(of) is not None:
+        if of in values:
             groups.setdefault((of, candidate), {})[seed] = accuracy
             last[of, candidate] = trial
     chosen = {one.candidate for one in finalists.entries} if finalists else set()
     found = [
-        _shortlisted(key, last[key], values[key[0]] or 0.0, by_seed)
-        for key, by_seed in groups.items()
+        _shortlisted(key, last[key], values[key[0]], by_seed) for key, by_seed in groups.items()
     ]
     found.sort(key=lambda one: (-len(one.fresh), -one.mean, one.parameters or 0, one.search_trial))
     return tuple(
         replace(one, place=place, chosen=one.candidate in chosen)
         for place, one in enumerate(found, start=1)
     )
-
-
-def listed(one: Shortlisted) -> str:
-    """The accuracies of the fresh seeds: ``99.51, 99.62 %``."""
-    return ", ".join(f"{100 * value:.2f}" for value in one.fresh) + " %"
 
 
 def says(shortlist: Sequence[Shortlisted]) -> str:
@@ -110,7 +114,7 @@ def says(shortlist: Sequence[Shortlisted]) -> str:
 def _shortlisted(
     key: tuple[int, str],
     last: FrozenTrial,
-    search_accuracy: float,
+    searched: tuple[float, ...],
     by_seed: Mapping[int, float],
 ) -> Shortlisted:
     fresh = tuple(by_seed[seed] for seed in sorted(by_seed))
@@ -118,12 +122,12 @@ def _shortlisted(
         place=0,
         search_trial=key[0],
         search_rank=RANK.of(last),
-        search_accuracy=search_accuracy,
+        searched=searched,
         architecture=ARCHITECTURE.of(last),
         parameters=PARAMETERS.of(last),
         candidate=key[1],
         fresh=fresh,
-        mean=statistics.fmean((search_accuracy, *fresh)),
+        mean=statistics.fmean((*searched, *fresh)),
     )
 
 

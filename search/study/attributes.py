@@ -63,6 +63,7 @@ OVER_BUDGET = Attribute("over_budget", flag)
 # Of a trial, written when its training begins (objective, finals.retraining); read by reproduce,
 # export and reports.
 SEED = Attribute("seed", natural)
+SEED_OF = Attribute("seed_of", natural)  # the first trial of the same candidate, if not itself
 DEVICE = Attribute("device", text)  # with its kind and arithmetic
 COMMIT = Attribute("commit", text)
 VERSIONS = Attribute("versions", mapping)  # of Python and libraries, by name

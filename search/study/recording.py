@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.limits import excess
-from search.common.text import counted
+from search.architecture.limits import demands, excess
 from search.study import attributes
 
 if TYPE_CHECKING:
@@ -40,19 +39,15 @@ def record_candidate(
         costs: Of its network.
         limits: Of the search.
     """
-    parameters, macs = costs.parameters, costs.macs
     reasons = []
-    if parameters > limits.max_params:
-        reasons.append(f"{counted(parameters, 'parameter')} > {limits.max_params:,}")
-    if limits.max_macs is not None:
-        over = excess(macs, limits.max_macs)
-        trial.set_constraint("multiply-accumulates over the limit", over)
+    for kind, limit, count in demands(limits, costs):
+        over = excess(count or 0, limit)
+        trial.set_constraint(f"{kind.units} over the limit", over)
         if over > 0:
-            reasons.append(f"{macs:,} multiply-accumulates > {limits.max_macs:,}")
-    trial.set_constraint("parameters over the limit", excess(parameters, limits.max_params))
+            reasons.append(f"{kind.words(count or 0)} > {limit:,}")
     attributes.ARCHITECTURE.set(trial, candidate.name)
-    attributes.PARAMETERS.set(trial, parameters)
-    attributes.MACS.set(trial, macs)
+    attributes.PARAMETERS.set(trial, costs.parameters)
+    attributes.MACS.set(trial, costs.macs)
     attributes.PEAK_BYTES.set(trial, costs.peak_activation_bytes)
     if not isinstance(candidate, LayeredCandidate):  # whose text alone tells all of this
         attributes.LAYERS.set(trial, [list(asdict(row).values()) for row in costs.layers])

@@ -76,9 +76,9 @@ def commit(root: Path = ROOT) -> str:
 
 def code_fingerprint(root: Path = ROOT) -> str:
     """A digest of the program's files on which a trial's figures depend, beside its space."""
-    files = [root / "objective.py"]
-    files += [root / "search" / "study" / name for name in ("recording.py", "sampling.py")]
-    for room in ("common", "data", "layers", "training", "candidates", "architecture"):
+    files = [root / "objective.py", root / "search" / "study" / "recording.py"]
+    rooms = ("common", "data", "layers", "training", "candidates", "architecture", "study/sampling")
+    for room in rooms:
         files += sorted((root / "search" / room).rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:
@@ -107,6 +107,8 @@ def describe(settings: Settings, *, sampler: str, pruner: str) -> dict[str, Any]
     return {
         "max_params": settings.limits.max_params,
         "max_macs": settings.limits.max_macs,
+        "max_ram": settings.limits.max_ram,
+        "max_flash": settings.limits.max_flash,
         "epochs": settings.epochs,
         "seed": settings.seed,
         "sampler": sampler,

@@ -24,7 +24,7 @@ from search.console.live_view import Progress
 from search.reporting.records import read_limits
 from search.study import attributes
 from search.study.parents import BEAT_SECONDS
-from search.study.sampling import make_pruner, make_sampler
+from search.study.sampling.choice import make_pruner, make_sampler
 from search.study.shared import FAILURES_IN_A_ROW, Answer, SharedStudy, count_finished
 from search.study.storages.opening import is_storage_error
 from search.study.storages.server_retry import retry_of

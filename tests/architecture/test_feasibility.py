@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -22,7 +23,7 @@ from tests.helpers.draws import simplest, space_of
 
 
 def below(limits: Limits) -> Space:
-    return space_of(limits.max_params, limits.max_macs)
+    return replace(space_of(), limits=limits)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,9 @@ def below(limits: Limits) -> Space:
         (Limits(max_macs=1), {"--max-macs"}),
         (Limits(max_params=5_000, max_macs=20_000), {"--max-macs"}),
         (Limits(max_params=1, max_macs=1), {"--max-params", "--max-macs"}),
+        (Limits(max_ram=100), {"--max-ram"}),
+        (Limits(max_flash=100), {"--max-flash"}),
+        (Limits(max_ram=1, max_flash=1), {"--max-ram", "--max-flash"}),
     ],
 )
 def test_a_limit_that_nothing_meets_is_refused_and_the_one_that_is_named_will_do(
@@ -42,18 +46,22 @@ def test_a_limit_that_nothing_meets_is_refused_and_the_one_that_is_named_will_do
         refuse_unreachable(below(limits))
     given = dict(re.findall(r"(--max-\w+) (\d+)", str(raised.value)))
     assert given.keys() == named
-    enough = Limits(
-        max_params=int(given.get("--max-params", limits.max_params)),
-        max_macs=int(given["--max-macs"]) if "--max-macs" in given else limits.max_macs,
+    enough = replace(
+        limits, **{name[2:].replace("-", "_"): int(limit) for name, limit in given.items()}
     )
     refuse_unreachable(below(enough))
-    cost = next(
-        c for params, c in _draws(below(enough)) if params == first_candidate(below(enough))
-    )
-    assert _excess(cost, enough) <= 0, "the first trial is within the limits"
+    first = first_candidate(below(enough))
+    costs = next(costs for params, costs in _draws(below(enough)) if params == first)
+    assert _excess(costs, enough) <= 0, "the first trial is within the limits"
 
 
-@pytest.mark.parametrize("limits", [Limits(), Limits(max_params=400), Limits(max_macs=10**18)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        *(Limits(), Limits(max_params=400), Limits(max_macs=10**18)),
+        *(Limits(max_ram=6_000), Limits(max_flash=400)),
+    ],
+)
 def test_a_limit_that_something_meets_is_not(limits: Limits) -> None:
     refuse_unreachable(below(limits))
 

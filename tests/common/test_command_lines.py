@@ -35,7 +35,8 @@ def test_every_option_that_was_given_is_in_the_line() -> None:
     arguments = [
         *("--trials", "7", "--epochs", "2", "--workers", "3", "--cluster", "local"),
         *("--candidate", "a.json", "b.json", "--references", "--max-params", "5000"),
-        *("--max-macs", "9", "--seed", "4", "--sampler", "random", "--pruner", "none"),
+        *("--max-macs", "9", "--max-ram", "8", "--max-flash", "7"),
+        *("--seed", "4", "--sampler", "random", "--pruner", "none"),
         *("--device", "cpu", "--precision", "float32", "--compile", "--data", "d e"),
         *("--train-images", "100", "--storage", "s.db", "--study", "x", "--continue-anyway"),
         *("--reports", "r", "--target", "98.5", "--space", "my space.py"),

@@ -16,10 +16,9 @@ from search.reporting.finalists import (
     Finalists,
     Run,
     compare,
-    mean_interval,
-    paired_test,
     read_finalists,
 )
+from search.reporting.intervals import mean_interval, paired_test
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.pages import lead
 from search.reporting.pages.writing import render

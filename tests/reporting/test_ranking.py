@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial
 
+from search.architecture.candidate import LayeredCandidate
+from search.architecture.layers import Conv, Pool
 from search.architecture.references import REFERENCES
 from search.reporting.constraints import why_not_valid
+from search.reporting.intervals import mean_interval
 from search.reporting.ranking import Entry, judge, rank
 from search.reporting.records import StudyLimits, read_trials
 from tests.reporting.studies import complete
@@ -126,20 +129,58 @@ def test_a_reference_does_not_meet_the_target_for_the_search() -> None:
     assert judge(entries[:1], LIMITS).met is None
 
 
+def test_seeds_of_one_candidate_are_one_architecture_and_a_lucky_single_one_is_below_it() -> None:
+    one, other = (LayeredCandidate(layers=(Conv(width=width), Pool())) for width in (8, 9))
+    entries = ranked(
+        complete(accuracy=0.9950, candidate=one),
+        complete(accuracy=0.9960, candidate=other),  # once, and luckier than the other's mean
+        complete(accuracy=0.9958, candidate=one, seed_of=0),
+        complete(accuracy=0.9957, candidate=one, seed_of=0),
+        complete(accuracy=0.9960, candidate=one, seed_of=0),
+        *(complete(accuracy=0.99 + i / 2000) for i in range(8)),
+    )
+    first, second = entries[:2]
+    assert [trial.number for trial in first.seeds] == [0, 2, 3, 4]
+    assert first.trial.number == 0 and second.trial.number == 1
+    assert first.accuracy == pytest.approx(0.995625)
+    assert second.accuracy > first.accuracy > first.expected > second.expected
+    assert first.over_seeds == mean_interval([0.9950, 0.9958, 0.9957, 0.9960])
+    assert second.over_seeds is None
+    assert len(entries) == 10
+
+
+def test_a_number_that_somebody_edited_groups_nothing() -> None:
+    one, other = (LayeredCandidate(layers=(Conv(width=width), Pool())) for width in (8, 9))
+    entries = ranked(
+        complete(accuracy=0.99, candidate=one),
+        complete(accuracy=0.98, candidate=other, seed_of=0),
+        complete(accuracy=0.97, candidate=one, seed_of=7),
+        complete(accuracy=0.96, candidate=one, seed_of=-1),
+        complete(accuracy=0.95, candidate=one, seed_of="0"),
+    )
+    assert [entry.trial.number for entry in entries] == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     ("trial", "reason"),
     [
-        (complete(parameters=20_000, macs=10), ""),
+        (complete(parameters=19_000, macs=10, peak_activation_bytes=400), ""),
         (complete(parameters=20_001, macs=10), "more than 20,000 parameters"),
         (complete(parameters=None, macs=10), "without a recorded parameter count"),
-        (complete(parameters=9, epochs=21, macs=10), "more than 20 epochs"),
+        (
+            complete(parameters=9, epochs=21, macs=10, peak_activation_bytes=4),
+            "more than 20 epochs",
+        ),
         (complete(parameters=9, macs=1_001), "more than 1,000 multiply-accumulates"),
         (complete(parameters=9), "without recorded multiply-accumulates"),
+        (complete(parameters=9, macs=1), "without recorded bytes of RAM"),
+        (complete(parameters=9, macs=1, peak_activation_bytes=404), "more than 100 bytes of RAM"),
+        (complete(parameters=19_001, macs=1, peak_activation_bytes=400), "than 19,000 bytes of fl"),
         (complete(accuracy=1.5, macs=10), "not an accuracy"),
     ],
 )
 def test_a_valid_architecture_is_known_to_keep_every_limit(trial: FrozenTrial, reason: str) -> None:
-    limits = StudyLimits(max_macs=1_000)
+    limits = StudyLimits(max_macs=1_000, max_ram=100, max_flash=19_000)
     found = why_not_valid(read_trials([trial], limits)[0], limits)
 
     assert (reason in found) if reason else found == ""

@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.judge import Task
-from search.study.sampling import make_sampler
+from search.study.sampling.choice import make_sampler
 from search.study.shared import MOST_DEATHS, Answer, SharedStudy
 from search.study.storages.opening import RECORDED, create_study
 from search.training.epoch import Epoch

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import plotly.graph_objects as go
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from search.reporting.architectures import Architecture, valid_architectures
+from search.reporting.records import StudyLimits
 from search.study.attributes import OVER_BUDGET, PARAMETERS
+from search.training.recipe import MOST_EPOCHS
 
 LARGEST = 200  # points of one kind; 300 points are 5 KB
 GREY, BLUE, RED = "#8a8f98", "#1f6fb2", "#c0392b"
@@ -16,16 +19,13 @@ T = TypeVar("T")
 
 
 def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float | None) -> go.Figure:
-    """Accuracy against parameters of complete trials, with the front, the limit and a target."""
+    """Accuracy against parameters of architectures, means over seeds, with front and limits."""
+    limits = StudyLimits(max_params=max_params, epochs=MOST_EPOCHS)
     found = sorted(
-        (parameters, round(100 * trial.values[0], 2), trial.number)
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and (parameters := PARAMETERS.of(trial))
-        and trial.values
+        (one.first.parameters or 0, round(100 * one.mean, 3), _named(one))
+        for one in valid_architectures(trials, limits)
     )
-    found = [point for point in found if point[0] <= max_params]
-    front: list[tuple[int, float, int]] = []
+    front: list[tuple[int, float, str]] = []
     for point in found:
         if not front or point[1] > front[-1][1]:
             front.append(point)
@@ -39,7 +39,7 @@ def pareto(trials: Sequence[FrozenTrial], *, max_params: int, target: float | No
         figure.add_scatter(
             x=[point[0] for point in points],
             y=[point[1] for point in points],
-            text=[f"trial {point[2]}" for point in points],
+            text=[point[2] for point in points],
             name=name,
             mode=mode,
             line={"color": colour, "shape": "hv"},
@@ -70,6 +70,11 @@ def budget_use(trials: Sequence[FrozenTrial], *, max_params: int) -> go.Figure:
         )
     figure.add_hline(max_params, line={"color": RED, "dash": "dot"})
     return figure
+
+
+def _named(one: Architecture) -> str:
+    seeds = len(one.seeds)
+    return f"trial {one.first.number}" + (f", {seeds} seeds" if seeds > 1 else "")
 
 
 def _blank(title: str, x: str, y: str) -> go.Figure:

@@ -21,9 +21,9 @@ from optuna.trial import TrialState
 
 from search.common import values
 from search.common.text import counted
+from search.reporting.architectures import valid_architectures
 from search.reporting.candidates import layer_lines, layers_of
 from search.reporting.figures.curve_picture import learning_curve
-from search.reporting.ranking import valid_trials
 from search.reporting.records import read_limits
 from search.study import attributes
 from search.study.storages.beside import ARTIFACTS, folder_beside
@@ -149,10 +149,10 @@ class DashboardView:
         """Put the best trial's weights and curve in place of an earlier best's."""
         folder = artifacts_folder(self._storage)
         limits = read_limits(attributes.SETTINGS.of(self._study))
-        ranked = valid_trials(trials, limits)
+        ranked = valid_architectures(trials, limits)
         if folder is None or not ranked:
             return
-        best = ranked[0]
+        best = next(trial for trial in trials if trial.number == ranked[0].first.number)
         number = self._backend.get_study_id_from_name(self._name)
         kept = _artifacts(self._backend.get_study_system_attrs(number))
         ours = {key: meta for key, meta in kept.items() if meta["filename"].startswith(BEST)}
@@ -201,7 +201,9 @@ def how_it_ended(trial: FrozenTrial) -> str:
         ended += "" if balanced is None else f", balanced {100 * balanced:.2f} %,"
         if epochs:
             ended += f" after {counted(epochs, 'epoch')}"
-        return "; ".join((ended + luckier, *attributes.ADJUSTED.of(trial)))
+        first = attributes.SEED_OF.of(trial)
+        seed = () if first is None else (f"another seed of trial {first}",)
+        return "; ".join((ended + luckier, *seed, *attributes.ADJUSTED.of(trial)))
     reason = attributes.REASON.of(trial) or state
     return f"{state}, {reason}" if state == "pruned" else reason
 

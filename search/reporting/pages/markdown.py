@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from search.architecture.limits import KINDS
 from search.common.text import counted
 from search.common.values import text as harmless_text
 from search.reporting import shortlist
+from search.reporting.architectures import listed
 from search.reporting.candidates import dropout_text
 from search.reporting.claims import HEADING, SAYS, Remeasured, claim_of
 from search.reporting.constraints import Check, at_least
@@ -48,8 +50,10 @@ def to_markdown(summary: Summary, *, top: int) -> str:
 def graders_block(summary: Summary) -> str:
     """Target, result and analysis of the best, each constraint's check and the parameter table."""
     limits, best = summary.limits, summary.winner
-    macs = "" if limits.max_macs is None else f", at most {limits.max_macs:,} multiply-accumulates"
-    size = f"t most {counted(limits.max_params, 'parameter')}{macs}"
+    most = [
+        kind.words(limit) for kind in KINDS if (limit := getattr(limits, kind.field)) is not None
+    ]
+    size = f"t most {', '.join(most)}"
     size += f" in at most {counted(limits.epochs, 'epoch')}."
     target = f"**Limits.** A{size}"
     if limits.target is not None:
@@ -206,7 +210,7 @@ def _shortlist(found: Sequence[Shortlisted]) -> Iterable[str]:
             f"trial {one.search_trial}",
             words.percent(one.mean, 3),
             words.percent(one.search_accuracy),
-            shortlist.listed(one),
+            listed(one.fresh),
             words.percent(one.fresh_mean, 3),
             words.count(one.parameters),
             words.count(one.search_rank),
@@ -223,17 +227,20 @@ def _ranking(summary: Summary, top: int) -> Iterable[str]:
     if not summary.entries:
         return
     yield words.OPTIMISM
+    several = words.several_seeds(summary)
     header = (
-        *("rank", "trial", "accuracy", "95 % interval", "parameters", "MACs", "epochs"),
-        *("learning rate", "dropout", "widths", "checks"),
+        *("rank", "trial", "accuracy", "95 % interval"),
+        *(("seeds", "expected") if several else ()),
+        *("parameters", "MACs", "epochs", "learning rate", "dropout", "widths", "checks"),
     )
-    yield _table(header, [_entry_row(entry) for entry in summary.entries[:top]], right=range(10))
+    rows = [_entry_row(entry, several) for entry in summary.entries[:top]]
+    yield _table(header, rows, right=range(len(header) - 1))
     hidden = len(summary.entries) - top
     if hidden > 0:
         yield f"{hidden:,} more in leaderboard.csv."
 
 
-def _entry_row(entry: Entry) -> tuple[str, ...]:
+def _entry_row(entry: Entry, several_seeds: bool) -> tuple[str, ...]:
     about = entry.description
     failing = [check for check in entry.checks if not check.passed]
     return (
@@ -241,6 +248,7 @@ def _entry_row(entry: Entry) -> tuple[str, ...]:
         entry.trial.name + (f" ({entry.trial.label})" if entry.trial.label else ""),
         words.accuracy(entry.accuracy, entry.trial.balanced_accuracy),
         words.interval(entry.interval),
+        *((words.over_seeds(entry), words.percent(entry.expected, 3)) if several_seeds else ()),
         words.count(entry.parameters),
         words.compact(entry.trial.macs),
         words.count(entry.trial.epochs),

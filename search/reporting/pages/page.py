@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 
 from search.common.text import counted
 from search.reporting import claims, shortlist
+from search.reporting.architectures import listed
 from search.reporting.candidates import dropout_text
 from search.reporting.constraints import at_least
 from search.reporting.figures import catalogue
@@ -60,6 +61,8 @@ def to_html(summary: Summary, *, top: int) -> str:
         at_least=at_least,
         counted=counted,
         shortlist=shortlist,
+        listed=listed,
+        several_seeds=words.several_seeds(summary),
         markdown=markdown,
         dropout_text=dropout_text,
         strip=strips_of(shown, summary),

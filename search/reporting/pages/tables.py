@@ -23,6 +23,10 @@ COLUMNS = (
     "validation_accuracy",
     "interval_low",
     "interval_high",
+    "seeds",
+    "seeds_low",
+    "seeds_high",
+    "expected_accuracy",
     "parameters",
     "macs",
     "epochs",
@@ -51,7 +55,9 @@ FINALIST_COLUMNS = (
 def leaderboard_frame(summary: Summary) -> pd.DataFrame:
     """All valid architectures, best first; accuracies in [0, 1], rates as they were drawn.
 
-    Balanced accuracy is a column where the classes are uneven.
+    The accuracy is the mean of an architecture's seeds; ``interval`` is what other images would
+    give, ``seeds_low`` to ``seeds_high`` the mean that more seeds would on these. What else is said
+    of a training is its first seed's. Balanced accuracy is a column where the classes are uneven.
     The checks follow as one column each (True, False, None for unknown).
     """
     rows = [
@@ -96,7 +102,7 @@ def to_json(summary: Summary) -> str:
 
     Times are ISO 8601; what is not known is null. ``format`` grows when a field changes meaning.
     """
-    data = {"format": 3, **_plain(summary)}
+    data = {"format": 4, **_plain(summary)}
     data["problem"]["classes"] = summary.problem.classes
     data["entries"] = [_entry(entry) for entry in summary.entries]
     for key, trials in (("trials", summary.trials), ("user_candidates", summary.user_candidates)):
@@ -108,14 +114,19 @@ def to_json(summary: Summary) -> str:
 
 
 def _row(entry: Entry) -> dict[str, object]:
-    trial, interval, about = entry.trial, entry.interval, entry.description
+    trial, about = entry.trial, entry.description
+    interval, over_seeds = entry.interval, entry.over_seeds
     return {
         "rank": entry.rank,
         "tied_with_rank": entry.tie if entry.tied else None,  # the first of its group
         "trial": trial.name,
-        "validation_accuracy": entry.accuracy,
+        "validation_accuracy": round(entry.accuracy, 6),
         "interval_low": interval and round(interval.low, 6),
         "interval_high": interval and round(interval.high, 6),
+        "seeds": len(entry.seeds),
+        "seeds_low": over_seeds and round(over_seeds.low, 6),
+        "seeds_high": over_seeds and round(over_seeds.high, 6),
+        "expected_accuracy": round(entry.expected, 6),
         "parameters": entry.parameters,
         "macs": trial.macs,
         "epochs": trial.epochs,
@@ -146,9 +157,10 @@ def _cell(value: object) -> object:
 
 
 def _entry(entry: Entry) -> dict[str, object]:
-    """An entry that refers to its trial by name: the trials are listed once."""
+    """An entry that refers to its trials by name: they are listed once."""
     fields = {f.name: _plain(getattr(entry, f.name)) for f in dataclasses.fields(entry)}
-    return {**fields, "trial": entry.trial.name, "passes_all": entry.passes_all}
+    seeds = [trial.name for trial in entry.seeds]
+    return {**fields, "trial": entry.trial.name, "seeds": seeds, "passes_all": entry.passes_all}
 
 
 def _plain(value: object) -> Any:

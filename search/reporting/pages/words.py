@@ -24,6 +24,17 @@ def percent(share: float | None, digits: int = 2) -> str:
     return NOTHING if share is None else f"{100 * share:.{digits}f} %"
 
 
+def several_seeds(summary: Summary) -> bool:
+    """Whether some architecture was trained with more than one seed."""
+    return any(len(entry.seeds) > 1 for entry in summary.entries)
+
+
+def over_seeds(entry: Entry) -> str:
+    """How many seeds, and the interval of their mean: ``3 (99.55–99.64 %)``."""
+    seeds = str(len(entry.seeds))
+    return seeds if entry.over_seeds is None else f"{seeds} ({interval(entry.over_seeds)})"
+
+
 def accuracy(share: float | None, balanced: float | None) -> str:
     """An accuracy with the balanced one, where there is one: ``97.20 % (balanced 91.35 %)``."""
     beside = "" if balanced is None else f" (balanced {percent(balanced)})"
@@ -139,7 +150,8 @@ def verdict_sentence(summary: Summary) -> str:
     if best is None:
         return _nothing_yet(summary)
     sure = f" (95 % interval {interval(best.interval)})" if best.interval else ""
-    text = f"The best is {named(best)}: {percent(best.accuracy)}{sure}"
+    seeds = f" over {len(best.seeds)} seeds" if len(best.seeds) > 1 else ""
+    text = f"The best is {named(best)}: {percent(best.accuracy)}{seeds}{sure}"
     if best.trial.balanced_accuracy is not None:
         text += f", balanced {percent(best.trial.balanced_accuracy)},"
     text += f" with {counted(best.parameters, 'parameter')} in "
@@ -176,6 +188,14 @@ def noise_sentence(summary: Summary) -> str:
         f"Accuracies are the last epoch's, on {counted(images, 'validation image')}; "
         "intervals are Wilson's, 95 %."
     )
+    if several_seeds(summary):
+        text = (
+            "Accuracies are means over an architecture's seeds, at the last epoch, on "
+            f"{counted(images, 'validation image')}. Ranked is what another seed is expected to "
+            "give: the mean, drawn towards the middle of all architectures, the more the fewer "
+            "seeds it stands on. Intervals are 95 %: Wilson's says what other images would give, "
+            "Student's, beside the seeds, what more seeds would on these."
+        )
     if any(entry.trial.balanced_accuracy is not None for entry in summary.entries):
         text += " Classes are uneven: balanced accuracy is the mean over classes."
     ties = summary.tied_with_first

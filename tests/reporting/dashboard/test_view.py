@@ -33,7 +33,7 @@ from search.study.weights import pack_weights, weights_files
 from tests.commands.test_dashboard import DASHBOARD, answers, free_port
 from tests.commands.test_run import wait_until
 from tests.helpers.browser import browser, needs_browser
-from tests.reporting.studies import complete, failed, pruned, realistic
+from tests.reporting.studies import complete, failed, pruned, realistic, study_of
 
 SMALL = LayeredCandidate(layers=(Conv(width=4), Pool()))
 NOTE = f"`{SMALL.one_line()}`\n\n{layer_lines(layer_table(SMALL))}"
@@ -203,7 +203,7 @@ def test_only_what_is_named_as_an_artifact_is_deleted(
 
 
 def test_figures_stay_small_however_many_trials_there_are() -> None:
-    trials = realistic(1000)
+    trials = study_of(realistic(1000)).trials
     for figure in (
         pareto(trials, max_params=20_000, target=0.994),
         budget_use(trials, max_params=20_000),

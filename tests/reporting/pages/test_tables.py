@@ -57,7 +57,7 @@ def test_a_spreadsheet_gets_no_formula() -> None:
 def test_the_json_holds_every_trial_once(summary: Summary) -> None:
     data = json.loads(to_json(summary))
 
-    assert data["format"] == 3
+    assert data["format"] == 4
     assert [trial["number"] for trial in data["trials"]] == list(range(60))
     assert data["counts"]["complete"] + data["counts"]["over budget"] > 30
     best = data["entries"][0]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from optuna import pruners
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
@@ -15,8 +12,30 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.common.seeds import mix_seed
+from search.study.sampling.median import MedianPruner
+from search.study.sampling.racing import RacingSampler
 
-STARTUP_TRIALS = 10  # TPE draws at random until so many trials are finished
+STARTUP_TRIALS = 10  # so many are drawn at random before what was learned counts
+
+
+def _racing(seed: int) -> BaseSampler:
+    return RacingSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+def _tpe(seed: int) -> BaseSampler:
+    return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
+def _random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
+# By name, the default first: makes one from a seed below 2**32.
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "racing": _racing,
+    "tpe": _tpe,
+    "random": _random,
+}
 
 
 class SamplerByTrial(BaseSampler):
@@ -73,45 +92,9 @@ class SamplerByTrial(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
 
-class MedianPruner(pruners.MedianPruner):
-    """The median rule for accuracies, with an allowance for chance.
-
-    The plain rule ends a trial whose best accuracy so far is below the median of the complete
-    trials' at the same epoch. These are the survivors of the same rule, so the median rises until
-    hardly any trial passes: a default search over a narrow space ended 80 % of its last 50 trials,
-    while among its better half the accuracy at such an epoch said nearly nothing of the last one
-    (docs/log/pruning.md). Here a trial must be below the median by more than the standard error of
-    an accuracy ``p`` that was counted on ``n`` images, ``sqrt(p (1 - p) / n)``.
-
-    Args:
-        images: How many images the accuracies are counted on.
-        n_startup_trials: No trial is ended before so many are complete.
-        n_warmup_steps: No trial is ended before this epoch.
-    """
-
-    def __init__(self, images: int, *, n_startup_trials: int, n_warmup_steps: int) -> None:
-        super().__init__(n_startup_trials=n_startup_trials, n_warmup_steps=n_warmup_steps)
-        self._images = images
-
-    def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether the trial shall end; the study's accuracies are to be large."""
-        step = trial.last_step
-        if step is None or not super().prune(study, trial):
-            return False
-        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        values = [t.intermediate_values[step] for t in complete if step in t.intermediate_values]
-        median = statistics.median(values)
-        error = math.sqrt(max(0.0, median * (1 - median)) / self._images)
-        return max(trial.intermediate_values.values()) < median - error
-
-
 def make_sampler(name: str, seed: int) -> BaseSampler:
-    """The sampler of a name: tpe or random."""
-    if name == "random":
-        return SamplerByTrial(seed, lambda fresh: RandomSampler(seed=fresh))
-    return SamplerByTrial(
-        seed, lambda fresh: TPESampler(seed=fresh, n_startup_trials=STARTUP_TRIALS)
-    )
+    """The sampler of a name in ``SAMPLERS``."""
+    return SamplerByTrial(seed, SAMPLERS[name])
 
 
 def make_pruner(name: str, epochs: int, images: int) -> BasePruner:

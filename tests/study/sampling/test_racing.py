@@ -1,0 +1,170 @@
+"""The racing sampler, in plain Optuna."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optuna
+import pytest
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import TrialState
+
+from search.study.sampling.racing import RacingSampler, merged, trained
+from search.study.sampling.seeds import by_candidate
+
+SPACE: dict[str, BaseDistribution] = {
+    "x": FloatDistribution(-1, 1),
+    "rate": FloatDistribution(1e-3, 1, log=True),
+    "depth": IntDistribution(1, 5),
+    "even": IntDistribution(2, 20, step=2),
+    "wide": IntDistribution(1, 64, log=True),
+    "step": FloatDistribution(0, 1, step=0.25),
+    "kind": CategoricalDistribution(["a", "b", None]),
+    "fixed": FloatDistribution(3, 3),
+}
+
+
+def quality(params: dict[str, Any]) -> float:
+    near = (params["x"] - 0.3) ** 2 + 0.05 * (params["depth"] - 2) ** 2
+    return float(-near - 0.05 * abs(math.log10(params["rate"]) + 1) - 0.1 * (params["kind"] == "a"))
+
+
+def search(
+    sampler: optuna.samplers.BaseSampler,
+    trials: int,
+    *,
+    luck: float = 0.05,
+    seed: int = 7,
+    direction: Literal["maximize", "minimize"] = "maximize",
+    space: dict[str, BaseDistribution] = SPACE,
+) -> optuna.Study:
+    draw = random.Random(seed)
+    study = optuna.create_study(direction=direction, sampler=sampler)
+    sign = 1 if direction == "maximize" else -1
+    for _ in range(trials):
+        trial = study.ask(space)
+        study.tell(trial, sign * (quality(trial.params) + draw.gauss(0, luck)))
+    return study
+
+
+def changed(study: optuna.Study, number: int) -> int:
+    """How many parameters differ at least from every earlier trial."""
+    params = study.trials[number].params
+    return min(
+        sum(bool(params[name] != other.params[name]) for name in params)
+        for other in study.trials[:number]
+    )
+
+
+def test_a_race_gives_seeds_to_what_may_be_the_best() -> None:
+    study = search(RacingSampler(seed=1, race=1.0, local=0.0), 60)
+    groups = by_candidate(study.trials)
+    assert len(groups) == 10, "after the random ones all are seeds"
+    most = max(groups, key=len)
+    best = sorted(groups, key=lambda seeds: quality(seeds[0].params))[-3:]
+    assert most in best and len(most) >= 10
+    worst = min(groups, key=lambda seeds: quality(seeds[0].params))
+    assert len(worst) <= 3
+
+
+def test_a_local_trial_changes_one_thing_and_stays_in_range() -> None:
+    study = search(RacingSampler(seed=1, race=0.0, local=1.0), 120)
+    changes = [changed(study, number) for number in range(10, 120)]
+    assert set(changes) == {1}
+    moved: dict[str, int] = dict.fromkeys(SPACE, 0)
+    for number in range(10, 120):
+        params = study.trials[number].params
+        for earlier in study.trials[:number]:
+            differing = [name for name in params if params[name] != earlier.params[name]]
+            if len(differing) == 1:
+                moved[differing[0]] += 1
+                break
+    assert moved.pop("fixed") == 0
+    assert min(moved.values()) > 0, "whatever its kind"
+
+
+def test_shares_of_the_three_kinds() -> None:
+    study = search(RacingSampler(seed=3, race=0.4, local=0.5), 210)
+    changes = [changed(study, number) for number in range(10, 210)]
+    seeds, local = changes.count(0) / 200, changes.count(1) / 200
+    assert abs(seeds - 0.4) < 0.1
+    assert abs(local - 0.3) < 0.1
+
+
+def test_what_is_small_is_good_where_the_study_says_so() -> None:
+    up = search(RacingSampler(seed=5), 60)
+    down = search(RacingSampler(seed=5), 60, direction="minimize")
+    assert [trial.params for trial in up.trials] == [trial.params for trial in down.trials]
+
+
+def test_with_luck_as_large_as_differences_it_ends_nearer_the_best_than_chance() -> None:
+    def mean(make: Callable[[int], optuna.samplers.BaseSampler]) -> float:
+        found = []
+        for seed in range(24):
+            study = search(make(seed), 80, luck=0.1, seed=seed)
+            candidates = trained(study.trials, study.direction)
+            best = max(candidates, key=lambda one: one.posterior.expected)
+            found.append(quality(best.first.params))
+        return sum(found) / 24
+
+    racing = mean(lambda seed: RacingSampler(seed=seed))
+    assert racing > mean(lambda seed: optuna.samplers.RandomSampler(seed=seed)) + 0.01
+
+
+def test_a_space_whose_parameters_depend_on_others() -> None:
+    def objective(trial: optuna.Trial) -> float:
+        depth = trial.suggest_int("depth", 1, 3)
+        widths = [trial.suggest_int(f"width_{i}", 4, 32) for i in range(depth)]
+        if sum(widths) > 70:
+            raise optuna.TrialPruned
+        return sum(widths) / 100 + random.Random(trial.number).gauss(0, 0.05)
+
+    study = optuna.create_study(direction="maximize", sampler=RacingSampler(seed=0))
+    study.optimize(objective, n_trials=80)
+    assert {trial.state for trial in study.trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    groups = by_candidate(t for t in study.trials if t.state == TrialState.COMPLETE)
+    assert max(map(len, groups)) > 3
+    for trial in study.trials:
+        assert len(trial.params) == trial.params["depth"] + 1
+
+
+def test_trials_that_failed_or_were_handed_in_do_no_harm() -> None:
+    study = search(RacingSampler(seed=2), 15)
+    study.add_trial(optuna.trial.create_trial(value=9.0))  # without parameters
+    study.enqueue_trial({**study.trials[0].params, "depth": 5})
+    study.tell(study.ask(SPACE), state=TrialState.FAIL)
+    study.ask(SPACE)  # is running
+    for _ in range(20):
+        trial = study.ask(SPACE)
+        study.tell(trial, quality(trial.params))
+    assert all(trial.params for trial in study.trials if trial.number != 15)
+
+
+def test_tpe_is_told_each_candidate_once_with_what_is_expected() -> None:
+    study = search(RacingSampler(seed=1), 40)
+    found = trained(study.trials, study.direction)
+    told = merged(study.trials, found, study.direction, optuna.samplers.RandomSampler())
+    assert [trial.params for trial in told.trials] == [one.first.params for one in found]
+    assert [trial.value for trial in told.trials] == [one.posterior.expected for one in found]
+    assert [trial.number for trial in study.trials] == list(range(40)), "and is left as it was"
+
+
+def test_several_objectives_are_refused() -> None:
+    study = optuna.create_study(directions=["maximize", "minimize"], sampler=RacingSampler())
+    with pytest.raises(ValueError, match="one objective"):
+        study.ask(SPACE)
+
+
+def test_processes_that_begin_alike_draw_unalike() -> None:
+    first, second = RacingSampler(seed=1), RacingSampler(seed=1)
+    second.reseed_rng()
+    a, b = (search(sampler, 3).trials for sampler in (first, second))
+    assert [trial.params for trial in a] != [trial.params for trial in b]
