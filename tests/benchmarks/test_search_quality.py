@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from benchmarks import search_quality
-from benchmarks.search_quality import History, Search, best_within, run_all
+from benchmarks.search_quality import Found, Search, difference, run_all
 from search.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-HISTORY: History = [(60_000, 0.95), (90_000, 0.95), (150_000, 0.97)]
+FOUND = Found(trials=3, seeds=2, says=0.98, fresh=(0.97, 0.96))
 JOBS = [Search(kind=kind, seed=0, passes=100_000) for kind in ("default", "random")]
 
 
-def test_a_trial_that_the_budget_has_no_room_for_does_not_count() -> None:
-    assert best_within(HISTORY, 149_999) == 0.95
-    assert best_within(HISTORY, 150_000) == 0.97
-    assert best_within(HISTORY, 59_999) == 0.0
+def test_differences_are_paired() -> None:
+    mean, half = difference([0.3, 0.5, 0.7], [0.1, 0.4, 0.7])
+    test = stats.ttest_rel([0.3, 0.5, 0.7], [0.1, 0.4, 0.7]).confidence_interval(0.95)
+    assert mean == pytest.approx(0.1)
+    assert (mean - half, mean + half) == pytest.approx((test.low, test.high))
+    assert math.isnan(difference([0.3], [0.1])[1])
 
 
 def test_what_this_commit_kept_is_not_run_again(
@@ -34,11 +38,11 @@ def test_what_this_commit_kept_is_not_run_again(
     keep = tmp_path / "quality.jsonl"
     with keep.open("w") as file:
         for job in JOBS:
-            line = {"search": asdict(job), "commit": "abc", "history": HISTORY}
+            line = {"search": asdict(job), "commit": "abc", "found": asdict(FOUND)}
             file.write(json.dumps(line) + "\n")
     monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
-    monkeypatch.setattr(search_quality, "run_beside", lambda jobs: iter(jobs))
-    assert run_all(JOBS, keep) == dict.fromkeys(JOBS, HISTORY)
+    monkeypatch.setattr(search_quality, "beside", lambda do, jobs: iter(jobs))
+    assert run_all(JOBS, keep) == dict.fromkeys(JOBS, FOUND)
     assert "2 of 2" in capsys.readouterr().out
 
 
@@ -47,17 +51,18 @@ def test_another_commit_or_changed_files_take_nothing(
     kept: str, made_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = tmp_path / "quality.jsonl"
-    line = {"search": asdict(JOBS[0]), "commit": kept, "history": HISTORY}
+    line = {"search": asdict(JOBS[0]), "commit": kept, "found": asdict(FOUND)}
     keep.write_text(json.dumps(line) + "\n")
     ran: list[Search] = []
+    new = replace(FOUND, trials=4)
 
-    def run_beside(jobs: Sequence[Search]) -> Iterator[tuple[Search, History]]:
+    def beside(do: object, jobs: Sequence[Search]) -> Iterator[tuple[Search, Found]]:
         ran.extend(jobs)
-        return ((job, [(1, 0.5)]) for job in jobs)
+        return ((job, new) for job in jobs)
 
     monkeypatch.setattr(search_quality, "commit", lambda root: made_by)
-    monkeypatch.setattr(search_quality, "run_beside", run_beside)
-    assert run_all(JOBS[:1], keep) == {JOBS[0]: [(1, 0.5)]}
+    monkeypatch.setattr(search_quality, "beside", beside)
+    assert run_all(JOBS[:1], keep) == {JOBS[0]: new}
     assert ran == JOBS[:1]
     assert json.loads(keep.read_text().splitlines()[-1])["commit"] == made_by
 
@@ -67,7 +72,7 @@ def test_a_line_that_was_not_kept_by_it_is_named(
     torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = tmp_path / "quality.jsonl"
-    line = {"search": asdict(JOBS[0]), "commit": "abc", "history": HISTORY}
+    line = {"search": asdict(JOBS[0]), "commit": "abc", "found": asdict(FOUND)}
     keep.write_bytes(f"{json.dumps(line)}\n{torn}\n".encode("latin-1"))
     monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
     with pytest.raises(UserError, match=r"line 2 of .*quality\.jsonl"):
