@@ -1,17 +1,19 @@
-"""A sampler for trainings that luck plays a part in: it races, searches near the best, and far.
+"""A sampler for trainings that luck plays a part in: it models, changes the best, and races.
 
     optuna.create_study(direction="maximize", sampler=RacingSampler())
 
 A later trial is one of three: another seed of a candidate that may be the best; one of the best
-with a single thing changed; or what TPE proposes. Works in any study of one objective.
+with a single thing changed; or what a Gaussian process proposes. Works in any study of one
+objective.
 """
 
 from __future__ import annotations
 
-import copy
+import bisect
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,16 +25,17 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler
 from optuna.search_space import intersection_search_space
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.study.sampling.belief import Posterior, posteriors
 from search.study.sampling.seeds import by_candidate
 
 STEP = 0.2  # of a changed number, standard deviation, as a share of its range
 TRIES = 20  # for a change that was not trained before
+MODELLED = 300  # trainings, the best ones: a Gaussian process takes the cube of their number
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 Params = Mapping[str, Any]
@@ -42,13 +45,18 @@ Params = Mapping[str, Any]
 class Trained:
     """A candidate and all of its trainings so far."""
 
-    first: FrozenTrial  # its parameters are the others' too
-    values: tuple[float, ...]  # one a seed, turned round where small is good
-    posterior: Posterior
+    seeds: tuple[FrozenTrial, ...]  # with the same parameters
+    scores: tuple[float, ...]  # one a seed, of which large ones are good
+    posterior: Posterior  # of these scores
+
+    @property
+    def first(self) -> FrozenTrial:
+        """The first of its trials."""
+        return self.seeds[0]
 
 
 class RacingSampler(BaseSampler):
-    """Races the best candidates, changes them by one thing, and asks TPE in between.
+    """Asks a Gaussian process, changes the best by one thing, and races them in between.
 
     - **Race**: a trial with the parameters of an earlier one is another seed of it. Which one is
       drawn by top-two Thompson sampling (Russo 2020, doi 10.1287/opre.2019.1911): a plausible
@@ -56,14 +64,15 @@ class RacingSampler(BaseSampler):
       best of another draw in which it is not first. So seeds go where they may change the winner.
     - **Local**: the parent is drawn likewise. A whole number moves by one, a choice becomes
       another, and a continuous number moves by a fifth of its range (standard deviation).
-    - **Global**: TPE, told each candidate once, with its expected value in place of one seed's.
+    - **Global**: ``optuna.samplers.GPSampler``, told of pruned trials and of those over a limit
+      too (``told``).
 
     Args:
         seed: Of all draws; None draws one.
         race: Share of the later trials that are seeds of earlier ones.
         local: Share of the others that are changes of the best.
-        n_startup_trials: So many are drawn at random first, and all by TPE until so many candidates
-            are complete.
+        n_startup_trials: So many are drawn at random first. Nothing is raced or changed until so
+            many candidates are complete.
 
     Raises:
         ValueError: When asked for a study of several objectives.
@@ -73,30 +82,32 @@ class RacingSampler(BaseSampler):
         self,
         *,
         seed: int | None = None,
-        race: float = 0.4,
-        local: float = 0.5,
+        race: float = 0.2,
+        local: float = 0.2,
         n_startup_trials: int = 10,
     ) -> None:
         self._draw = random.Random(seed)
         self._race, self._local, self._startup = race, local, n_startup_trials
         self._random = RandomSampler(seed=self._draw.getrandbits(32))
-        self._tpe = TPESampler(seed=self._draw.getrandbits(32), n_startup_trials=1)
+        self._model = GPSampler(
+            seed=self._draw.getrandbits(32), n_startup_trials=1, warn_independent_sampling=False
+        )
         self._plan: Params = {}  # what the trial that begins shall be
 
     def reseed_rng(self) -> None:
         """Draw anew from now on, where several processes began with one seed."""
         self._draw.seed()
         self._random.reseed_rng()
-        self._tpe.reseed_rng()
+        self._model.reseed_rng()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Decide what the trial shall be; its parameters but for those that TPE knows not."""
+        """Decide what the trial shall be, but for parameters that not all earlier ones have."""
         if len(study.directions) > 1:
             raise ValueError("RacingSampler is for studies of one objective")
         self._plan = {}
-        trials = study.get_trials(deepcopy=False)
+        trials = [one for one in study.get_trials(deepcopy=False) if one.params]
         if sum(one.state in ENDED for one in trials) < self._startup:
             return {}
         found = trained(trials, study.direction)
@@ -109,9 +120,8 @@ class RacingSampler(BaseSampler):
             parent = self._contender(found).first
             self._plan = self._changed(parent, [one.params for one in trials])
             return dict(parent.distributions)
-        drawn = [one for one in trials if one.params]
-        space = intersection_search_space(drawn, include_pruned=not found)
-        self._plan = merged(trials, found, study.direction, self._tpe).ask(space).params
+        space = intersection_search_space(trials, include_pruned=not found)
+        self._plan = told(trials, found, study.direction, self._model).ask(space).params
         return space
 
     def sample_relative(
@@ -179,8 +189,6 @@ class RacingSampler(BaseSampler):
 def trained(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Trained]:
     """The candidates that have been trained to the end, in the order of their first trials.
 
-    Trials with the same parameters are seeds of one candidate.
-
     Args:
         trials: Of a study of one objective.
         direction: Its.
@@ -192,39 +200,84 @@ def trained(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Tr
         if trial.state == TrialState.COMPLETE and trial.params and math.isfinite(trial.value or 0)
     ]
     groups = by_candidate(complete)
-    values = [tuple(sign * (trial.value or 0.0) for trial in seeds) for seeds in groups]
+    scores = [tuple(sign * (trial.value or 0.0) for trial in seeds) for seeds in groups]
     return [
-        Trained(first=seeds[0], values=of, posterior=posterior)
-        for seeds, of, posterior in zip(groups, values, posteriors(values), strict=True)
+        Trained(seeds=tuple(seeds), scores=of, posterior=posterior)
+        for seeds, of, posterior in zip(groups, scores, posteriors(scores), strict=True)
     ]
 
 
-def merged(
+def told(
     trials: Sequence[FrozenTrial],
     found: Sequence[Trained],
     direction: StudyDirection,
     sampler: BaseSampler,
 ) -> Study:
-    """A study in memory that has each candidate once, with its expected value.
+    """A study in memory of all that a model shall learn from, with scores: large ones are good.
+
+    A seed of a candidate has its own score, a trial that was pruned in training that of the rank
+    which it had among the complete ones when it ended, and one over a limit is below all of them,
+    the further the more it is over. What is running is running there too.
 
     Args:
-        trials: Of the study; those that are not complete are taken as they are.
-        found: The candidates that are.
-        direction: The study's.
-        sampler: That it has.
+        trials: Of a study.
+        found: Its candidates.
+        direction: Its direction.
+        sampler: That the study in memory has.
     """
-    sign = _sign(direction)
-    with _quiet():
-        study = optuna.create_study(direction=direction, sampler=sampler)
-    expected = {one.first.number: sign * one.posterior.expected for one in found}
+    complete = {
+        trial.number: (score, trial)
+        for one in found
+        for score, trial in zip(one.scores, one.seeds, strict=True)
+    }
+    scores = sorted(score for score, _ in complete.values()) or [0.0]
+    span = 2 * (scores[-1] - statistics.median(scores)) or 1.0
+    usual = scores[-1] - span
+
+    def tamed(score: float) -> float:
+        """What is far below the others by its logarithm, or they would all look alike."""
+        return score if score >= usual else usual - span * math.log1p((usual - score) / span)
+
+    lowest = tamed(scores[0])
+    known = []
     for trial in trials:
-        if trial.number in expected:
-            trial = copy.copy(trial)
-            trial.value = expected[trial.number]
-        elif trial.state in (TrialState.COMPLETE, TrialState.FAIL):
+        over = max([0.0, *trial.constraints.values()])
+        if trial.number in complete:
+            score = tamed(complete[trial.number][0])
+        elif trial.state == TrialState.PRUNED and over > 0:
+            score = lowest - min(over, 1.0) * span
+        elif trial.state == TrialState.PRUNED and trial.intermediate_values:
+            score = max(lowest, tamed(_by_rank(trial, complete.values(), direction)))
+        else:
             continue
-        study.add_trial(trial)
+        known.append(
+            create_trial(value=score, params=trial.params, distributions=trial.distributions)
+        )
+    with _quiet():
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.add_trials(sorted(known, key=lambda trial: -(trial.value or 0.0))[:MODELLED])
+    study.add_trials([trial for trial in trials if trial.state == TrialState.RUNNING])
     return study
+
+
+def _by_rank(
+    pruned: FrozenTrial,
+    complete: Iterable[tuple[float, FrozenTrial]],
+    direction: StudyDirection,
+) -> float:
+    """The score of the complete trial that was where a pruned one was when it ended."""
+    step = max(pruned.intermediate_values)
+    there = [
+        (_sign(direction) * trial.intermediate_values[step], score)
+        for score, trial in complete
+        if step in trial.intermediate_values
+    ]
+    if not there:
+        return -math.inf
+    scores = sorted(score for _, score in there)
+    reached = _sign(direction) * pruned.intermediate_values[step]
+    rank = bisect.bisect_left(sorted(value for value, _ in there), reached)
+    return scores[min(rank, len(scores) - 1)]
 
 
 def _sign(direction: StudyDirection) -> int:
