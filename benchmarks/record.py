@@ -3,9 +3,9 @@
     python benchmarks/record.py --keep benchmarks/recorded.jsonl
 
 The reduced setting of ``search_quality.py``. Adds a line a training to the file: the candidate's
-parameters and their ranges, its seed, validation accuracy and loss, multiply-accumulates and
-seconds. The same command again goes on where it was stopped. 120 candidates with two seeds each
-take two cores a quarter of an hour where they multiply bfloat16.
+parameters, its seed, validation accuracy and loss, multiply-accumulates and seconds; the first line
+has the parameters' ranges too. The same command again goes on where it was stopped. 120 candidates
+with two seeds each take two cores a quarter of an hour where they multiply bfloat16.
 """
 
 from __future__ import annotations
@@ -75,6 +75,9 @@ def main() -> int:
         if (number, seed) not in there
     ]
     for line in beside(train, runs):
+        if there:
+            del line["ranges"]
+        there.add((line["candidate"], line["seed"]))
         with options.keep.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
     return 0

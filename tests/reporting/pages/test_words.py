@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 from optuna.trial import FrozenTrial
 
+from search.architecture.candidate import LayeredCandidate
+from search.architecture.layers import Conv, Pool
 from search.reporting.leaderboard import Summary, summarize
 from search.reporting.pages import words
+from search.reporting.pages.writing import render
 from tests.reporting.studies import SETTINGS, complete, pruned, study_of
 
 
@@ -65,6 +71,29 @@ def test_the_verdict_in_words(accuracy: float, headline: str, said: str) -> None
     assert words.headline(summary) == headline
     assert said in words.verdict_sentence(summary)
     assert f"{100 * accuracy:.2f} %" in words.verdict_sentence(summary)
+
+
+def test_seeds_are_said_where_there_are_several() -> None:
+    candidate = LayeredCandidate(layers=(Conv(width=8), Pool()))
+    trials = [complete(accuracy=value, candidate=candidate) for value in (0.996, 0.995, 0.997)]
+    for trial in trials[1:]:
+        trial.user_attrs["seed_of"] = 0
+    summary, single = sum_up(*trials, complete(accuracy=0.98)), sum_up(trials[0])
+    best = summary.entries[0]
+
+    assert words.over_seeds(best) == "3 (99.35–99.85 %)"
+    assert words.over_seeds(summary.entries[1]) == "1"
+    assert "trial 0: 99.60 % over 3 seeds (95 %" in words.verdict_sentence(summary)
+    assert "Ranked is what another seed is expected to give" in words.noise_sentence(summary)
+    assert "seed" not in words.verdict_sentence(single) + words.noise_sentence(single)
+    page, markdown, table, _ = render(summary, top=10).values()
+    assert "3 (99.35–99.85 %)" in markdown
+    assert "99.60, 99.50, 99.70 % (trials 0, 1, 2)" in page.replace("\u00a0", " ")
+    first = next(csv.DictReader(io.StringIO(table)))
+    assert (first["validation_accuracy"], first["seeds"]) == ("0.996", "3")
+    assert (first["seeds_low"], first["seeds_high"]) == ("0.993516", "0.998484")
+    for text in render(single, top=10).values():
+        assert "Expected" not in text and "| expected |" not in text
 
 
 def test_nothing_complete_in_words() -> None:
