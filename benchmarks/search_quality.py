@@ -1,4 +1,4 @@
-"""What a user gets from the default search, from TPE and from chance, at equal work.
+"""What a user gets from racing, from TPE and from chance, at equal work.
 
     python benchmarks/search_quality.py --keep quality.jsonl       stop it and repeat it at will
     python benchmarks/search_quality.py --seeds 2 --passes 1_000_000       a quick look
@@ -51,7 +51,7 @@ EPOCHS = 6
 VALIDATION_IMAGES = 10_000  # of MNIST
 FRESH_SEEDS = 5  # of the chosen architecture
 KINDS = {
-    "default": ("racing", "median"),
+    "racing": ("racing", "median"),
     "tpe": ("tpe", "median"),
     "random": ("random", "none"),
 }
@@ -267,12 +267,12 @@ def main() -> int:
             f"{100 * statistics.fmean(one.says for one in results):15.3f} %"
             f"{100 * statistics.fmean(one.mean for one in results):11.3f} %"
         )
-    print("\n  fresh seeds         difference, points  seeds for the default")
+    print("\n  fresh seeds        difference, points  seeds for racing")
     for other in ("tpe", "random"):
-        pair = [[100 * one.mean for one in by_kind[kind]] for kind in ("default", other)]
+        pair = [[100 * one.mean for one in by_kind[kind]] for kind in ("racing", other)]
         mean, half = difference(*pair)
         better = sum(a > b for a, b in zip(*pair, strict=True))
-        print(f"  default - {other:8} {mean:+10.3f} ± {half:.3f} {better:14} of {options.seeds}")
+        print(f"  racing - {other:8} {mean:+10.3f} ± {half:.3f} {better:14} of {options.seeds}")
     return 0
 
 

@@ -30,7 +30,7 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-# By name, the default first: makes one from a seed below 2**32.
+# By name: makes one from a seed below 2**32.
 SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "racing": _racing,
     "tpe": _tpe,

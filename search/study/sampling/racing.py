@@ -13,28 +13,21 @@ import bisect
 import math
 import random
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import intersection_search_space
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState
 
 from search.study.sampling.belief import Posterior, posteriors
 from search.study.sampling.seeds import by_candidate
+from search.study.sampling.surrogate import changed, propose
 
-STEP = 0.2  # of a changed number, standard deviation, as a share of its range
-TRIES = 20  # for a change that was not trained before
+TRIES = 20  # for another contender, or a change that was not trained before
 MODELLED = 300  # trainings, the best ones: a Gaussian process takes the cube of their number
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -62,10 +55,9 @@ class RacingSampler(BaseSampler):
       drawn by top-two Thompson sampling (Russo 2020, doi 10.1287/opre.2019.1911): a plausible
       value of each candidate is drawn, and the best of them is taken, or, every other time, the
       best of another draw in which it is not first. So seeds go where they may change the winner.
-    - **Local**: the parent is drawn likewise. A whole number moves by one, a choice becomes
-      another, and a continuous number moves by a fifth of its range (standard deviation).
-    - **Global**: ``optuna.samplers.GPSampler``, told of pruned trials and of those over a limit
-      too (``told``).
+    - **Local**: the parent is drawn likewise.
+    - **Global**: a Gaussian process (``search.study.sampling.surrogate``) that learns from pruned
+      trials and from those over a limit too (``told``).
 
     Args:
         seed: Of all draws; None draws one.
@@ -82,23 +74,19 @@ class RacingSampler(BaseSampler):
         self,
         *,
         seed: int | None = None,
-        race: float = 0.2,
-        local: float = 0.2,
+        race: float = 0.3,
+        local: float = 0.5,
         n_startup_trials: int = 10,
     ) -> None:
         self._draw = random.Random(seed)
         self._race, self._local, self._startup = race, local, n_startup_trials
         self._random = RandomSampler(seed=self._draw.getrandbits(32))
-        self._model = GPSampler(
-            seed=self._draw.getrandbits(32), n_startup_trials=1, warn_independent_sampling=False
-        )
         self._plan: Params = {}  # what the trial that begins shall be
 
     def reseed_rng(self) -> None:
         """Draw anew from now on, where several processes began with one seed."""
         self._draw.seed()
         self._random.reseed_rng()
-        self._model.reseed_rng()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -118,10 +106,24 @@ class RacingSampler(BaseSampler):
             return dict(chosen.distributions)
         if many and self._draw.random() < self._local:
             parent = self._contender(found).first
-            self._plan = self._changed(parent, [one.params for one in trials])
+            for _ in range(TRIES):
+                self._plan = changed(parent.distributions, parent.params, self._draw)
+                if all(self._plan != one.params for one in trials):
+                    break
             return dict(parent.distributions)
         space = intersection_search_space(trials, include_pruned=not found)
-        self._plan = told(trials, found, study.direction, self._model).ask(space).params
+        known = [
+            ({name: params[name] for name in space}, score)
+            for params, score in told(trials, found, study.direction)
+            if params.keys() >= space.keys()
+        ]
+        running = [
+            one.params
+            for one in trials
+            if one.state == TrialState.RUNNING and one.params.keys() >= space.keys()
+        ]
+        if space and known:
+            self._plan = propose(space, known, running, self._draw)
         return space
 
     def sample_relative(
@@ -154,37 +156,6 @@ class RacingSampler(BaseSampler):
         draws = [self._draw.gauss(o.posterior.expected, o.posterior.deviation) for o in found]
         return found[draws.index(max(draws))]
 
-    def _changed(self, parent: FrozenTrial, known: Sequence[Params]) -> Params:
-        """The parent's parameters but for one, such as no trial has had."""
-        names = [name for name, kind in parent.distributions.items() if not kind.single()]
-        changed = parent.params
-        for _ in range(TRIES if names else 0):
-            name = self._draw.choice(names)
-            moved = self._moved(parent.params[name], parent.distributions[name])
-            changed = {**parent.params, name: moved}
-            if changed not in known:
-                break
-        return changed
-
-    def _moved(self, value: Any, kind: BaseDistribution) -> Any:
-        """Another value of a parameter, near the one that it has."""
-        if isinstance(kind, CategoricalDistribution):
-            return self._draw.choice([other for other in kind.choices if other != value])
-        if isinstance(kind, IntDistribution) and not kind.log:
-            below, above = value - kind.step, value + kind.step
-            return self._draw.choice([v for v in (below, above) if kind.low <= v <= kind.high])
-        assert isinstance(kind, FloatDistribution | IntDistribution)
-        low, high = (math.log(end) if kind.log else end for end in (kind.low, kind.high))
-        at = math.log(value) if kind.log else value
-        reached = at + self._draw.gauss(0, STEP) * (high - low)
-        while not low <= reached <= high:
-            reached = at + self._draw.gauss(0, STEP) * (high - low)
-        moved = math.exp(reached) if kind.log else reached
-        if kind.step is not None:
-            moved = kind.low + round((moved - kind.low) / kind.step) * kind.step
-        moved = min(max(moved, kind.low), kind.high)
-        return round(moved) if isinstance(kind, IntDistribution) else moved
-
 
 def trained(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Trained]:
     """The candidates that have been trained to the end, in the order of their first trials.
@@ -208,22 +179,19 @@ def trained(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Tr
 
 
 def told(
-    trials: Sequence[FrozenTrial],
-    found: Sequence[Trained],
-    direction: StudyDirection,
-    sampler: BaseSampler,
-) -> Study:
-    """A study in memory of all that a model shall learn from, with scores: large ones are good.
+    trials: Sequence[FrozenTrial], found: Sequence[Trained], direction: StudyDirection
+) -> list[tuple[Params, float]]:
+    """Parameters and scores of all that a model shall learn from; large scores are good.
 
     A seed of a candidate has its own score, a trial that was pruned in training that of the rank
     which it had among the complete ones when it ended, and one over a limit is below all of them,
-    the further the more it is over. What is running is running there too.
+    the further the more it is over. What is far below the others counts by its logarithm, or they
+    would all look alike.
 
     Args:
         trials: Of a study.
         found: Its candidates.
         direction: Its direction.
-        sampler: That the study in memory has.
     """
     complete = {
         trial.number: (score, trial)
@@ -235,11 +203,10 @@ def told(
     usual = scores[-1] - span
 
     def tamed(score: float) -> float:
-        """What is far below the others by its logarithm, or they would all look alike."""
         return score if score >= usual else usual - span * math.log1p((usual - score) / span)
 
     lowest = tamed(scores[0])
-    known = []
+    known: list[tuple[Params, float]] = []
     for trial in trials:
         over = max([0.0, *trial.constraints.values()])
         if trial.number in complete:
@@ -250,14 +217,8 @@ def told(
             score = max(lowest, tamed(_by_rank(trial, complete.values(), direction)))
         else:
             continue
-        known.append(
-            create_trial(value=score, params=trial.params, distributions=trial.distributions)
-        )
-    with _quiet():
-        study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.add_trials(sorted(known, key=lambda trial: -(trial.value or 0.0))[:MODELLED])
-    study.add_trials([trial for trial in trials if trial.state == TrialState.RUNNING])
-    return study
+        known.append((trial.params, score))
+    return sorted(known, key=lambda one: -one[1])[:MODELLED]
 
 
 def _by_rank(
@@ -282,14 +243,3 @@ def _by_rank(
 
 def _sign(direction: StudyDirection) -> int:
     return -1 if direction == StudyDirection.MINIMIZE else 1
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Optuna's line for each study that is made."""
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(before)
