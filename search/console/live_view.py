@@ -195,23 +195,23 @@ class Progress:
 def standing(trial: FrozenTrial, architecture: Architecture) -> str:
     """One line on an architecture: that of its first trial, with the mean of all its seeds."""
     seeds = len(architecture.seeds)
-    return outcome(trial, f"{percent(architecture.mean)} over {seeds} seeds" if seeds > 1 else "")
+    mean = _accuracy(architecture.mean, architecture.balanced)
+    return outcome(trial, f"{mean} over {seeds} seeds" if seeds > 1 else "")
 
 
-def outcome(trial: FrozenTrial, value: str = "") -> str:
+def outcome(trial: FrozenTrial, accuracy: str = "") -> str:
     """One line on how a trial ended.
 
     Args:
         trial: That ended.
-        value: In place of its own value.
+        accuracy: In place of its own.
     """
     reason, parameters = attributes.REASON.of(trial), attributes.PARAMETERS.of(trial)
     seconds = attributes.SECONDS.of(trial)
     parts = [f"trial {trial.number}"]
     if trial.state == TrialState.COMPLETE:
-        parts[0] += f" {value or percent(trial.value)}"
-        balanced = attributes.BALANCED_ACCURACY.of(trial)
-        parts[0] += "" if balanced is None else f" (balanced {percent(balanced)})"
+        own = _accuracy(trial.value, attributes.BALANCED_ACCURACY.of(trial))
+        parts[0] += f" {accuracy or own}"
     elif trial.state == TrialState.PRUNED:
         parts.append("pruned, " + reason)
     else:
@@ -226,6 +226,11 @@ def outcome(trial: FrozenTrial, value: str = "") -> str:
     parts += attributes.ADJUSTED.of(trial)
     parts.append(attributes.ARCHITECTURE.of(trial))
     return " · ".join(part for part in parts if part)
+
+
+def _accuracy(accuracy: float | None, balanced: float | None) -> str:
+    beside = "" if balanced is None else f" (balanced {percent(balanced)})"
+    return percent(accuracy) + beside
 
 
 def percent(accuracy: float | None) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from search.reporting.constraints import why_not_valid
+from search.reporting.finalists import mean_of
 from search.reporting.records import StudyLimits, TrialRecord, read_trials
 from search.study.sampling.belief import posteriors
 
@@ -37,6 +38,11 @@ class Architecture:
         return statistics.fmean(self.values)
 
     @property
+    def balanced(self) -> float | None:
+        """Mean balanced accuracy of its seeds; None of even classes."""
+        return mean_of(trial.balanced_accuracy for trial in self.seeds)
+
+    @property
     def values(self) -> tuple[float, ...]:
         """Accuracy of each seed."""
         return tuple(trial.accuracy or 0.0 for trial in self.seeds)
@@ -44,20 +50,20 @@ class Architecture:
 
 def architectures(valid: Iterable[TrialRecord]) -> list[Architecture]:
     """Valid trials as architectures, best first."""
-    groups: dict[tuple[bool, int], list[TrialRecord]] = {}
+    groups: dict[tuple[object, ...], list[TrialRecord]] = {}
     for trial in sorted(valid, key=lambda trial: trial.number):
-        of = trial.number if trial.seed_of is None else trial.seed_of
-        first = groups.get((trial.by_user, of))
-        if first and first[0].candidate == trial.candidate:  # or somebody has edited the number
-            first.append(trial)
-        else:
-            groups[trial.by_user, trial.number] = [trial]
+        alone = trial.by_user or trial.is_reference or not trial.candidate
+        key = (trial.by_user, trial.number) if alone else (trial.candidate,)
+        groups.setdefault(key, []).append(trial)
     values = [[trial.accuracy or 0.0 for trial in seeds] for seeds in groups.values()]
     found = [
+        of for of, seeds in zip(values, groups.values(), strict=True) if not seeds[0].by_user
+    ]  # as finalists.py sees them, which does not know of users' candidates
+    ranked = [
         Architecture(seeds=tuple(seeds), expected=belief.expected)
-        for seeds, belief in zip(groups.values(), posteriors(values), strict=True)
+        for seeds, belief in zip(groups.values(), posteriors(values, found), strict=True)
     ]
-    return sorted(found, key=_order)
+    return sorted(ranked, key=_order)
 
 
 def valid_architectures(trials: Iterable[FrozenTrial], limits: StudyLimits) -> list[Architecture]:

@@ -25,6 +25,7 @@ class Entry:
     trial: TrialRecord  # the first of its seeds
     seeds: tuple[TrialRecord, ...]  # all trials of this architecture
     accuracy: float  # mean of its seeds
+    balanced: float | None  # balanced accuracy, likewise; None of even classes
     expected: float  # of another seed: what it is ranked by
     parameters: int
     interval: Interval | None  # None where the number of validation images is not recorded
@@ -67,6 +68,7 @@ def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]
             trial=trial,
             seeds=one.seeds,
             accuracy=accuracy,
+            balanced=one.balanced,
             expected=one.expected,
             parameters=parameters,
             interval=wilson(accuracy, images) if images else None,

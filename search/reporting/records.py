@@ -64,7 +64,6 @@ class TrialRecord:
     validation_loss: float | None
     balanced_accuracy: float | None  # where some classes have many more images than others
     seed: int | None
-    seed_of: int | None  # number of the first trial of its candidate, where it is another
     architecture: str
     reason: str
     label: str
@@ -169,7 +168,6 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         validation_loss=attributes.VALIDATION_LOSS.of(trial),
         balanced_accuracy=attributes.BALANCED_ACCURACY.of(trial),
         seed=attributes.SEED.of(trial),
-        seed_of=attributes.SEED_OF.of(trial),
         architecture=attributes.ARCHITECTURE.of(trial),
         reason=attributes.REASON.of(trial),
         label=reference_label(attributes.LABEL.of(trial)),

@@ -8,6 +8,7 @@ from optuna.trial import FrozenTrial
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Pool
 from search.architecture.references import REFERENCES
+from search.reporting.architectures import valid_architectures
 from search.reporting.constraints import why_not_valid
 from search.reporting.intervals import mean_interval
 from search.reporting.ranking import Entry, judge, rank
@@ -134,9 +135,9 @@ def test_seeds_of_one_candidate_are_one_architecture_and_a_lucky_single_one_is_b
     entries = ranked(
         complete(accuracy=0.9950, candidate=one),
         complete(accuracy=0.9960, candidate=other),  # once, and luckier than the other's mean
-        complete(accuracy=0.9958, candidate=one, seed_of=0),
-        complete(accuracy=0.9957, candidate=one, seed_of=0),
-        complete(accuracy=0.9960, candidate=one, seed_of=0),
+        complete(accuracy=0.9958, candidate=one, balanced_accuracy=0.99),
+        complete(accuracy=0.9957, candidate=one, balanced_accuracy=0.98),
+        complete(accuracy=0.9960, candidate=one),
         *(complete(accuracy=0.99 + i / 2000) for i in range(8)),
     )
     first, second = entries[:2]
@@ -144,21 +145,29 @@ def test_seeds_of_one_candidate_are_one_architecture_and_a_lucky_single_one_is_b
     assert first.trial.number == 0 and second.trial.number == 1
     assert first.accuracy == pytest.approx(0.995625)
     assert second.accuracy > first.accuracy > first.expected > second.expected
+    assert first.balanced == pytest.approx(0.985)
     assert first.over_seeds == mean_interval([0.9950, 0.9958, 0.9957, 0.9960])
     assert second.over_seeds is None
     assert len(entries) == 10
 
 
-def test_a_number_that_somebody_edited_groups_nothing() -> None:
+def test_candidates_of_users_neither_join_others_nor_change_their_order() -> None:
+    """The finalists are chosen by the search's own alone, in the order of the leaderboard."""
     one, other = (LayeredCandidate(layers=(Conv(width=width), Pool())) for width in (8, 9))
-    entries = ranked(
-        complete(accuracy=0.99, candidate=one),
-        complete(accuracy=0.98, candidate=other, seed_of=0),
-        complete(accuracy=0.97, candidate=one, seed_of=7),
-        complete(accuracy=0.96, candidate=one, seed_of=-1),
-        complete(accuracy=0.95, candidate=one, seed_of="0"),
-    )
-    assert [entry.trial.number for entry in entries] == [0, 1, 2, 3, 4]
+    own = [complete(accuracy=0.99 + i / 2000) for i in range(8)]
+    own += [complete(accuracy=0.9950, candidate=one) for _ in range(3)]
+    own.append(complete(accuracy=0.9953, candidate=other))
+    for number, trial in enumerate(own):
+        trial.number = number
+    weak = [complete(accuracy=0.90 + i / 1000, candidate=one) for i in range(9)]
+    for number, trial in enumerate(weak):
+        trial.number = number
+    entries = rank((*read_trials(own, LIMITS), *read_trials(weak, LIMITS, by_user=True)), LIMITS)
+    found = [entry for entry in entries if not entry.trial.by_user]
+    alone = valid_architectures(own, LIMITS)
+    assert [entry.expected for entry in found] == [each.expected for each in alone]
+    assert [entry.trial.number for entry in found] == [each.first.number for each in alone]
+    assert [len(entry.seeds) for entry in entries if entry.trial.by_user] == [1] * 9
 
 
 @pytest.mark.parametrize(

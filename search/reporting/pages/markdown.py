@@ -246,7 +246,7 @@ def _entry_row(entry: Entry, several_seeds: bool) -> tuple[str, ...]:
     return (
         words.place(entry),
         entry.trial.name + (f" ({entry.trial.label})" if entry.trial.label else ""),
-        words.accuracy(entry.accuracy, entry.trial.balanced_accuracy),
+        words.accuracy(entry.accuracy, entry.balanced),
         words.interval(entry.interval),
         *((words.over_seeds(entry), words.percent(entry.expected, 3)) if several_seeds else ()),
         words.count(entry.parameters),

@@ -138,7 +138,7 @@ def _row(entry: Entry) -> dict[str, object]:
         "best_epoch": trial.best_epoch,
         "best_accuracy": trial.best_accuracy,
         "validation_loss": trial.validation_loss,
-        "balanced_accuracy": trial.balanced_accuracy,
+        "balanced_accuracy": entry.balanced and round(entry.balanced, 6),
         "training_seconds": trial.seconds and round(trial.seconds, 2),
         "label": trial.label,
         "adjusted": "; ".join(trial.adjusted),

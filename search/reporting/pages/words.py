@@ -152,8 +152,8 @@ def verdict_sentence(summary: Summary) -> str:
     sure = f" (95 % interval {interval(best.interval)})" if best.interval else ""
     seeds = f" over {len(best.seeds)} seeds" if len(best.seeds) > 1 else ""
     text = f"The best is {named(best)}: {percent(best.accuracy)}{seeds}{sure}"
-    if best.trial.balanced_accuracy is not None:
-        text += f", balanced {percent(best.trial.balanced_accuracy)},"
+    if best.balanced is not None:
+        text += f", balanced {percent(best.balanced)},"
     text += f" with {counted(best.parameters, 'parameter')} in "
     text += f"{counted(best.trial.epochs or 0, 'epoch')}."
     if best.interval is None:
@@ -196,7 +196,7 @@ def noise_sentence(summary: Summary) -> str:
             "seeds it stands on. Intervals are 95 %: Wilson's says what other images would give, "
             "Student's, beside the seeds, what more seeds would on these."
         )
-    if any(entry.trial.balanced_accuracy is not None for entry in summary.entries):
+    if any(entry.balanced is not None for entry in summary.entries):
         text += " Classes are uneven: balanced accuracy is the mean over classes."
     ties = summary.tied_with_first
     if ties > 1:

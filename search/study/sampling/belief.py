@@ -29,7 +29,9 @@ class Posterior:
     deviation: float  # standard deviation of that expectation, not of a single training
 
 
-def posteriors(values: Sequence[Sequence[float]]) -> list[Posterior]:
+def posteriors(
+    values: Sequence[Sequence[float]], searched: Sequence[Sequence[float]] = ()
+) -> list[Posterior]:
     """What is believed of each candidate.
 
     A search's poor candidates lie far below, and would make everything else look alike: what is
@@ -37,19 +39,21 @@ def posteriors(values: Sequence[Sequence[float]]) -> list[Posterior]:
 
     Args:
         values: Of each candidate, one a seed; large is good, and there is at least one of each.
+        searched: Those that tell the prior and the luck, where others are among the values.
 
     Returns:
         One for each candidate, in their order.
     """
     if not values:
         return []
-    means = [statistics.fmean(seeds) for seeds in values]
-    middle = statistics.median(means)
-    lowest = 2 * middle - max(max(seeds) for seeds in values)
-    clipped = [[max(value, lowest) for value in seeds] for seeds in values]
+    searched = searched or values
+    middle = statistics.median(statistics.fmean(seeds) for seeds in searched)
+    lowest = 2 * middle - max(max(seeds) for seeds in searched)
+    clipped = [[max(value, lowest) for value in seeds] for seeds in searched]
     _, ratio, luck, prior = max(_fit(clipped, ratio) for ratio in RATIOS)
     found = []
-    for mean, seeds in zip(means, values, strict=True):
+    for seeds in values:
+        mean = statistics.fmean(seeds)
         trust = ratio / (ratio + 1 / len(seeds)) if luck > 0 else 1.0
         found.append(
             Posterior(

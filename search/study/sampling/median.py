@@ -40,7 +40,8 @@ class MedianPruner(BasePruner):
         complete = first_seeds(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         if step is None or step < self._warmup or len(complete) < self._startup:
             return False
-        values = [t.intermediate_values[step] for t in complete if step in t.intermediate_values]
+        values = [t.intermediate_values.get(step, math.nan) for t in complete]
+        values = [value for value in values if not math.isnan(value)]
         reached = [value for value in trial.intermediate_values.values() if not math.isnan(value)]
         if not values or not reached:
             return bool(values)

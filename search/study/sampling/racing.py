@@ -233,10 +233,10 @@ def _by_rank(
         for score, trial in complete
         if step in trial.intermediate_values
     ]
-    if not there:
+    reached = _sign(direction) * pruned.intermediate_values[step]
+    if not there or math.isnan(reached):
         return -math.inf
     scores = sorted(score for _, score in there)
-    reached = _sign(direction) * pruned.intermediate_values[step]
     rank = bisect.bisect_left(sorted(value for value, _ in there), reached)
     return scores[min(rank, len(scores) - 1)]
 

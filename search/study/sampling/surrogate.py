@@ -36,7 +36,8 @@ def propose(
 ) -> dict[str, Any]:
     """The parameters of the largest expected improvement (Jones et al. 1998) among random ones.
 
-    The improvement is that over the best mean which the process has for a known candidate, as
+    Nothing that is known or running is proposed again, as long as there is anything else. The
+    improvement is that over the best mean which the process has for a known candidate, as
     single scores are partly luck. What is running is taken to give the mean that is expected of it.
 
     Args:
@@ -71,6 +72,8 @@ def propose(
     order = np.argsort(-means[: len(known)])[:BEST]
     candidates = [anywhere(space, draw) for _ in range(RANDOM)]
     candidates += [changed(space, known[at][0], draw) for at in order for _ in range(NEAR)]
+    there_already = [params for params, _ in known] + list(running)
+    candidates = [params for params in candidates if params not in there_already] or candidates
     mean, deviation = process.predict(
         np.array([encoded(space, params) for params in candidates]), return_std=True
     )

@@ -178,7 +178,8 @@ def test_the_best_networks_files_take_the_place_of_an_earlier_best(
     look(study, storage)
     look(study, storage)
     assert files(study) == ["best-trial-0.learning-curve.svg", "best-trial-0.safetensors"]
-    study.add_trial(complete(accuracy=0.995, candidate=SMALL, seed=7))
+    other = LayeredCandidate(layers=(Conv(width=5), Pool()))
+    study.add_trial(complete(accuracy=0.995, candidate=other, seed=7))
     keep(storage, study.trials[4])
     look(study, storage)
     assert files(study) == ["best-trial-4.learning-curve.svg", "best-trial-4.safetensors"]

@@ -76,8 +76,6 @@ def test_the_verdict_in_words(accuracy: float, headline: str, said: str) -> None
 def test_seeds_are_said_where_there_are_several() -> None:
     candidate = LayeredCandidate(layers=(Conv(width=8), Pool()))
     trials = [complete(accuracy=value, candidate=candidate) for value in (0.996, 0.995, 0.997)]
-    for trial in trials[1:]:
-        trial.user_attrs["seed_of"] = 0
     summary, single = sum_up(*trials, complete(accuracy=0.98)), sum_up(trials[0])
     best = summary.entries[0]
 

@@ -6,6 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from search import run
 from search.study.sampling.choice import SAMPLERS, make_pruner, make_sampler
 
 
@@ -93,6 +94,11 @@ def test_the_median_is_that_of_candidates_whose_seeds_count_once() -> None:
     near = study.ask()
     near.report(0.93, 10)
     assert not near.should_prune(), "the median of eleven is 0.925, that of all trials 0.95"
+
+
+def test_the_command_line_has_every_sampler() -> None:
+    for name in SAMPLERS:
+        assert run.parse(["--sampler", name]).sampler == name
 
 
 def test_other_pruners() -> None:
