@@ -107,14 +107,19 @@ def table(summary: Summary) -> str:
     lines += [words.data_sentence(summary), words.finished_sentence(summary)]
     if not summary.entries:
         return "\n".join(lines)
-    header = ("rank", "trial", "accuracy", "95 % interval", "seeds", "parameters", "architecture")
+    several = words.several_seeds(summary)
+    header = (
+        *("rank", "trial", "accuracy", "95 % interval"),
+        *(("seeds", "expected") if several else ()),
+        *("parameters", "architecture"),
+    )
     rows = [
         (
             words.place(entry),
             entry.trial.name,
             words.percent(entry.accuracy),
             words.interval(entry.interval),
-            str(len(entry.seeds)),
+            *((str(len(entry.seeds)), words.percent(entry.expected, 3)) if several else ()),
             words.count(entry.parameters),
             entry.trial.architecture + (f" ({entry.trial.label})" if entry.trial.label else ""),
         )
