@@ -3,6 +3,7 @@
     python search/run.py --trials 100               the search, about an hour on two cores
     python search/run.py --trials 4 --epochs 2      a quick look, about a minute
     python search/run.py --trials 200               go on with the same study
+    python search/run.py --trials 500 --hours 8 --stop-after-stall 50
     python search/run.py --max-params 5000 --storage small.db
     python search/run.py --space mine.py --storage mine.db      networks of your own
     python search/run.py --references               train the reference systems for comparison
@@ -31,6 +32,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
     sys.path[0] = str(ROOT)
 
 from search.common.command_lines import command_line
+from search.common.errors import UserError
 from search.common.output import say
 from search.common.text import counted
 from search.console.arguments import (
@@ -43,6 +45,7 @@ from search.console.arguments import (
     add_workers,
     changed,
     check_directory,
+    hours,
     natural,
     path_name,
     percentage,
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from search.data.dataset import DataSource
     from search.workers.job import Job
     from search.workers.placement import Placement
+    from search.workers.stopping import Stopping
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -78,6 +82,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=100,
         metavar="N",
         help="finished trials that the study shall hold in the end, over-budget ones included",
+    )
+    add(
+        "--hours",
+        type=hours,
+        metavar="H",
+        help="stop after so long; the same command goes on; default: no limit",
+    )
+    add(
+        "--stop-after-stall",
+        type=trial_count,
+        metavar="K",
+        help="end when K finished trials brought no better architecture; default: do not",
+    )
+    add(
+        "--target-reached",
+        action="store_true",
+        help="end when the best architecture is expected to reach the target with another seed",
     )
     add(
         "--epochs",
@@ -218,6 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.study.storages.opening import refuse_foreign
     from search.workers.job import Job
     from search.workers.placement import copies_here, place
+    from search.workers.stopping import Stopping
     from search.workers.training import training_by
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -227,10 +249,20 @@ def main(arguments: list[str] | None = None) -> int:
     refuse_foreign(options.storage, options.study, candidates_of(options.study))
     check_directory(options.reports, "--reports")
     check_report(options.reports)
+    if user_candidates and (options.stop_after_stall or options.target_reached):
+        raise UserError(
+            "--stop-after-stall and --target-reached end a search, and nothing is searched here",
+            "Leave them out",
+        )
     source = locate(options.data, image_size=options.image_size, workers=copies_here(options))
     placement = place(options, ROOT, say, data_bytes=source.nbytes)
     settings = _settings(options, source, space_file, placement)
     check_fit(user_candidates, settings.space)
+    if options.target_reached and settings.problem.target is None:
+        raise UserError(
+            f"{settings.problem.name} has no target that could be reached",
+            "Give one with --target PERCENT",
+        )
     say(source.description)
     for line in remarks(source, load_labels(source), options.train_images):
         say(line)
@@ -260,6 +292,11 @@ def main(arguments: list[str] | None = None) -> int:
         make_training=training_by(Objective, settings, keep_weights=weights is not None),
         checkpoints=folder_beside(options.storage, CHECKPOINTS),
         weights=weights,
+        stopping=Stopping(
+            stall=options.stop_after_stall,
+            target=settings.problem.target if options.target_reached else None,
+            hours=options.hours,
+        ),
     )
     if user_candidates:
         beside, job, count = queue(study, job, user_candidates)
@@ -269,7 +306,7 @@ def main(arguments: list[str] | None = None) -> int:
         return announce(study, beside, user_candidates, options.reports, code)
     placement.warm_up()
     code = watched(job, placement, console, settings)
-    return finish(study, options, code)
+    return finish(study, options, code, job.stopping)
 
 
 def watched(job: Job, placement: Placement, console: Terminal, settings: Settings) -> int:
@@ -308,8 +345,15 @@ def _settings(
     )
 
 
-def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
-    """Print the best five and what to run next, and write the leaderboard."""
+def finish(study: optuna.Study, options: argparse.Namespace, code: int, stopping: Stopping) -> int:
+    """Print the best five and what to run next, and write the leaderboard.
+
+    Args:
+        study: That was searched.
+        options: Of the command.
+        code: Its exit code, which is given back.
+        stopping: What may have ended it before it had all of its trials.
+    """
     from search.console.live_view import snapshot, standing
     from search.reporting.architectures import valid_architectures
     from search.reporting.pages.writing import write_reports
@@ -329,11 +373,17 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int) -> int:
     write_reports(study, options.reports)
     say()
     say(f"Leaderboard: {options.reports / 'leaderboard.html'}")
-    if now.finished < now.total:
+    if stopping.reason:
+        say(f"Ended:       {stopping.reason}")
+    if now.finished < now.total and (code or not stopping.reason or stopping.is_time_over()):
         say("Go on:       the same command again")
     else:
         more = changed(options, parse([]))
-        more |= {"trials": 2 * max(now.total, now.finished), "continue_anyway": None}
+        if now.finished < now.total:
+            more |= {"stop_after_stall": None, "target_reached": None}
+        else:
+            more["trials"] = 2 * max(now.total, now.finished)
+        more["continue_anyway"] = None
         say(f"Search on:   {command_line('run.py', **more)}")
     return code
 

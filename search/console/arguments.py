@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import reprlib
@@ -27,6 +28,7 @@ USAGE_ERROR = 2
 LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
 LONGEST = 40  # digits, so that a number of any length is quickly refused
 NUMBER = re.compile("[0-9]+|[0-9]{1,3}(_[0-9]{3})+|[0-9]{1,3}(,[0-9]{3})+")
+MOST_HOURS = 10_000
 MOST_WORKERS_HERE = 256
 LARGEST_SIDE = 4_096  # pixels
 MOST_WORKERS = 4_096  # on a cluster
@@ -122,6 +124,20 @@ def percentage(text: str) -> Decimal:
     if not (value.is_finite() and 1 < value <= 100):
         raise argparse.ArgumentTypeError(
             f"a percentage above 1 and up to 100 is needed, as 99.4, but got {reprlib.repr(text)}"
+        )
+    return value
+
+
+def hours(text: str) -> float:
+    """An argument type: hours, or a part of one."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MOST_HOURS:
+        raise argparse.ArgumentTypeError(
+            f"hours above 0 and up to {MOST_HOURS:,} are needed, as 0.5, but got "
+            f"{reprlib.repr(text)}"
         )
     return value
 

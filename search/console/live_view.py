@@ -22,7 +22,7 @@ from search.reporting.records import StudyLimits
 from search.study import attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 STANDARD_LIMITS = StudyLimits()
 
@@ -100,6 +100,7 @@ class Progress:
         epochs: The most epochs of a trial.
         workers: How many run side by side.
         limits: Of the study.
+        most_seconds: Until it ends whatever is missing; None if it does not.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class Progress:
         epochs: int,
         workers: int,
         limits: StudyLimits = STANDARD_LIMITS,
+        most_seconds: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._limits = limits
+        self._most_seconds = most_seconds
         self._console = console
         self._epochs = epochs
         self._workers = workers
@@ -161,7 +164,11 @@ class Progress:
 
     def _left(self, trials: Sequence[FrozenTrial], total: int) -> str:
         seconds = seconds_left(trials, total, epochs=self._epochs, workers=self._workers)
-        return f" · about {duration(seconds)} left" if seconds else ""
+        if not seconds:
+            return ""
+        most = self._most_seconds()
+        seconds = seconds if most is None else min(seconds, most)
+        return f" · about {duration(seconds)} left"
 
     def _view(self, now: Snapshot, left: str) -> RenderableType:
         counts = Text(

@@ -12,7 +12,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from search.common.text import counted
 from search.common.values import positive
+from search.reporting.architectures import architectures
+from search.reporting.ranking import Entry
 from search.reporting.records import Outcome, StudyLimits, TrialRecord
 from search.reporting.searched_parameters import Dimension
 
@@ -22,6 +25,9 @@ LARGEST_OVER_BUDGET_SHARE = 0.2
 LARGEST_FAILED_SHARE = 0.05
 LARGEST_PRUNED_SHARE = 0.7
 EDGE = 0.02  # share of a range that counts as its edge
+ENOUGH_TO_SETTLE = 30  # finished trials
+SETTLED = 0.05  # of the best one's error
+FINISHED = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVER_BUDGET)
 STARTUP_TRIALS = 10  # optuna's default for TPE, where the study does not record another
 
 
@@ -46,8 +52,7 @@ class HealthCheck:
 def check_health(
     *,
     trials: Sequence[TrialRecord],
-    ranked: Sequence[TrialRecord],
-    ties: int,
+    entries: Sequence[Entry],
     limits: StudyLimits,
     dimensions: Sequence[Dimension],
     settings: Mapping[str, object],
@@ -56,18 +61,21 @@ def check_health(
 
     Args:
         trials: All trials of the study.
-        ranked: The valid ones that the search found itself, best first.
-        ties: How many ranked architectures share the first place.
+        entries: The valid architectures, best first.
         limits: What the study demands.
         dimensions: The searched parameters.
         settings: The study's recorded settings, for the sampler and its startup.
     """
     searched = [trial for trial in trials if not trial.is_reference]
+    found = [entry for entry in entries if entry.trial.is_found]
+    ranked = [entry.trial for entry in found]
+    ties = sum(entry.tie == 1 for entry in entries)
     startup = positive(settings.get("startup_trials")) or STARTUP_TRIALS
     return (
         enough_complete(searched),
         gaps_above_noise(ties, len(ranked), limits),
         better_than_startup(searched, ranked, startup, str(settings.get("sampler") or "")),
+        settled(searched, found),
         few_over_budget(searched),
         best_inside_ranges(ranked, dimensions),
         pruner_spares_the_best(searched, ranked, limits),
@@ -130,11 +138,38 @@ def better_than_startup(
     )
 
 
+def settled(trials: Sequence[TrialRecord], found: Sequence[Entry]) -> HealthCheck:
+    """Pass if the last third of the trials lowered the expected error of the best by 5 % at most.
+
+    Compared are the architecture that is first now and the one that was first after two thirds of
+    the finished trials, both by what is expected of them now. All of their seeds count, so a single
+    lucky training at the end is no gain, and seeds that put another architecture first are one.
+    """
+    numbers = [trial.number for trial in trials if trial.outcome in FINISHED]
+    verdict, words = Health.UNKNOWN, counted(len(numbers), "finished trial")
+    if len(numbers) >= ENOUGH_TO_SETTLE and found:
+        cut = sorted(numbers)[round(2 * len(numbers) / 3) - 1]
+        early = [seed for entry in found for seed in entry.seeds if seed.number <= cut]
+        best = found[0].expected
+        first = next((one.first.number for one in architectures(early)), None)
+        then = next((entry.expected for entry in found if entry.trial.number == first), 0.0)
+        verdict = Health.PASS if best - then <= SETTLED * (1 - then) else Health.WARNING
+        words = (
+            f"the last third of the trials made the best {100 * (best - then):.3f} points better"
+        )
+    return HealthCheck(
+        question="Has the search settled, or would more trials pay?",
+        verdict=verdict,
+        found=words,
+        rule=f"the last third of the trials lowered the error that is expected of the best by "
+        f"{100 * SETTLED:.0f} % at most",
+    )
+
+
 def few_over_budget(trials: Sequence[TrialRecord]) -> HealthCheck:
     """Warning if more than 20 % of the finished trials were over budget."""
     over = sum(trial.outcome is Outcome.OVER_BUDGET for trial in trials)
-    ended = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVER_BUDGET)
-    finished = sum(trial.outcome in ended for trial in trials)
+    finished = sum(trial.outcome in FINISHED for trial in trials)
     verdict, found = Health.UNKNOWN, "nothing finished"
     if finished:
         verdict = Health.PASS if over <= LARGEST_OVER_BUDGET_SHARE * finished else Health.WARNING

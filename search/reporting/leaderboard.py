@@ -157,8 +157,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         importance=measure_importance(frozen, study.directions),
         health=check_health(
             trials=trials,
-            ranked=[entry.trial for entry in entries if entry.trial.is_found],
-            ties=sum(entry.tie == 1 for entry in entries),
+            entries=entries,
             limits=limits,
             dimensions=dimensions,
             settings=settings,

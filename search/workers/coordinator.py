@@ -48,6 +48,7 @@ SHOW_SECONDS = 0.5  # between two looks of the user at the study
 REFRESH_SECONDS = 2.0  # between two looks at what other commands do
 TAKE_OVER_SECONDS = 5.0  # between two looks for trials whose process is gone
 DEATHS_IN_A_ROW = 10  # so often each worker may die without an epoch finished in between
+ENDS = (Answer.ENOUGH, Answer.FAILING)  # once nothing is trained any more
 Start = Callable[[MakeTraining, "DataSource", int], Workers]
 
 
@@ -73,7 +74,8 @@ def coordinate(
         on_look: Told the study's trials again and again.
 
     Returns:
-        The exit code: 0, 1 after failures in a row, 128 + N when stopped by signal N.
+        The exit code: 0, also where ``job.stopping`` ended it, 1 after failures in a row, 128 + N
+        when stopped by signal N.
 
     Raises:
         UserError: If the study can no longer be read or written.
@@ -94,6 +96,9 @@ def coordinate(
         if finished >= job.trials:
             held = counted(finished, "finished trial")
             say(f"the study already holds {held} of the {job.trials:,} asked for: nothing to do")
+            return 0
+        if job.stopping.is_enough(trials, read_limits(attributes.SETTINGS.of(study.study))):
+            say(f"nothing to do: {job.stopping.reason}")
             return 0
         running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
         workers = max(1, min(workers, job.trials - finished - running))
@@ -138,6 +143,7 @@ class _Run:
     ) -> None:
         self._job, self._study, self._pool, self._signals = job, study, pool, signals
         self._workers = workers
+        self._limits = read_limits(attributes.SETTINGS.of(study.study))
         self._states = TrialFiles(job.checkpoints, job.study)
         self._names: dict[int, str] = {}  # of the workers
         self._ready: set[int] = set()
@@ -156,17 +162,19 @@ class _Run:
     ) -> int:
         """The loop; returns the exit code."""
         job = self._job
-        limits = read_limits(attributes.SETTINGS.of(self._study.study))
+        job.stopping.begin()
         with Progress(
-            console, epochs=job.epochs, workers=self._workers, limits=limits
+            console,
+            epochs=job.epochs,
+            workers=self._workers,
+            limits=self._limits,
+            most_seconds=lambda: job.stopping.seconds_left,
         ) as self._progress:
             retry = retry_of(job.storage)
             retry.give_up, retry.say = lambda: bool(self._signals), self._progress.say
             self._regular.append(Regularly(SHOW_SECONDS, lambda: self._show(on_look)))
             answer = Answer.AGAIN
-            while not self._signals and not (
-                answer in (Answer.ENOUGH, Answer.FAILING) and not self._at
-            ):
+            while not (self._is_stopped() or (answer in ENDS and not self._at)):
                 told = self._pool.events(0 if answer is Answer.AGAIN else WAIT_SECONDS)
                 for regular in self._regular:  # before what was told: this machine may have slept
                     regular()
@@ -175,8 +183,9 @@ class _Run:
                 for line in self._pool.notices():
                     self._say(line)
                 answer = self._dispatch()
-            if self._signals:
-                self._say("stopping: the same command goes on with what is being trained")
+            if self._is_stopped():
+                why = "" if self._signals else f", as {job.stopping.reason}"
+                self._say(f"stopping{why}: the same command goes on with what is being trained")
                 for training in self._at.values():
                     self._try(training.number, partial(self._study.put_back, training.number))
             self._show(on_look)
@@ -186,8 +195,14 @@ class _Run:
             return 128 + self._signals[0]
         return self._failing()
 
+    def _is_stopped(self) -> bool:
+        """Whether to end at once: by a signal, or as the time is over."""
+        return bool(self._signals) or self._job.stopping.is_time_over()
+
     def _dispatch(self) -> Answer:
         """Give each worker that is ready a trial, as long as more are wanted."""
+        if self._job.stopping.is_enough(self._study.trials(), self._limits):
+            return Answer.ENOUGH
         if not self._ready:
             return Answer.WAIT
         answer = Answer.GIVEN

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from search.workers.stopping import Stopping
 
 if TYPE_CHECKING:
     from search.data.dataset import DataSource
@@ -27,6 +29,7 @@ class Job:
     source: DataSource
     judge: Judge  # the objective's part in this process
     make_training: MakeTraining  # and in the workers
+    stopping: Stopping = field(default_factory=Stopping)  # what ends it before it has all trials
     queue_only: bool = False  # start what is queued; the sampler draws nothing
     checkpoints: Path | None = None  # folder of the states of running trials; None: in memory
     weights: Path | None = None  # folder of the networks of complete ones; None: not kept

@@ -21,6 +21,7 @@ from search import run as search_run
 from search.common.errors import UserError
 from search.data.cache import cache_directory
 from search.study.storages.opening import open_study
+from search.workers.stopping import Stopping
 from tests.faults.processes import check_whole
 
 pytestmark = pytest.mark.processes
@@ -75,6 +76,21 @@ def test_it_searches_reports_goes_on_and_knows_when_it_is_done(
     after = facts(load(tmp_path))
     assert len(after) == 5
     assert after[:3] == before
+
+
+def test_a_search_ends_when_its_user_has_what_he_wants(command: list[str], tmp_path: Path) -> None:
+    few = (*command, "--trials", "9", "--workers", "1")
+    first = run([*few], "--target", "1.5", "--target-reached")
+    assert first.returncode == 0, first.stderr
+    assert "Ended:       the target of 1.50 % is reached: another seed of trial 0" in first.stdout
+    assert "--target-reached" not in first.stdout.partition("Search on:")[2]
+    assert len(load(tmp_path).trials) == 1
+    again = run([*few], "--target", "1.5", "--target-reached")
+    assert "nothing to do: the target of 1.50 % is reached" in again.stdout
+    soon = run([*few], "--target", "1.5", "--hours", "0.0001")
+    assert soon.returncode == 0, soon.stderr
+    assert "Go on:       the same command again" in soon.stdout
+    assert len(load(tmp_path).trials) <= 2
 
 
 def test_one_worker_and_one_seed_give_identical_studies(command: list[str], tmp_path: Path) -> None:
@@ -193,6 +209,13 @@ def test_other_settings_are_named_and_refused_until_told(
         (["--reports", __file__], "nothing can be written to"),
         (["--device", "cuda:7"], "the device cuda:7 is not there"),
         (["--device", "tpu"], "'tpu' is not a device"),
+        (
+            ["--hours", "0"],
+            "--hours: hours above 0 and up to 10,000 are needed, as 0.5, but got '0'",
+        ),
+        (["--hours", "nan"], "but got 'nan'"),
+        (["--stop-after-stall", "0"], "--stop-after-stall: a whole number from 1"),
+        (["--references", "--target-reached"], "Leave them out"),
         (["--workers", "none"], "a whole number from 1 to 4,096 or auto is needed"),
         (["--workers", "257", "--trials", "300"], "one machine runs at most 256 workers"),
     ],
@@ -276,7 +299,7 @@ def test_the_line_that_searches_on_is_the_command_with_more_trials(
     study = optuna.create_study(direction="maximize")
     for _ in range(4):
         study.tell(study.ask(), 0.5)
-    assert search_run.finish(study, options, 0) == 0
+    assert search_run.finish(study, options, 0, Stopping()) == 0
     line = capsys.readouterr().out.splitlines()[-1].partition("Search on:")[2]
     shell = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True)
     more = search_run.parse(shell.stdout.split("\0")[2:-1])

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.architecture.candidate import LayeredCandidate
+from search.architecture.references import REFERENCES
 from search.reporting import health
 from search.reporting.health import Health
 from search.reporting.leaderboard import Summary
+from search.reporting.ranking import rank
 from search.reporting.records import StudyLimits, TrialRecord, read_trials
 from search.reporting.searched_parameters import Dimension
 from tests.reporting.studies import complete, curve, pruned
@@ -22,8 +26,40 @@ def records(*trials: FrozenTrial) -> list[TrialRecord]:
     return list(read_trials(trials, LIMITS))
 
 
+def drawn(number: int) -> LayeredCandidate:
+    """One of many candidates."""
+    one = REFERENCES["narrow-8k"].candidate
+    return replace(one, recipe=replace(one.recipe, learning_rate=0.01 + number / 1000))
+
+
 def best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     return sorted(trials, key=lambda trial: -(trial.accuracy or 0.0))
+
+
+@pytest.mark.parametrize(
+    ("late", "verdict"),
+    [
+        ([0.99] * 10, Health.PASS),
+        ([*[0.99] * 9, 0.9951], Health.PASS),  # 99.5 % had been seen before
+        ([0.999] * 10, Health.WARNING),
+        ([0.99] * 9, Health.UNKNOWN),
+    ],
+)
+def test_whether_more_trials_pay(late: list[float], verdict: Health) -> None:
+    draws = [*[0.99] * 19, 0.995, *late]
+    drawn_once = (complete(accuracy=a, candidate=drawn(i)) for i, a in enumerate(draws))
+    trials = records(*drawn_once)
+    assert health.settled(trials, rank(trials, LIMITS)).verdict is verdict
+
+
+def test_seeds_count_for_whether_more_trials_pay() -> None:
+    """The last third found nothing new, but that what was first had only been lucky."""
+    values = [*[(i, 0.99) for i in range(18)], (18, 0.994), (19, 0.996)]
+    values += [(19, 0.99)] * 5 + [(18, 0.994)] * 5
+    trials = records(*(complete(accuracy=value, candidate=drawn(i)) for i, value in values))
+    entries = rank(trials, LIMITS)
+    assert entries[0].trial.number == 18
+    assert health.settled(trials, entries).verdict is Health.WARNING
 
 
 def over() -> FrozenTrial:
@@ -31,7 +67,7 @@ def over() -> FrozenTrial:
 
 
 def test_every_check_is_in_the_report_with_its_rule(summary: Summary) -> None:
-    assert len(summary.health) == 8
+    assert len(summary.health) == 9
     assert all(check.question.endswith("?") and check.rule for check in summary.health)
 
 
@@ -174,7 +210,7 @@ def test_references_are_left_out() -> None:
     label = "reference: narrow-8k"
     trials = records(*(complete(label=label) for _ in range(30)))
     checks = health.check_health(
-        trials=trials, ranked=[], ties=0, limits=LIMITS, dimensions=[], settings={}
+        trials=trials, entries=[], limits=LIMITS, dimensions=[], settings={}
     )
 
     assert checks[0].found == "0 complete"

@@ -21,6 +21,7 @@ from search.study.trial_files import TrialFiles
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers
 from search.workers.messages import Event, MakeTraining
+from search.workers.stopping import Stopping
 from tests.helpers.no_data import job_without_data
 from tests.workers.stand_ins import Deadly, DeadlyOnce, Judge, Make, Training, broken
 
@@ -172,6 +173,37 @@ def test_a_signal_puts_back_what_is_trained_and_the_next_run_goes_on(
         assert trials[trial.number].params == trial.params
         first, then = begun.joinpath(f"{trial.number}.txt").read_text().split()
         assert (int(first), int(then)) == (0, max(trial.intermediate_values))
+
+
+def test_when_the_time_is_over_what_is_trained_is_put_back_and_goes_on_next_time(
+    path: str, begun: Path
+) -> None:
+    class OnceTwoAreTrained(Stopping):
+        @property
+        def seconds_left(self) -> float:
+            return float(sum(bool(t.intermediate_values) for t in found(path)) < 2)
+
+    limit = OnceTwoAreTrained(hours=1)
+    assert run(path, Make(Training, begun, 60, 0.1), trials=3, stopping=limit) == 0
+    assert limit.reason == "60 min are over"
+    cut = found(path)
+    assert [trial.state for trial in cut] == [TrialState.WAITING] * 2
+    assert run(path, Make(Training, begun, 60), trials=3, stopping=Stopping(hours=1)) == 0
+    assert [trial.state for trial in found(path)] == [TrialState.COMPLETE] * 3
+    for trial in cut:
+        _, then = begun.joinpath(f"{trial.number}.txt").read_text().split()
+        assert int(then) == max(trial.intermediate_values)
+
+
+def test_a_search_that_stalls_ends_its_running_trials_and_begins_no_more(
+    path: str, begun: Path
+) -> None:
+    stall = Stopping(stall=4)  # none of these is a valid architecture
+    assert run(path, Make(Training, begun), trials=50, stopping=stall) == 0
+    states = [trial.state for trial in found(path)]
+    assert states in ([TrialState.COMPLETE] * 4, [TrialState.COMPLETE] * 5)
+    assert run(path, Make(Training, begun), trials=50, stopping=Stopping(stall=4)) == 0
+    assert [trial.state for trial in found(path)] == states
 
 
 class NoWorkers:
