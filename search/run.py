@@ -5,6 +5,7 @@
     python search/run.py --trials 200               go on with the same study
     python search/run.py --trials 500 --hours 8 --stop-after-stall 50
     python search/run.py --max-params 5000 --storage small.db
+    python search/run.py --max-params 2500 --storage less.db --from small.db
     python search/run.py --space mine.py --storage mine.db      networks of your own
     python search/run.py --references               train the reference systems for comparison
     python search/run.py --candidate mine.json      train a candidate of your own likewise
@@ -52,6 +53,7 @@ from search.console.arguments import (
     positive,
     run_command,
     storage_name,
+    study_name,
     trial_count,
     whole,
 )
@@ -113,6 +115,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="ADDRESS",
         help="have Ray place the workers: host:port of a cluster's head, auto for the cluster of "
         "this machine, local to start Ray here; default: processes of this machine",
+    )
+    add(
+        "--from",
+        type=study_name,
+        nargs="+",
+        default=[],
+        metavar="STUDY.db",
+        help="begin with the best candidates of other studies, files or URLs, and let the sampler "
+        "learn from all of them; FILE::NAME is one of several",
     )
     # What, instead of searching
     add(
@@ -224,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     import optuna
 
     from objective import Objective
-    from search.architecture.feasibility import first_candidate, refuse_unreachable
+    from search.architecture.feasibility import refuse_unreachable
     from search.architecture.spaces import read_space
     from search.console.terminal import Terminal, print_differences
     from search.data.dataset import load_labels
@@ -236,7 +247,9 @@ def main(arguments: list[str] | None = None) -> int:
     from search.study.differences import open_for_search
     from search.study.settings import describe
     from search.study.storages.beside import CHECKPOINTS, WEIGHTS, folder_beside
+    from search.study.storages.locks import study_lock
     from search.study.storages.opening import refuse_foreign
+    from search.study.transfer.knowledge import begin_from, known_to, read_source
     from search.workers.job import Job
     from search.workers.placement import copies_here, place
     from search.workers.stopping import Stopping
@@ -247,11 +260,14 @@ def main(arguments: list[str] | None = None) -> int:
     space_file = read_space(options.space)
     user_candidates = read_all(options.candidate, references=options.references)
     refuse_foreign(options.storage, options.study, candidates_of(options.study))
+    own = {"storage": options.storage, "name": options.study}
+    sources = [read_source(named, **own) for named in getattr(options, "from")]
     check_directory(options.reports, "--reports")
     check_report(options.reports)
-    if user_candidates and (options.stop_after_stall or options.target_reached):
+    if user_candidates and (sources or options.stop_after_stall or options.target_reached):
         raise UserError(
-            "--stop-after-stall and --target-reached end a search, and nothing is searched here",
+            "--from, --stop-after-stall and --target-reached are for a search, and --candidate and "
+            "--references train what they name",
             "Leave them out",
         )
     source = locate(options.data, image_size=options.image_size, workers=copies_here(options))
@@ -273,10 +289,14 @@ def main(arguments: list[str] | None = None) -> int:
         options.storage,
         options.study,
         describe(settings, sampler=options.sampler, pruner=options.pruner),
-        lambda: first_candidate(settings.space),
+        settings.space,
         continue_anyway=options.continue_anyway,
         show=print_differences,
     )
+    if sources:
+        with study_lock(options.storage):
+            for line in begin_from(study, sources, settings.space):
+                say(line)
     weights = folder_beside(options.storage, WEIGHTS)
     job = Job(
         storage=options.storage,
@@ -292,6 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
         make_training=training_by(Objective, settings, keep_weights=weights is not None),
         checkpoints=folder_beside(options.storage, CHECKPOINTS),
         weights=weights,
+        known=known_to(study, settings.space),
         stopping=Stopping(
             stall=options.stop_after_stall,
             target=settings.problem.target if options.target_reached else None,

@@ -65,6 +65,18 @@ class SpaceFile:
             drawn: AnyCandidate = _module(self).suggest(trial, problem, limits)
         return drawn
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What trials count to have had of parameters that came later: ``DEFAULTS`` in the file.
+
+        Raises:
+            UserError: If it is no mapping of names.
+        """
+        found = getattr(_module(self), "DEFAULTS", {})
+        if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+            raise self.error("DEFAULTS must be a dict of parameters by name", 1)
+        return dict(found)
+
     @contextmanager
     def errors(self, line: int | None = None) -> Iterator[None]:
         """Turn what the space's code raises into one line with file and line.

@@ -85,6 +85,12 @@ def storage_name(text: str) -> str:
     return text
 
 
+def study_name(text: str) -> str:
+    """An argument type: a storage, with ``::`` and a study's name where it holds several."""
+    storage_name(text.rpartition("::")[0] or text)
+    return text
+
+
 def whole(low: int, high: int, *, or_auto: bool = False) -> Callable[[str], int | None]:
     """An argument type: a whole number, also written 20_000 or 20,000.
 

@@ -67,7 +67,7 @@ def snapshot(trials: Sequence[FrozenTrial], total: int) -> Snapshot:
         complete=len(by_state[TrialState.COMPLETE]),
         pruned=len(by_state[TrialState.PRUNED]) - len(over),
         over_budget=len(over),
-        failed=len(by_state[TrialState.FAIL]),
+        failed=sum(not attributes.LEFT_OUT.of(t) for t in by_state[TrialState.FAIL]),
         running=[_running(trial) for trial in by_state[TrialState.RUNNING]],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -39,9 +39,12 @@ class Terminal(Console):
             yield Segment(text if control else clean(text, keep=LAYOUT), style, control)
 
 
-def print_differences(differing: list[Difference]) -> None:
-    """The settings that differ, as a small table on the error stream."""
+def print_differences(differing: list[Difference], effects: Sequence[str]) -> None:
+    """The settings that differ, as a small table on the error stream, and what that does."""
     table = Table("setting", "the study's", "now", box=None, padding=(0, 2, 0, 0))
     for name, before, after in differing:
         table.add_row(name, in_words(before), in_words(after))
-    Terminal(sys.stderr).print(table, soft_wrap=True)
+    terminal = Terminal(sys.stderr)
+    terminal.print(table, soft_wrap=True)
+    for line in effects:
+        terminal.print(line, soft_wrap=True)

@@ -27,6 +27,7 @@ class Outcome(enum.StrEnum):
     PRUNED = "pruned"
     OVER_BUDGET = "over budget"
     FAILED = "failed"
+    LEFT_OUT = "left out"  # its study goes on with a space that does not have it
     INTERRUPTED = "interrupted"  # of older studies; its candidate is tried again as another trial
     RUNNING = "running"
     WAITING = "waiting"
@@ -198,6 +199,8 @@ def _outcome(trial: FrozenTrial, counts: Counts, limits: StudyLimits) -> Outcome
         if over is None:  # not recorded: judge by the limits, as the gate does
             over = any((count or 0) > limit for _, limit, count in demands(limits, counts))
         return Outcome.OVER_BUDGET if over else Outcome.PRUNED
+    if trial.state == TrialState.FAIL and attributes.LEFT_OUT.of(trial):
+        return Outcome.LEFT_OUT
     if trial.state == TrialState.FAIL and attributes.RETRIED.of(trial):
         return Outcome.INTERRUPTED
     return {

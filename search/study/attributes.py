@@ -100,6 +100,12 @@ PARENT = Attribute("parent", string)  # the process that asked for it, and tells
 WORKER = Attribute("worker", string)  # the process that trains it
 DEATHS = Attribute("worker_deaths", mapping)  # count, and the epoch after which they were
 RETRIED = Attribute("retried", flag)  # of older studies: a copy of it was trained again
+# Written where a study goes on with another space, or with what others know (study.transfer); read
+# by reports and by what takes these studies up again.
+LEFT_OUT = Attribute("left_out", flag)  # its space has it no more
+KEPT_AS = Attribute("kept_as", string)  # of a study: the name of what it was before
+DRAWN = Attribute("drawn", mapping)  # parameters of another study's trial
+ORIGIN = Attribute("from", mapping)  # storage, study and trial of another study
 # Of a study: written by study.differences and finals.studies; read by every command.
 SETTINGS = Attribute("settings", mapping)
 CHANGES = Attribute("continued_with_other_settings", items)  # a list of lines for each time

@@ -11,6 +11,9 @@ from collections.abc import Collection
 CANDIDATES = " candidates"  # those of users, and the reference systems
 SHORTLIST = " shortlist"  # the best, retrained on fresh seeds and judged as in the search
 FINALISTS = " finalists"  # the best of these, retrained on all training images and tested
+KNOWN = " known"  # trainings of other studies, for the sampler to learn from
+REWRITTEN = " rewritten"  # this one for another space, until it takes its place
+KEPT = " before change "  # and a number: what it was before that
 
 
 def candidates_of(study: str) -> str:
@@ -28,9 +31,23 @@ def finalists_of(study: str) -> str:
     return study + FINALISTS
 
 
+def known_of(study: str) -> str:
+    """The name of the study that holds what a search knows from other studies."""
+    return study + KNOWN
+
+
+def rewritten_of(study: str) -> str:
+    """The name under which a search is written anew for another space."""
+    return study + REWRITTEN
+
+
+def kept_of(study: str, number: int) -> str:
+    """The name that keeps what a search was before its space changed, for the how manieth time."""
+    return f"{study}{KEPT}{number}"
+
+
 def is_companion(name: str, names: Collection[str]) -> bool:
     """Whether a study stands beside another one of the same storage."""
-    return any(
-        name.endswith(suffix) and name.removesuffix(suffix) in names
-        for suffix in (CANDIDATES, SHORTLIST, FINALISTS)
-    )
+    name = name.rstrip("0123456789") if KEPT in name else name
+    suffixes = (CANDIDATES, SHORTLIST, FINALISTS, KNOWN, REWRITTEN, KEPT)
+    return any(name.endswith(one) and name.removesuffix(one) in names for one in suffixes)

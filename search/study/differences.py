@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from search.architecture.feasibility import first_candidate
 from search.common.errors import UserError
 from search.common.interrupts import uninterrupted
 from search.study.attributes import CHANGES, LABEL, SETTINGS
 from search.study.storages.locks import study_lock
-from search.study.storages.opening import create_study
+from search.study.storages.opening import connect, create_study
+from search.study.transfer.widening import (
+    finish_rewriting,
+    name_to_keep,
+    refuse_shared,
+    rewrite,
+    widen,
+)
 
 if TYPE_CHECKING:
-    import optuna
+    from search.architecture.spaces import Space
+    from search.study.storages.stored import StoredStudy
 
 Difference = tuple[str, Any, Any]  # a setting's name, its value then and now
 
@@ -22,43 +31,57 @@ def open_for_search(
     storage: str,
     name: str,
     now: dict[str, Any],
-    first: Callable[[], dict[str, Any]],
+    space: Space,
     *,
     continue_anyway: bool,
-    show: Callable[[list[Difference]], None],
-) -> optuna.Study:
+    show: Callable[[list[Difference], Sequence[str]], None],
+) -> StoredStudy:
     """Create the study with its settings, or open it if its settings are the same.
+
+    A study whose space has changed is fitted to it (``transfer.widening``).
 
     Args:
         storage: A URL or the path of an SQLite file.
         name: The study's.
         now: The settings, as ``settings.describe`` gives them.
-        first: Parameters to begin a new study with.
+        space: What is drawn now.
         continue_anyway: Go on with other settings, and record that.
-        show: Shows the differences, where they end the command.
+        show: Shows the differences, and in lines what becomes of the trials.
 
     Raises:
         UserError: If they differ and ``continue_anyway`` was not given.
     """
     with study_lock(storage), uninterrupted():
+        finish_rewriting(connect(storage), name)
         study = create_study(storage, name)
-        then = SETTINGS.of(study)
-        if not then and not study.get_trials(deepcopy=False):
+        then, trials = SETTINGS.of(study), study.get_trials(deepcopy=False)
+        if not then and not trials:
             SETTINGS.set(study, now)
-            study.enqueue_trial(first(), user_attrs={LABEL.name: "simplest candidate"})
+            first = first_candidate(space)
+            study.enqueue_trial(first, user_attrs={LABEL.name: "simplest candidate"})
             return study
-    differing = differences(then, now)
-    if differing and not continue_anyway:
-        show(differing)
-        raise UserError(
-            f"the study {name!r} was begun with other settings, see above",
-            "Give the same settings, another --storage or --study, or --continue-anyway",
-        )
-    if differing:
+        differing = differences(then, now)
+        if not differing:
+            return study
+        lines: list[str] = []
+        changed = any(setting.startswith("space") for setting, *_ in differing)
+        if changed and any(trial.params for trial in trials):
+            widened, kept = widen(trials, space), name_to_keep(study)
+            lines = [*widened.lines, f"the study as it is stays as {kept!r}"]
+        show(differing, lines)
+        if not continue_anyway:
+            raise UserError(
+                f"the study {name!r} was begun with other settings, see above",
+                "Give the same settings, another --storage or --study, or --continue-anyway",
+            )
+        changes = [f"{setting}: {in_words(a)} → {in_words(b)}" for setting, a, b in differing]
+        if lines:
+            refuse_shared(trials, name)
+            rewrite(study, widened, now, kept)
+            study = create_study(storage, name)
+            changes += lines
         SETTINGS.set(study, now)
-        record = CHANGES.of(study)
-        changes = [f"{name}: {in_words(a)} → {in_words(b)}" for name, a, b in differing]
-        CHANGES.set(study, [*record, changes])
+        CHANGES.set(study, [*CHANGES.of(study), changes])
     return study
 
 

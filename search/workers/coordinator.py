@@ -83,7 +83,7 @@ def coordinate(
     study = SharedStudy(
         job.storage,
         job.study,
-        make_sampler(job.sampler, job.seed),
+        make_sampler(job.sampler, job.seed, job.known),
         make_pruner(job.pruner, job.epochs, job.validation_images),
     )
     vanishing = Vanishing(job.storage, job.study, study.find)

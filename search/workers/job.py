@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 from search.workers.stopping import Stopping
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from search.data.dataset import DataSource
     from search.study.judge import Judge
     from search.workers.messages import MakeTraining
@@ -30,6 +33,7 @@ class Job:
     judge: Judge  # the objective's part in this process
     make_training: MakeTraining  # and in the workers
     stopping: Stopping = field(default_factory=Stopping)  # what ends it before it has all trials
+    known: Sequence[FrozenTrial] = ()  # trials of other studies for the sampler to learn from
     queue_only: bool = False  # start what is queued; the sampler draws nothing
     checkpoints: Path | None = None  # folder of the states of running trials; None: in memory
     weights: Path | None = None  # folder of the networks of complete ones; None: not kept

@@ -217,7 +217,7 @@ def counts_sentence(summary: Summary) -> str:
     counts = summary.counts
     always = (Outcome.COMPLETE, Outcome.PRUNED, Outcome.OVER_BUDGET, Outcome.FAILED)
     shown = [f"{counts[outcome]:,} {outcome}" for outcome in always]
-    later = (Outcome.INTERRUPTED, Outcome.RUNNING, Outcome.WAITING)
+    later = (Outcome.LEFT_OUT, Outcome.INTERRUPTED, Outcome.RUNNING, Outcome.WAITING)
     shown += [f"{counts[outcome]:,} {outcome}" for outcome in later if counts[outcome]]
     return ", ".join(shown)
 

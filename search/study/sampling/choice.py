@@ -12,6 +12,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.common.seeds import mix_seed
+from search.study.sampling.informed import InformedSampler
 from search.study.sampling.median import MedianPruner
 from search.study.sampling.racing import RacingSampler
 
@@ -92,9 +93,16 @@ class SamplerByTrial(BaseSampler):
         self._sampler.after_trial(study, trial, state, values)
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """The sampler of a name in ``SAMPLERS``."""
-    return SamplerByTrial(seed, SAMPLERS[name])
+def make_sampler(name: str, seed: int, known: Sequence[FrozenTrial] = ()) -> BaseSampler:
+    """The sampler of a name in ``SAMPLERS``.
+
+    Args:
+        name: As the command line gives it.
+        seed: The study's.
+        known: Trials of other studies to learn from too.
+    """
+    sampler = SamplerByTrial(seed, SAMPLERS[name])
+    return InformedSampler(sampler, known) if known else sampler
 
 
 def make_pruner(name: str, epochs: int, images: int) -> BasePruner:

@@ -1,0 +1,126 @@
+"""A sampler that also learns from trials of other studies."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+LEAST_ERROR = 1e-4  # so that the ratio of two errors is one
+
+
+class InformedSampler(BaseSampler):
+    """Shows another sampler a study with known trials beside its own.
+
+    Accuracies under other limits or on other images are higher or lower as a whole. So the errors
+    of the known trials are multiplied by what those candidates that were trained in both have here
+    over what they have there, in geometric mean.
+
+    Args:
+        sampler: Does the work.
+        known: Complete trials of the study's space whose values are accuracies in [0, 1].
+    """
+
+    def __init__(self, sampler: BaseSampler, known: Sequence[FrozenTrial]) -> None:
+        self._sampler, self._known = sampler, known
+        self._joined: Study | None = None  # what the trial that begins is drawn from
+
+    def reseed_rng(self) -> None:
+        """As the wrapped sampler does."""
+        self._sampler.reseed_rng()
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """As the wrapped sampler does."""
+        self._joined = None
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """As the wrapped sampler does, from all trials."""
+        return self._sampler.infer_relative_search_space(self._with_known(study), trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Likewise."""
+        return self._sampler.sample_relative(self._with_known(study), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Likewise."""
+        joined = self._with_known(study)
+        return self._sampler.sample_independent(joined, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """As the wrapped sampler does."""
+        self._sampler.after_trial(study, trial, state, values)
+
+    def _with_known(self, study: Study) -> Study:
+        if self._joined is None:
+            own = study.get_trials(deepcopy=False)
+            self._joined = optuna.create_study(directions=study.directions)
+            self._joined.add_trials([_bare(trial) for trial in own])  # under the same numbers
+            self._joined.add_trials(rescaled(self._known, own))
+        return self._joined
+
+
+def rescaled(known: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Known trials with the accuracies that they would have among a study's own.
+
+    Args:
+        known: Complete trials whose values are accuracies.
+        own: All trials of the study.
+    """
+    here: dict[frozenset[tuple[str, Any]], list[float]] = {}
+    for trial in own:
+        if trial.state == TrialState.COMPLETE:
+            here.setdefault(frozenset(trial.params.items()), []).append(_log_error(trial))
+    changes = [
+        statistics.fmean(here[params]) - _log_error(trial)
+        for trial in known
+        if (params := frozenset(trial.params.items())) in here
+    ]
+    factor = math.exp(statistics.fmean(changes)) if changes else 1.0
+    return [
+        create_trial(
+            value=1 - min(1.0, factor * (1 - (trial.value or 0.0))),
+            params=trial.params,
+            distributions=trial.distributions,
+        )
+        for trial in known
+    ]
+
+
+def _log_error(trial: FrozenTrial) -> float:
+    return math.log(max(LEAST_ERROR, 1 - (trial.value or 0.0)))
+
+
+def _bare(trial: FrozenTrial) -> FrozenTrial:
+    """A trial with what a sampler looks at alone: user attributes would be copied for each draw."""
+    return create_trial(
+        state=trial.state,
+        values=trial.values,
+        params=trial.params,
+        distributions=trial.distributions,
+        intermediate_values=trial.intermediate_values,
+        system_attrs=trial.system_attrs,
+    )

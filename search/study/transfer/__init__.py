@@ -1,0 +1,1 @@
+"""Trials that another study, or an older space, left: what of them serves here."""

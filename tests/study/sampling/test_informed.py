@@ -1,0 +1,76 @@
+"""A sampler that also learns from trials of other studies, in plain Optuna."""
+
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, create_trial
+
+from search.study.sampling.choice import make_sampler
+from search.study.sampling.informed import InformedSampler, rescaled
+
+RANGES: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1), "y": FloatDistribution(0, 1)}
+
+
+def accuracy(x: float, y: float) -> float:
+    return 0.99 - 0.3 * ((x - 0.2) ** 2 + (y - 0.7) ** 2)
+
+
+def known(factor: float = 1.0) -> list[FrozenTrial]:
+    """Trials of a study whose errors are so many times ours."""
+    places = [(i / 9, j / 9) for i in range(10) for j in range(10)]
+    return [
+        create_trial(
+            value=1 - factor * (1 - accuracy(x, y)), params={"x": x, "y": y}, distributions=RANGES
+        )
+        for x, y in places
+    ]
+
+
+def best_of(sampler: BaseSampler, trials: int) -> float:
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+
+    def judged(trial: optuna.Trial) -> float:
+        return accuracy(trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1))
+
+    study.optimize(judged, n_trials=trials)
+    return study.best_value
+
+
+@pytest.mark.parametrize("name", ["racing", "tpe"])
+def test_it_begins_where_others_ended(name: str) -> None:
+    plain = [best_of(make_sampler(name, seed), 5) for seed in range(5)]
+    informed = [best_of(make_sampler(name, seed, known()), 5) for seed in range(5)]
+    assert sum(informed) / 5 > sum(plain) / 5 + 0.01
+    assert min(informed) > 0.98
+
+
+def test_errors_are_brought_to_what_the_same_candidates_have_here() -> None:
+    theirs = known(factor=0.1)
+    own = [
+        create_trial(value=accuracy(x, y), params={"x": x, "y": y}, distributions=RANGES)
+        for x, y in [(0.0, 1.0), (1 / 9, 5 / 9), (0.123, 0.456)]
+    ]
+    for trial in rescaled(theirs, own):
+        assert trial.value == pytest.approx(accuracy(trial.params["x"], trial.params["y"]))
+    assert [t.value for t in rescaled(theirs, [])] == [t.value for t in theirs]
+
+
+def test_its_own_trials_keep_their_numbers_and_the_study_gets_none() -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Looks(TPESampler):
+        def infer_relative_search_space(
+            self, study: optuna.Study, trial: FrozenTrial
+        ) -> dict[str, BaseDistribution]:
+            there = study.get_trials(deepcopy=False)
+            seen.append((len(there), there[trial.number].state.value))
+            return super().infer_relative_search_space(study, trial)
+
+    study = optuna.create_study(sampler=InformedSampler(Looks(seed=0), known()))
+    for _ in range(3):
+        study.tell(study.ask(RANGES), 0.5)
+    assert seen == [(101 + n, optuna.trial.TrialState.RUNNING.value) for n in range(3)]
+    assert len(study.trials) == 3
