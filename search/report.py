@@ -3,9 +3,10 @@
     python search/report.py                         study.db -> reports/leaderboard.html
     python search/report.py --storage small.db --reports small-reports --top 100
     python search/report.py --storage postgresql+psycopg://user@host/db --study cnn-search
+    python search/report.py a.db b.db c.db          several -> reports/comparison.html
 
-Beside the page: leaderboard.md, .csv and .json, with finalists finalists.csv and .svg. The study is
-read and not changed.
+Beside the page: leaderboard.md, .csv and .json, with finalists finalists.csv and .svg. Studies are
+read and not changed. Of several, those that differ in the seed alone are drawn as one, with a band.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):  # run as a script: Python put search/ on the path, not its parent
     sys.path[0] = str(ROOT)
 
+from search.common.errors import UserError
 from search.common.output import say
 from search.console.arguments import (
     HelpFormatter,
@@ -33,6 +35,7 @@ from search.console.arguments import (
     path_name,
     run_command,
     storage_name,
+    study_name,
     trial_count,
 )
 from search.reporting.pages.files import TOP
@@ -49,9 +52,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="report.py", description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add(
+        "studies",
+        type=study_name,
+        nargs="*",
+        metavar="STUDY.db",
+        help="studies to compare, files or URLs; FILE::NAME is one of several",
+    )
+    add(
         "--storage",
         type=storage_name,
-        default=DEFAULT_STORAGE,
+        default=None,
         metavar="URL|FILE",
         help="where the study is; default: study.db in the project's root",
     )
@@ -88,13 +98,45 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_directory(options.reports, "--reports")
     check_report(options.reports)
-    study = open_study(options.storage, options.study, read_only=True)
-    with readable_errors(options.storage):
+    if options.studies:
+        return compare(options)
+    storage = options.storage or DEFAULT_STORAGE
+    study = open_study(storage, options.study, read_only=True)
+    with readable_errors(storage):
         report = write_reports(study, options.reports, top=options.top)
     for line in table(report.summary).splitlines():
         say(line)
     say()
     for path in report.paths:
+        say(f"wrote {path}")
+    return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Write the comparison of several studies; returns the exit code."""
+    from search.reporting.comparing.comparison import compare_studies
+    from search.reporting.comparing.pages import headline, pair_sentence, write_comparison
+    from search.study.storages.naming import names_apart, open_named
+    from search.study.storages.opening import readable_errors
+
+    if options.storage or options.study or options.top != TOP:
+        raise UserError(
+            "--storage, --study and --top are for the report of a single study",
+            "Leave them out, or name no studies to compare",
+        )
+    opened = {named.key: named for named in map(open_named, options.studies)}
+    if len(opened) < 2:
+        raise UserError("a comparison needs two studies", "Name another one, or use --storage")
+    names = names_apart(list(opened.values()))
+    studies = [(name, one.study) for name, one in zip(names, opened.values(), strict=True)]
+    with readable_errors(options.studies[0]):
+        comparison = compare_studies(studies)
+    paths = write_comparison(comparison, options.reports)
+    say(f"{headline(comparison)}.")
+    for pair in comparison.pairs:
+        say(f"  {pair_sentence(pair)}")
+    say()
+    for path in paths:
         say(f"wrote {path}")
     return 0
 

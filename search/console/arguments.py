@@ -23,6 +23,7 @@ from search.common.text import one_line
 from search.data.names import KNOWN
 from search.data.problem import ImageSize
 from search.study.storages.location import sqlite_file
+from search.study.storages.naming import storage_of
 
 USAGE_ERROR = 2
 LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
@@ -87,7 +88,7 @@ def storage_name(text: str) -> str:
 
 def study_name(text: str) -> str:
     """An argument type: a storage, with ``::`` and a study's name where it holds several."""
-    storage_name(text.rpartition("::")[0] or text)
+    storage_name(storage_of(text)[0])
     return text
 
 

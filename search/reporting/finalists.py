@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from optuna.trial import FrozenTrial, TrialState
 
 from search.common.values import positive, text
-from search.reporting.intervals import Interval, mean_interval, paired_test
+from search.reporting.intervals import Interval, mean_interval, paired_test, welch_test
 from search.reporting.records import REFERENCE, reference_label
 from search.study.attributes import (
     ADJUSTED,
@@ -162,6 +162,18 @@ def compare(first: Iterable[Run], second: Iterable[Run]) -> Comparison:
     return Comparison(
         seeds=len(differences),
         difference=statistics.fmean(differences) if differences else 0.0,
+        interval=interval,
+        p=p,
+    )
+
+
+def unpaired(first: Sequence[Run], second: Sequence[Run]) -> Comparison:
+    """Two finalists that have no seeds in common, by Welch's t test."""
+    values = [[run.accuracy for run in runs] for runs in (first, second)]
+    p, interval = welch_test(*values)
+    return Comparison(
+        seeds=min(map(len, values)),
+        difference=statistics.fmean(values[0]) - statistics.fmean(values[1]),
         interval=interval,
         p=p,
     )

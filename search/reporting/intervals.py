@@ -67,3 +67,21 @@ def paired_test(differences: Sequence[float]) -> tuple[float | None, Interval | 
     test = stats.ttest_1samp(differences, 0.0)
     low, high = test.confidence_interval(0.95)
     return float(test.pvalue), Interval(low=float(low), high=float(high))
+
+
+def welch_test(
+    first: Sequence[float], second: Sequence[float]
+) -> tuple[float | None, Interval | None]:
+    """Welch's t test of whether two means differ, the variances being what they are.
+
+    Returns:
+        The two-sided p-value and the 95 % interval of the first mean minus the second; None twice
+        where either has fewer than two values, or all are the same.
+    """
+    if min(len(first), len(second)) < 2 or max(map(statistics.stdev, (first, second))) < 1e-12:
+        return None, None
+    from scipy import stats
+
+    test = stats.ttest_ind(first, second, equal_var=False)
+    low, high = test.confidence_interval(0.95)
+    return float(test.pvalue), Interval(low=float(low), high=float(high))

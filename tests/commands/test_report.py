@@ -94,6 +94,26 @@ def test_a_report_replaces_the_one_before_and_leaves_nothing_else(
     assert "of yesterday" not in (tmp_path / "leaderboard.md").read_text()
 
 
+def test_several_studies_are_compared(study_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    sqlite_study(other, [complete(accuracy=0.98)])
+    before = [hashlib.sha256(file.read_bytes()).hexdigest() for file in (study_file, other)]
+    done = report(str(study_file), str(other), "--reports", str(tmp_path / "r"))
+    assert done.returncode == 0, done.stderr
+    assert "is ahead on the validation images" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
+        f"comparison.{kind}" for kind in ("csv", "html", "md")
+    ]
+    assert before == [hashlib.sha256(f.read_bytes()).hexdigest() for f in (study_file, other)]
+    for arguments, message in (
+        ((str(study_file), str(study_file)), "a comparison needs two studies"),
+        ((str(study_file), str(other), "--top", "3"), "are for the report of a single study"),
+        ((str(study_file), str(tmp_path / "none.db")), "there is no study at"),
+    ):
+        assert message in refused(report(*arguments, "--reports", tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
 def test_top_limits_the_rows_of_the_page_alone(study_file: Path, tmp_path: Path) -> None:
     report("--storage", study_file, "--reports", tmp_path, "--top", 2)
     page = (tmp_path / "leaderboard.html").read_text(encoding="utf-8")

@@ -28,6 +28,7 @@ class Palette:
     paper: str = "var(--paper)"
     accent: str = "var(--accent)"
     accents: tuple[str, ...] = tuple(f"var(--series-{i})" for i in range(1, SERIES + 1))
+    bands: tuple[str, ...] = tuple(f"var(--band-{i})" for i in range(1, SERIES + 1))
     good: str = "var(--good)"
     warn: str = "var(--warn)"
     bad: str = "var(--bad)"
@@ -42,6 +43,10 @@ LIGHT = Palette(  # for figures that stand alone, as on the dashboard
     paper="#ffffff",
     accent="#1f5fbf",
     accents=("#1f5fbf", "#b4540a", "#2a7f62", "#8a3fa0", "#a8324a"),
+    bands=tuple(
+        f"rgba({of}, .16)"
+        for of in ("31,95,191", "180,84,10", "42,127,98", "138,63,160", "168,50,74")
+    ),
     good="#1d7a4a",
     warn="#975a00",
     bad="#b3261e",

@@ -22,6 +22,9 @@ BEGINNINGS = {
     "leaderboard.csv": "rank,tied_with_rank,trial,validation_accuracy,",
     "leaderboard.json": r'\{"format":\d+,"study_name":',
     "finalists.csv": "place,label,kind,search_rank,search_trial,",
+    "comparison.html": re.escape(PAGE),
+    "comparison.md": "# Comparison of ",
+    "comparison.csv": "study,trials,seconds,best",
     "finalists.svg": re.escape(PICTURE) + r"[^\n]*>\n<title>Test accuracy by size",
 }
 

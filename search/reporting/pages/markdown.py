@@ -36,7 +36,7 @@ def to_markdown(summary: Summary, *, top: int) -> str:
         *_references(summary.references, summary),
         escape(words.adjusted_trials(summary, top)),
         "## Health checks",
-        _table(
+        table(
             ("", "check", "found", "rule"),
             [(str(c.verdict), c.question, c.found, c.rule) for c in summary.health],
         ),
@@ -64,7 +64,7 @@ def graders_block(summary: Summary) -> str:
         return f"{target}\n\n{result}"
     analysis = f"**Analysis.** {escape(analysis_sentence(summary))}"
     architecture = f"**Architecture.** {escape(best.trial.architecture or words.NOTHING)}"
-    checks = _table(
+    checks = table(
         ("constraint", "found", "met"),
         [(check.name, check.found, check_word(check)) for check in graded_checks(summary, best)],
     )
@@ -105,7 +105,7 @@ def layers(entry: Entry) -> str:
     macs = sum(layer.macs for layer in entry.layers)
     rows.append(("total", "", f"{parameters:,}", f"{macs:,}"))
     header = ("layer", "output", "parameters", "multiply-accumulates")
-    return _table(header, rows, right=(2, 3))
+    return table(header, rows, right=(2, 3))
 
 
 def shape(sizes: Sequence[int]) -> str:
@@ -162,7 +162,7 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
         )
         for entry in finalists.entries
     ]
-    yield _table(header, rows, right=range(2, len(header)))
+    yield table(header, rows, right=range(2, len(header)))
     yield escape(words.adjusted_sentence((lead.named(e), e.adjusted) for e in finalists.entries))
 
 
@@ -192,7 +192,7 @@ def _claims(systems: Sequence[Remeasured]) -> Iterable[str]:
         "seeds",
         "result",
     )
-    yield _table(header, rows, right=(2, 3, 4, 5))
+    yield table(header, rows, right=(2, 3, 4, 5))
 
 
 def _shortlist(found: Sequence[Shortlisted]) -> Iterable[str]:
@@ -218,7 +218,7 @@ def _shortlist(found: Sequence[Shortlisted]) -> Iterable[str]:
         )
         for one in found
     ]
-    yield _table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    yield table(header, rows, right=(2, 3, 4, 5, 6, 7))
 
 
 def _ranking(summary: Summary, top: int) -> Iterable[str]:
@@ -234,7 +234,7 @@ def _ranking(summary: Summary, top: int) -> Iterable[str]:
         *("parameters", "MACs", "epochs", "learning rate", "dropout", "widths", "checks"),
     )
     rows = [_entry_row(entry, several) for entry in summary.entries[:top]]
-    yield _table(header, rows, right=range(len(header) - 1))
+    yield table(header, rows, right=range(len(header) - 1))
     hidden = len(summary.entries) - top
     if hidden > 0:
         yield f"{hidden:,} more in leaderboard.csv."
@@ -280,12 +280,19 @@ def _references(references: Sequence[TrialRecord], summary: Summary) -> Iterable
         *("system", *(("claimed",) if claims else ())),
         *("parameters", "accuracy", "95 % interval", "result"),
     )
-    yield _table(header, rows, right=range(len(header) - 4, len(header) - 1))
+    yield table(header, rows, right=range(len(header) - 4, len(header) - 1))
 
 
-def _table(
+def table(
     header: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()
 ) -> str:
+    """A table of texts, which are escaped.
+
+    Args:
+        header: The columns' names.
+        rows: Of as many texts.
+        right: Columns to be aligned to the right, by their places.
+    """
     aligned = set(right)
     rule = ["---:" if place in aligned else "---" for place in range(len(header))]
     cells = [[escape(name) for name in header], rule]

@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 import jinja2
+import plotly.graph_objects as go
 import plotly.io
 from markupsafe import Markup, escape
 
@@ -44,6 +45,35 @@ def to_html(summary: Summary, *, top: int) -> str:
     """
     present = {name: figure for name, figure in FIGURES.items() if figure.needs(summary)}
     shown = summary.entries[:top]
+    return render(
+        "report.html",
+        _data(summary, shown, present),
+        lead=lead,
+        claims=claims,
+        at_least=at_least,
+        shortlist=shortlist,
+        listed=listed,
+        several_seeds=words.several_seeds(summary),
+        markdown=markdown,
+        dropout_text=dropout_text,
+        strip=strips_of(shown, summary),
+        seeds=seeds_of(summary.finalists) if summary.finalists else {},
+        summary=summary,
+        entries=shown,
+        figures=present,
+        captions=catalogue,
+        graders_block=escape(markdown.graders_block(summary)),
+    )
+
+
+def render(template: str, data: object, **names: object) -> str:
+    """A page that needs no network: a template with plotly, our script and what it draws.
+
+    Args:
+        template: Its file's name.
+        data: For the script: JSON values, with ``figures`` by name.
+        names: What the template uses.
+    """
     library = _plotly_source()
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = jinja2.Environment(
@@ -54,32 +84,19 @@ def to_html(summary: Summary, *, top: int) -> str:
         undefined=jinja2.StrictUndefined,
         finalize=_unbroken,
     )
-    environment.globals.update(
-        words=words,
-        lead=lead,
-        claims=claims,
-        at_least=at_least,
-        counted=counted,
-        shortlist=shortlist,
-        listed=listed,
-        several_seeds=words.several_seeds(summary),
-        markdown=markdown,
-        dropout_text=dropout_text,
-        strip=strips_of(shown, summary),
-        seeds=seeds_of(summary.finalists) if summary.finalists else {},
-    )
-    return environment.get_template("report.html").render(
-        summary=summary,
-        entries=shown,
-        figures=present,
-        captions=catalogue,
-        graders_block=escape(markdown.graders_block(summary)),
-        data=_embedded(_data(summary, shown, present)),
+    environment.globals.update(words=words, counted=counted, **names)
+    return environment.get_template(template).render(
+        data=_embedded(data),
         library=base64.b64encode(gzip.compress(library.encode(), 9, mtime=0)).decode(),
         script=Markup(script),  # noqa: S704  our own file
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704
         script_hashes=[_hash(script), _hash(library)],
     )
+
+
+def as_json(figure: go.Figure) -> object:
+    """A figure as JSON values."""
+    return json.loads(plotly.io.to_json(figure, validate=False, engine="json"))
 
 
 def _data(
@@ -88,10 +105,7 @@ def _data(
     """What the script draws: the figures, and the curve of every row that can be opened."""
     median = median_curve(summary)
     return {
-        "figures": {
-            name: json.loads(plotly.io.to_json(figure.draw(summary), validate=False, engine="json"))
-            for name, figure in present.items()
-        },
+        "figures": {name: as_json(figure.draw(summary)) for name, figure in present.items()},
         "curves": {
             entry.trial.name: [
                 [epoch for epoch, _ in entry.trial.curve],

@@ -23,8 +23,8 @@ from search.common.values import mapping, text
 from search.study.attributes import DRAWN, LABEL, ORIGIN, SETTINGS
 from search.study.companions import known_of
 from search.study.sampling.racing import Trained, trained
-from search.study.storages.location import sqlite_file, without_password
-from search.study.storages.opening import DEFAULT_STUDY, is_ours, open_study
+from search.study.storages.naming import open_named, place_of
+from search.study.storages.opening import is_ours
 from search.study.storages.stored import StoredStudy
 from search.study.transfer.fitting import Fitted, fit, in_range
 
@@ -55,8 +55,7 @@ def read_source(named: str, *, storage: str, name: str) -> Source:
     """What another study has to tell.
 
     Args:
-        named: Its storage, a URL or the path of an SQLite file, with ``::`` and the study's name
-            where there are several.
+        named: As ``storages.naming`` reads it.
         storage: Of the search.
         name: Of the search.
 
@@ -64,20 +63,9 @@ def read_source(named: str, *, storage: str, name: str) -> Source:
         UserError: If it cannot be read, is the search itself or of another program, or has no
             complete trial.
     """
-    place, _, wanted = named.rpartition("::")
-    if not place or "/" in wanted:  # ``::`` of an address
-        place, wanted = named, ""
-    file = sqlite_file(place)
-    if file is not None and not file.exists() and file.with_name(f"{file.name}.db").exists():
-        place = f"{file}.db"
-    elif file is not None and not file.exists():
-        raise UserError(f"there is no study at {file}", "Name another file with --from")
-    study = open_study(place, wanted or None, read_only=True)
-    file = sqlite_file(place)
-    shown = "/".join(file.parts[-2:]) if file else without_password(place)
-    shown += "" if study.study_name == DEFAULT_STUDY else f" ({study.study_name})"
-    whole = _place(place, study.study_name)
-    is_itself = whole == _place(storage, name)
+    there = open_named(named)
+    study, shown = there.study, there.short(2)
+    is_itself = there.key == place_of(storage, name)
     found = trained(study.get_trials(deepcopy=False), StudyDirection.MAXIMIZE)
     for is_wrong, what in (
         (is_itself, "is the study itself"),
@@ -89,15 +77,11 @@ def read_source(named: str, *, storage: str, name: str) -> Source:
     settings = SETTINGS.of(study)
     images = text(mapping(settings.get("dataset")).get("name"))
     return Source(
-        place=whole,
+        place="/".join(there.key),
         name=shown,
         about=f"{images}, at most {settings['max_params']:,} parameters",
         found=tuple(sorted(found, key=lambda one: -one.posterior.expected)),
     )
-
-
-def _place(storage: str, study: str) -> str:
-    return f"{sqlite_file(storage) or without_password(storage)}::{study}"
 
 
 def begin_from(study: StoredStudy, sources: Sequence[Source], space: Space) -> list[str]:

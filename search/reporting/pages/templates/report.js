@@ -112,7 +112,7 @@
   }
 
   const copy = document.getElementById("copy");
-  copy.addEventListener("click", async () => {
+  copy?.addEventListener("click", async () => {
     const block = document.getElementById("grader");
     const said = document.getElementById("copied");
     try {
