@@ -25,6 +25,7 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.common.command_lines import command_line
 from search.common.errors import UserError
-from search.common.output import say
+from search.common.output import complain, say
 from search.common.text import counted
 from search.console.arguments import (
     MOST_WORKERS,
@@ -63,6 +64,7 @@ from search.training.recipe import MOST_EPOCHS
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
     from objective import Settings
     from search.architecture.spaces import SpaceFile
@@ -217,6 +219,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="go on with a study that was begun with other settings",
     )
     add(
+        "--log-to",
+        nargs="+",
+        choices=("mlflow", "tensorboard"),
+        default=[],
+        metavar="mlflow|tensorboard",
+        help="tell other tools of the trials that end; needs requirements-logging.txt",
+    )
+    add(
         "--reports",
         type=path_name,
         default=ROOT / "reports",
@@ -243,6 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.data.splits import remarks
     from search.finals.user_candidates import announce, check_fit, queue, read_all
     from search.reporting.pages.files import check_report
+    from search.reporting.trackers.tracking import refuse_missing
     from search.study.companions import candidates_of
     from search.study.differences import open_for_search
     from search.study.settings import describe
@@ -258,6 +269,7 @@ def main(arguments: list[str] | None = None) -> int:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     console = Terminal()
     space_file = read_space(options.space)
+    refuse_missing(options.log_to)
     user_candidates = read_all(options.candidate, references=options.references)
     refuse_foreign(options.storage, options.study, candidates_of(options.study))
     own = {"storage": options.storage, "name": options.study}
@@ -323,16 +335,20 @@ def main(arguments: list[str] | None = None) -> int:
         beside, job, count = queue(study, job, user_candidates)
         if count:
             placement.warm_up()
-        code = watched(job, placement, console, settings)
+        code = watched(job, placement, console, settings, options.log_to)
         return announce(study, beside, user_candidates, options.reports, code)
     placement.warm_up()
-    code = watched(job, placement, console, settings)
+    code = watched(job, placement, console, settings, options.log_to)
     return finish(study, options, code, job.stopping)
 
 
-def watched(job: Job, placement: Placement, console: Terminal, settings: Settings) -> int:
-    """Search, and keep the study's page in the dashboard up to date; returns the exit code."""
+def watched(
+    job: Job, placement: Placement, console: Terminal, settings: Settings, log_to: list[str]
+) -> int:
+    """Search, with the dashboard's page and other trackers kept up to date; the exit code."""
     from search.reporting.dashboard.view import DashboardView
+    from search.reporting.trackers.tracking import Tracking
+    from search.study.storages.opening import open_study
     from search.workers.coordinator import coordinate
 
     view = DashboardView(
@@ -341,8 +357,18 @@ def watched(job: Job, placement: Placement, console: Terminal, settings: Setting
         max_params=settings.limits.max_params,
         target=settings.problem.target,
     )
-    code = coordinate(job, placement.workers, console, start=placement.start, on_look=view.look)
+    tracking = Tracking.of(log_to, job.storage, job.study, complain)
+    for line in tracking.places:
+        say(line)
+
+    def look(trials: Sequence[FrozenTrial]) -> None:
+        view.look(trials)
+        tracking.look(trials)
+
+    code = coordinate(job, placement.workers, console, start=placement.start, on_look=look)
     view.refresh()
+    if log_to:
+        tracking.look(open_study(job.storage, job.study).get_trials(deepcopy=False))
     return code
 
 

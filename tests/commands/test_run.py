@@ -15,6 +15,7 @@ from pathlib import Path
 import optuna
 import psutil
 import pytest
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from search import run as search_run
@@ -91,6 +92,22 @@ def test_a_search_ends_when_its_user_has_what_he_wants(command: list[str], tmp_p
     assert soon.returncode == 0, soon.stderr
     assert "Go on:       the same command again" in soon.stdout
     assert len(load(tmp_path).trials) <= 2
+
+
+def test_other_tools_are_told_of_its_trials(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert run(command, "--trials", "1", "--workers", "1").returncode == 0
+    tell = ("--trials", "2", "--workers", "1", "--log-to", "mlflow", "tensorboard")
+    for _ in range(2):
+        done = run(command, *tell)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"tensorboard: tensorboard --logdir {tmp_path}/study.db.tensorboard" in done.stdout
+        folders = sorted(path.name for path in (tmp_path / "study.db.tensorboard").iterdir())
+        assert folders == ["trial-0", "trial-1"]  # of earlier commands too
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/study.db.mlflow.db")
+    assert len(client.search_runs([e.experiment_id for e in client.search_experiments()])) == 2
 
 
 def test_one_worker_and_one_seed_give_identical_studies(command: list[str], tmp_path: Path) -> None:

@@ -31,9 +31,12 @@ class NamedStudy:
     def short(self, parts: int, *, without_file: bool = False) -> str:
         """A name of so many parts of the path, and the study's unless it is the usual one."""
         place = self.place[:-1] if without_file else self.place
-        name = "/".join(place[-parts:]).removesuffix(".db")
-        usual = self.study.study_name == DEFAULT_STUDY
-        return name if usual else f"{name} ({self.study.study_name})"
+        return _short(place, self.study.study_name, parts)
+
+
+def _short(place: Sequence[str], study: str, parts: int) -> str:
+    name = "/".join(place[-parts:]).removesuffix(".db")
+    return name if study == DEFAULT_STUDY else f"{name} ({study})"
 
 
 def storage_of(named: str) -> tuple[str, str | None]:
@@ -66,6 +69,12 @@ def place_of(storage: str, study: str) -> tuple[str, ...]:
     """The ``key`` of a study that need not be there."""
     file = sqlite_file(storage)
     return (*(file.parts if file else (without_password(storage),)), study)
+
+
+def short_name(storage: str, study: str) -> str:
+    """A study's file and its folder, and its name unless it is the usual one."""
+    file = sqlite_file(storage)
+    return _short(file.parts if file else (without_password(storage),), study, 2)
 
 
 def names_apart(studies: Sequence[NamedStudy]) -> list[str]:

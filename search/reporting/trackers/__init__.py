@@ -1,0 +1,1 @@
+"""Ended trials told to other tools: MLflow, TensorBoard."""
