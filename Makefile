@@ -50,7 +50,7 @@ $(VENV)/run.stamp: requirements.txt
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/test.stamp: requirements-dev.txt requirements-cluster.txt requirements-logging.txt $(VENV)/run.stamp
+$(VENV)/test.stamp: $(wildcard requirements-*.txt) $(VENV)/run.stamp
 	$(RUN) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
