@@ -101,6 +101,7 @@ class Progress:
         workers: How many run side by side.
         limits: Of the study.
         most_seconds: Until it ends whatever is missing; None if it does not.
+        clock: In seconds.
     """
 
     def __init__(
@@ -111,13 +112,15 @@ class Progress:
         workers: int,
         limits: StudyLimits = STANDARD_LIMITS,
         most_seconds: Callable[[], float | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._most_seconds = most_seconds
         self._console = console
         self._epochs = epochs
         self._workers = workers
-        self._started = time.monotonic()
+        self._clock = clock
+        self._started = clock()
         self._seen: set[int] | None = None
         self._judged: set[int] = set()  # complete trials among which the best is known
         self._best = ""  # the leaderboard's first, in a line
@@ -133,12 +136,15 @@ class Progress:
 
     def update(self, trials: Sequence[FrozenTrial], total: int) -> None:
         """Show the study as it is now."""
-        now = snapshot(trials, total)
         if self._console.is_interactive:
-            self._find_best(trials)
-            self._live.update(self._view(now, self._left(trials, total)), refresh=True)
+            self._live.update(self.view(trials, total), refresh=True)
         else:
-            self._log(trials, now)
+            self._log(trials, snapshot(trials, total))
+
+    def view(self, trials: Sequence[FrozenTrial], total: int) -> RenderableType:
+        """The study as it is now, for a terminal."""
+        self._find_best(trials)
+        return self._view(snapshot(trials, total), self._left(trials, total))
 
     def _find_best(self, trials: Sequence[FrozenTrial]) -> None:
         """Rank anew when a trial is complete since the last time: many searches are long."""
@@ -179,7 +185,7 @@ class Progress:
         head.add_row(
             Text(f"{now.finished}/{counted(now.total, 'trial')}", style="bold"),
             ProgressBar(total=now.total, completed=now.finished, width=30),
-            Text(f"{duration(time.monotonic() - self._started)}{left}"),
+            Text(f"{duration(self._clock() - self._started)}{left}"),
         )
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("worker", "trial", "epoch", "accuracy", "parameters"):
