@@ -40,7 +40,8 @@ def test_every_option_that_was_given_is_in_the_line() -> None:
         *("--device", "cpu", "--precision", "float32", "--compile", "--data", "d e"),
         *("--train-images", "100", "--storage", "s.db", "--study", "x", "--continue-anyway"),
         *("--reports", "r", "--target", "98.5", "--space", "my space.py"),
-        *("--image-size", "48x64"),
+        *("--image-size", "48x64", "--hours", "0.5", "--stop-after-stall", "9"),
+        *("--target-reached", "--from", "a.db", "b.db::c", "--log-to", "mlflow", "tensorboard"),
     ]
     given, defaults = run.parse(arguments), run.parse([])
     assert all(value != getattr(defaults, name) for name, value in vars(given).items())
