@@ -42,7 +42,7 @@ def rewritten_of(study: str) -> str:
 
 
 def kept_of(study: str, number: int) -> str:
-    """The name that keeps what a search was before its space changed, for the how manieth time."""
+    """The name that keeps what a search was before the n-th change of its space."""
     return f"{study}{KEPT}{number}"
 
 
