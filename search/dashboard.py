@@ -3,8 +3,8 @@
     python search/dashboard.py
     python search/dashboard.py --storage small.db --port 8081
 
-As optuna-dashboard does, but a missing study is said instead of created, and a page that is being
-loaded never blocks a search that writes. The best network's weights and learning curve are among
+Like optuna-dashboard, but a missing study is an error and is not created, and loading a page never
+blocks a running search. The best network's weights and learning curve are among
 the study's artifacts; they are kept beside the study, in study.db.artifacts.
 """
 

@@ -5,7 +5,7 @@
     python search/finalists.py --storage small.db --no-references
 
 The search's best values are partly luck. So the best 10 are first trained again, twice each, on
-the images of the search, and the means choose the finalists. These are trained on all training
+the images of the search, and the best by mean are finalists. These are trained on all training
 images, each with its own recipe, and tested after the last epoch. This is the only command that
 opens the test images; when it did, and how often for a study, is recorded and shown in the report.
 """
@@ -55,22 +55,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=whole(1, 1_000),
         default=5,
         metavar="K",
-        help="best distinct valid architectures",
+        help="number of finalists: the best distinct valid architectures",
     )
-    add("--seeds", type=seed_count, default=5, metavar="N", help="trainings of each")
+    add("--seeds", type=seed_count, default=5, metavar="N", help="trainings per finalist")
     add(
         "--shortlist",
         type=whole(0, 1_000),
         default=10,
         metavar="M",
-        help="so many are trained again on the search's images to choose those K; 0: its values do",
+        help="architectures retrained on the search's images to choose the K finalists from; "
+        "0: choose by the search's own values",
     )
     add(
         "--shortlist-seeds",
         type=seed_count,
         default=2,
         metavar="N",
-        help="trainings of each for that choice",
+        help="trainings per shortlisted architecture",
     )
     add(
         "--references",

@@ -1,11 +1,11 @@
-"""Rebuilds a trial from what the study holds and compares every epoch.
+"""Retrains a trial from what the study holds and compares every epoch.
 
     python search/reproduce.py 17
     python search/reproduce.py 17 --storage small.db
 
 Prints PASS when the learning curve is the same to the last bit, else FAIL with the first epoch that
-differs and the versions that do (exit code 1). Equal bits are to be expected on the same class of
-device with the same versions.
+differs and the versions that do (exit code 1). Expect equal bits only on the same class of device
+with the same versions.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@
     python search/run.py --space mine.py --storage mine.db      networks of your own
     python search/run.py --references               train the reference systems for comparison
     python search/run.py --candidate mine.json      train a candidate of your own likewise
-    python search/run.py --data cifar10             another set; a folder of images, see --help
+    python search/run.py --data cifar10             another data set; for your own images see --data
     python search/run.py --cluster auto --storage postgresql+psycopg://...   see docs/cluster.md
 
 Watch it meanwhile with: optuna-dashboard sqlite:///study.db
@@ -85,19 +85,19 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=trial_count,
         default=100,
         metavar="N",
-        help="finished trials that the study shall hold in the end, over-budget ones included",
+        help="total of finished trials in the study; pruned and over-budget ones count",
     )
     add(
         "--hours",
         type=hours,
         metavar="H",
-        help="stop after so long; the same command goes on; default: no limit",
+        help="stop after H hours; the same command resumes; default: no limit",
     )
     add(
         "--stop-after-stall",
         type=trial_count,
         metavar="K",
-        help="end when K finished trials brought no better architecture; default: do not",
+        help="stop after K finished trials in a row with no better architecture; default: never",
     )
     add(
         "--target-reached",
@@ -125,7 +125,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=[],
         metavar="STUDY.db",
         help="begin with the best candidates of other studies, files or URLs, and let the sampler "
-        "learn from all of them; FILE::NAME is one of several",
+        "learn from all of them; FILE::NAME picks one study of several; default: none",
     )
     # What, instead of searching
     add(
@@ -134,12 +134,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="train the candidates in these JSON files under the study's settings, and end",
+        help="train the candidates in these JSON files under the study's settings, then exit; "
+        "default: none",
     )
     add(
         "--references",
         action="store_true",
-        help="train the public reference systems for MNIST under the study's settings, and end",
+        help="train the public reference systems for MNIST under the study's settings, then exit",
     )
     # Limits
     add(
@@ -147,7 +148,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=positive,
         default=20_000,
         metavar="N",
-        help="most trainable parameters; exactly so many are allowed",
+        help="most trainable parameters, inclusive",
     )
     add(
         "--max-macs",
@@ -175,7 +176,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "on other data",
     )
     # How
-    add("--seed", type=natural, default=0, metavar="N", help="of the sampler and of every training")
+    add("--seed", type=natural, default=0, metavar="N", help="seeds the sampler and all trainings")
     add(
         "--sampler",
         choices=("racing", "tpe", "random"),
@@ -224,7 +225,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         choices=("mlflow", "tensorboard"),
         default=[],
         metavar="mlflow|tensorboard",
-        help="tell other tools of the trials that end; needs requirements-logging.txt",
+        help="log each trial that ends to MLflow or TensorBoard; needs requirements-logging.txt; "
+        "default: neither",
     )
     add(
         "--reports",
@@ -278,9 +280,9 @@ def main(arguments: list[str] | None = None) -> int:
     check_report(options.reports)
     if user_candidates and (sources or options.stop_after_stall or options.target_reached):
         raise UserError(
-            "--from, --stop-after-stall and --target-reached are for a search, and --candidate and "
-            "--references train what they name",
-            "Leave them out",
+            "--from, --stop-after-stall and --target-reached cannot be combined with --candidate "
+            "or --references, which start no search",
+            "Leave out one or the other",
         )
     source = locate(options.data, image_size=options.image_size, workers=copies_here(options))
     placement = place(options, ROOT, say, data_bytes=source.nbytes)
@@ -421,9 +423,9 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int, stopping
     say()
     say(f"Leaderboard: {options.reports / 'leaderboard.html'}")
     if stopping.reason:
-        say(f"Ended:       {stopping.reason}")
+        say(f"Stopped:     {stopping.reason}")
     if now.finished < now.total and (code or not stopping.reason or stopping.is_time_over()):
-        say("Go on:       the same command again")
+        say("To resume:   run the same command again")
     else:
         more = changed(options, parse([]))
         if now.finished < now.total:
@@ -431,7 +433,7 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int, stopping
         else:
             more["trials"] = 2 * max(now.total, now.finished)
         more["continue_anyway"] = None
-        say(f"Search on:   {command_line('run.py', **more)}")
+        say(f"To continue: {command_line('run.py', **more)}")
     return code
 
 

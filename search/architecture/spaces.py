@@ -94,7 +94,7 @@ class SpaceFile:
 
     def error(self, what: str, line: int) -> UserError:
         """An error of the space at a line of its file."""
-        return UserError(f"{self.name}:{line}: {what}", "Mend the space, or name another: --space")
+        return UserError(f"{self.name}:{line}: {what}", "Fix the space, or name another: --space")
 
     @property
     def line(self) -> int:

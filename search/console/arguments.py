@@ -169,7 +169,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("auto", "float32", "bfloat16"),
         default="auto",
-        help="of training; auto: bfloat16 where the hardware computes in it",
+        help="precision of training; auto: bfloat16 where the hardware computes in it",
     )
 
 
@@ -186,7 +186,7 @@ def add_space(parser: argparse.ArgumentParser, *, of_study: bool = False) -> Non
         type=path_name,
         default=None if of_study else root / "space.py",
         metavar="FILE",
-        help="where the study's space lies now; default: where it was"
+        help="the study's space file, if it has moved; default: where it was"
         if of_study
         else "Python file whose suggest(trial, problem, limits) draws the networks; default: "
         "space.py in the project's root",

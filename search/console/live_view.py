@@ -224,7 +224,7 @@ def outcome(trial: FrozenTrial, accuracy: str = "") -> str:
     parts = [f"trial {trial.number}"]
     if trial.state == TrialState.COMPLETE:
         own = _accuracy(trial.value, attributes.BALANCED_ACCURACY.of(trial))
-        parts[0] += f" {accuracy or own}"
+        parts.append(accuracy or own)
     elif trial.state == TrialState.PRUNED:
         parts.append("pruned, " + reason)
     else:

@@ -161,7 +161,7 @@ def remarks(source: DataSource, labels: Labels, train_images: int | None) -> lis
     lines = []
     for of, split, so in (
         (labels[:start][:train_images], "training", "a network cannot learn"),
-        (labels[start:], "validation", "no accuracy speaks of"),
+        (labels[start:], "validation", "no accuracy covers"),
     ):
         if missing := sorted(set(range(source.classes)) - set(of.tolist())):
             which = ", ".join(source.class_names[label] for label in missing)

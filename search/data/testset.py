@@ -52,7 +52,7 @@ def load_test(source: DataSource, *, say: Callable[[str], None] = complain) -> S
     if absent:
         say(
             f"no test image is of class {some(source.class_names, absent)}: no test accuracy "
-            "speaks of it"
+            "covers it"
         )
     images = np.ascontiguousarray(images)
     for array in (images, found.labels):

@@ -136,7 +136,7 @@ def say_adjusted(candidate: AnyCandidate, settings: Settings) -> None:
     """Print what is trained otherwise than the candidate's recipe asks, if anything is."""
     images = settings.train_images or candidate.recipe.batch_size
     for sentence in candidate.recipe.adjusted(epochs=settings.epochs, images=images):
-        say(f"trained otherwise than its recipe asks: {sentence}")
+        say(f"deviations from its recipe: {sentence}")
 
 
 def repeat(trial: Recorded, settings: Settings, on_epoch: Callable[[Epoch], None]) -> Fit:

@@ -72,7 +72,7 @@ def settings_of_study(
         )
     if source.fingerprint != dataset.get("fingerprint"):
         raise UserError(
-            f"the study was about other images than {source.name}",
+            f"the study used other images than {source.name}",
             "Give --data, and --image-size if the search had it",
         )
     device = resolve_device(device)
@@ -147,7 +147,7 @@ def choose(
         say(f"shortlist: the search's best {len(ranked)}, {each} each")
         code = runner.train(again, settings, ShortlistObjective)
         if code:
-            say("the finalists are not chosen yet; the same command goes on from here")
+            say("the finalists are not chosen yet; run the same command again to resume")
             return code, []
     of = {attributes.CANDIDATE.of(trial): (rank, trial) for rank, trial in ranked}
     searched = study.get_trials(deepcopy=False)
@@ -190,7 +190,7 @@ def announce(
             reaching = f"{at_least(found.target)}: {one.reaching}  "
         say(
             f"{one.place:2}. {100 * one.mean:.3f} % {spread}({counted(len(one.runs), 'seed')})  "
-            f"least {100 * one.minimum:.2f} %  {reaching}"
+            f"minimum {100 * one.minimum:.2f} %  {reaching}"
             f"{one.parameters or 0:>6,} parameters  {one.label}  {one.architecture}"
         )
         if one.adjusted:

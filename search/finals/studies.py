@@ -182,8 +182,8 @@ def stamp(finals: optuna.Study, settings: Settings) -> None:
     if any(opening.get("trainings") != chosen for opening in before):
         times = "once" if len(before) == 1 else f"{len(before)} times"
         say(
-            f"the test images were opened {times} before for this study, last "
-            f"{values.text(before[-1].get('when'))}: what is chosen now has seen them"
+            f"the test images were already opened {times} for this study, last "
+            f"{values.text(before[-1].get('when'))}: what is chosen now is not blind to them"
         )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     opening = {"when": now, "commit": settings.commit, "count": len(before) + 1}

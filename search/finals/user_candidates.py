@@ -117,7 +117,7 @@ def check_fit(candidates: Sequence[UserCandidate], space: Space) -> None:
         try:
             candidate = space.read(item.text)
         except ValueError as error:
-            raise UserError(f"{item.label}: {error}", "Mend the file") from None
+            raise UserError(f"{item.label}: {error}", "Fix the file") from None
         if not isinstance(candidate, LayeredCandidate):
             space.costs(candidate)  # builds it
             continue

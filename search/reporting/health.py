@@ -158,7 +158,7 @@ def settled(trials: Sequence[TrialRecord], found: Sequence[Entry]) -> HealthChec
             f"the last third of the trials made the best {100 * (best - then):.3f} points better"
         )
     return HealthCheck(
-        question="Has the search settled, or would more trials pay?",
+        question="Has the search converged, or would more trials pay?",
         verdict=verdict,
         found=words,
         rule=f"the last third of the trials lowered the error that is expected of the best by "
@@ -207,9 +207,9 @@ def best_inside_ranges(
         verdict, found = Health.UNKNOWN, f"{len(best)} ranked"
     else:
         verdict = Health.WARNING if at_edge else Health.PASS
-        found = "; ".join(at_edge) or "none of the ranges"
+        found = "; ".join(at_edge) or "none at an edge"
     return HealthCheck(
-        question="Do the best lie at the edge of a range?",
+        question="Do the best stay away from the edges of the ranges?",
         verdict=verdict,
         found=found,
         rule=f"fewer than three of the best {BEST} in the outer {100 * EDGE:.0f} % of one range",
@@ -276,7 +276,7 @@ def few_failures(trials: Sequence[TrialRecord]) -> HealthCheck:
         verdict = Health.PASS if failed <= LARGEST_FAILED_SHARE * ended else Health.WARNING
         found = f"{failed:,} of {ended:,} failed"
     return HealthCheck(
-        question="Do trials fail?",
+        question="Do trials run without failures?",
         verdict=verdict,
         found=found,
         rule=f"at most {100 * LARGEST_FAILED_SHARE:.0f} % failed",

@@ -106,7 +106,8 @@ def says(shortlist: Sequence[Shortlisted]) -> str:
     side = "above" if luck >= 0 else "below"
     return (
         f"The search's {first} trained again with {again} each, on the images "
-        "of the search; the mean of all trainings on them chose. On average the search's own value "
+        "of the search; the finalists have the best means over all trainings there. On average the "
+        "search's own value "
         f"lay {100 * abs(luck):.3f} points {side} the mean of the fresh seeds."
     )
 

@@ -67,7 +67,7 @@ def open_for_search(
         changed = any(setting.startswith("space") for setting, *_ in differing)
         if changed and any(trial.params for trial in trials):
             widened, kept = widen(trials, space), name_to_keep(study)
-            lines = [*widened.lines, f"the study as it is stays as {kept!r}"]
+            lines = [*widened.lines, f"the study as it is now is kept as {kept!r}"]
         show(differing, lines)
         if not continue_anyway:
             raise UserError(

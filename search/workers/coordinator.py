@@ -185,7 +185,7 @@ class _Run:
                 answer = self._dispatch()
             if self._is_stopped():
                 why = "" if self._signals else f", as {job.stopping.reason}"
-                self._say(f"stopping{why}: the same command goes on with what is being trained")
+                self._say(f"stopping{why}: run the same command again to resume")
                 for training in self._at.values():
                     self._try(training.number, partial(self._study.put_back, training.number))
             self._show(on_look)
@@ -236,7 +236,7 @@ class _Run:
                 return
             case messages.Broken():
                 raise WorkerError(
-                    f"a worker ended over an error of the program:\n{event.traceback}"
+                    f"a worker stopped because of an internal error:\n{event.traceback}"
                 )
             case messages.Died():
                 self._ready.discard(worker)
@@ -338,7 +338,7 @@ class _Run:
         """
         self._deaths += 1
         if not event.node:
-            self._say("1 worker died, now replaced; what was trained there goes on")
+            self._say("1 worker died and was replaced; its trial will be resumed")
         if training is not None:
             alone = None if event.node else len(training.curve)
             put_back = partial(self._study.put_back, training.number, died_after=alone)
@@ -346,7 +346,7 @@ class _Run:
         if self._deaths >= DEATHS_IN_A_ROW * self._workers:
             raise WorkerError(
                 f"workers died {counted(self._deaths, 'time')} with no epoch finished in between, "
-                f"the last{event.how}. Mend that and give the same command again."
+                f"the last{event.how}. Fix that and run the same command again."
             )
 
     def _beat(self) -> None:

@@ -49,7 +49,7 @@ class Stopping:
         """Whether to end at once."""
         over = self.seconds_left == 0
         if over:
-            self.reason = f"{duration(self._seconds or 0)} are over"
+            self.reason = f"the time limit of {duration(self._seconds or 0)} was reached"
         return over
 
     def is_enough(self, trials: Sequence[FrozenTrial], limits: StudyLimits) -> bool:
@@ -80,6 +80,6 @@ class Stopping:
         since = best.first.number if best else -1
         without = sum(number > since for number in finished)
         if self._stall is not None and without >= self._stall:
-            after = f"trial {since}" if best else "the first"
-            return f"{without:,} finished trials brought nothing better than {after}"
+            found = f"nothing better than trial {since}" if best else "no valid architecture"
+            return f"{without:,} finished trials found {found}"
         return ""

@@ -1,4 +1,4 @@
-"""A command on another machine that vanishes: its silence is noticed, and its trials go on."""
+"""A command on another machine that vanishes: its silence is noticed, and its trials are kept."""
 
 from __future__ import annotations
 

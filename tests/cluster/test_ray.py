@@ -164,5 +164,5 @@ def test_a_worker_that_dies_alone_is_replaced(shared: list[str], database: str) 
     psutil.Process(process_of(look.training()[0])).kill()
     code, out, err = finish(process)
     assert code == 0, err
-    assert "1 worker died, now replaced" in out
+    assert "1 worker died and was replaced" in out
     check_whole(look.trials(), 2)

@@ -83,14 +83,14 @@ def test_a_search_ends_when_its_user_has_what_he_wants(command: list[str], tmp_p
     few = (*command, "--trials", "9", "--workers", "1")
     first = run([*few], "--target", "1.5", "--target-reached")
     assert first.returncode == 0, first.stderr
-    assert "Ended:       the target of 1.50 % is reached: another seed of trial 0" in first.stdout
-    assert "--target-reached" not in first.stdout.partition("Search on:")[2]
+    assert "Stopped:     the target of 1.50 % is reached: another seed of trial 0" in first.stdout
+    assert "--target-reached" not in first.stdout.partition("To continue:")[2]
     assert len(load(tmp_path).trials) == 1
     again = run([*few], "--target", "1.5", "--target-reached")
     assert "nothing to do: the target of 1.50 % is reached" in again.stdout
     soon = run([*few], "--target", "1.5", "--hours", "0.0001")
     assert soon.returncode == 0, soon.stderr
-    assert "Go on:       the same command again" in soon.stdout
+    assert "To resume:   run the same command again" in soon.stdout
     assert len(load(tmp_path).trials) <= 2
 
 
@@ -317,7 +317,7 @@ def test_the_line_that_searches_on_is_the_command_with_more_trials(
     for _ in range(4):
         study.tell(study.ask(), 0.5)
     assert search_run.finish(study, options, 0, Stopping()) == 0
-    line = capsys.readouterr().out.splitlines()[-1].partition("Search on:")[2]
+    line = capsys.readouterr().out.splitlines()[-1].partition("To continue:")[2]
     shell = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True)
     more = search_run.parse(shell.stdout.split("\0")[2:-1])
     assert vars(more) == {**vars(options), "trials": 8, "continue_anyway": False}

@@ -103,13 +103,13 @@ def test_log_lines_are_one_a_trial_without_control_codes() -> None:
         progress.update(made.trials, 10)
     lines = out.getvalue().splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("[6/10] trial 6 99.55 %")
+    assert lines[0].startswith("[6/10] trial 6 · 99.55 %")
     assert "\x1b" not in lines[0]
 
 
 def test_how_trials_ended_in_words() -> None:
     lines = [outcome(trial) for trial in study().trials]
-    assert lines[0] == "trial 0 99.10 % · 9,000 parameters · 12 s · c8 P c16 | 9000"
+    assert lines[0] == "trial 0 · 99.10 % · 9,000 parameters · 12 s · c8 P c16 | 9000"
     assert lines[3] == "trial 3 · pruned, over budget: 23,000 parameters > 20,000"
     assert lines[4] == "trial 4 · pruned, median pruner at epoch 6: 0.9700"
     assert lines[5] == "trial 5 · fail"
@@ -158,7 +158,7 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_log_lines(
         progress.update(made.trials, 10)
         made.tell(6, 0.9955)
         progress.update(made.trials, 10)
-    assert out.getvalue().startswith("[6/10] trial 6 99.55 %")
+    assert out.getvalue().startswith("[6/10] trial 6 · 99.55 %")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (12, 4), (40, 10)])
@@ -178,5 +178,5 @@ def test_what_was_trained_otherwise_than_asked_is_said() -> None:
     trial.set_user_attr("adjusted", ["1 epoch instead of its recipe's 100", 7, "two\nlines"])
     made.tell(trial, 0.5)
     assert outcome(made.trials[0]) == (
-        "trial 0 50.00 % · 1 epoch instead of its recipe's 100 · two lines"
+        "trial 0 · 50.00 % · 1 epoch instead of its recipe's 100 · two lines"
     )

@@ -19,7 +19,7 @@ def test_every_form_says_it() -> None:
     study = study_of([complete(adjusted=[SAID]), complete(accuracy=0.98, adjusted="no list")])
     forms = render(summarize(study), top=5)
     markdown = unescape(forms["leaderboard.md"]).replace("\\", "")
-    assert f"Trained otherwise than the recipe asks: trial 0: {SAID}." in markdown
+    assert f"Deviations from the recipe: trial 0: {SAID}." in markdown
     page = unescape(forms["leaderboard.html"])
     assert SAID in page.split("<dt>unlike its recipe</dt>")[1][:100]
     assert page.count("<dt>unlike its recipe</dt>") == 1

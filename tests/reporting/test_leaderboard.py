@@ -23,6 +23,7 @@ def test_counts_tell_every_outcome() -> None:
         pruned(reason="over budget", last=None, over_budget=True),
         create_trial(state=TrialState.FAIL),
         create_trial(state=TrialState.FAIL, user_attrs={"retried": True}),
+        create_trial(state=TrialState.FAIL, user_attrs={"left_out": True}),
         create_trial(state=TrialState.RUNNING),
         create_trial(state=TrialState.WAITING),
     ]
@@ -33,6 +34,7 @@ def test_counts_tell_every_outcome() -> None:
         Outcome.PRUNED: 1,
         Outcome.OVER_BUDGET: 2,
         Outcome.FAILED: 1,
+        Outcome.LEFT_OUT: 1,
         Outcome.INTERRUPTED: 1,
         Outcome.RUNNING: 1,
         Outcome.WAITING: 1,

@@ -185,7 +185,7 @@ def test_when_the_time_is_over_what_is_trained_is_put_back_and_goes_on_next_time
 
     limit = OnceTwoAreTrained(hours=1)
     assert run(path, Make(Training, begun, 60, 0.1), trials=3, stopping=limit) == 0
-    assert limit.reason == "60 min are over"
+    assert limit.reason == "the time limit of 60 min was reached"
     cut = found(path)
     assert [trial.state for trial in cut] == [TrialState.WAITING] * 2
     assert run(path, Make(Training, begun, 60), trials=3, stopping=Stopping(hours=1)) == 0

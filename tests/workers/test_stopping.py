@@ -73,7 +73,7 @@ def test_the_time_is_counted_from_the_beginning(monkeypatch: pytest.MonkeyPatch)
     assert not stopping.is_time_over()
     now = 2_801.0
     assert stopping.is_time_over()
-    assert stopping.reason == "30 min are over"
+    assert stopping.reason == "the time limit of 30 min was reached"
 
 
 def test_without_a_wish_nothing_ends() -> None:

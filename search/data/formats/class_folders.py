@@ -80,8 +80,8 @@ def parts(directory: Path) -> dict[Part, Path]:
     for part, names in found.items():
         if len(names) > 1:
             raise UserError(
-                f"{directory} holds {' and '.join(names)}, which both are the part {part}",
-                "Leave one of them",
+                f"{directory} holds {' and '.join(names)}, which both stand for {part}",
+                "Keep only one of them",
             )
     return {part: directory / names[0] for part, names in found.items() if names}
 
@@ -131,7 +131,7 @@ def listing(place: Path, known: tuple[str, ...] | None = None) -> Listing:
     names = tuple(_in_order(folders))
     if known is None and len(names) == 1:
         raise UserError(
-            f"{place} holds one class folder alone, {names[0]}: there is nothing to tell apart",
+            f"{place} holds only one class folder, {names[0]}: there is nothing to tell apart",
             SHAPE_OF_IT,
         )
     if known is not None and (strange := [name for name in names if name not in known]):

@@ -73,7 +73,7 @@ def decode(file: Path, size: ImageSize | None) -> Bytes:
         ) from None
     except UnidentifiedImageError:
         kinds = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-        raise UserError(f"{file} is damaged, or none of {kinds}", REPLACE) from None
+        raise UserError(f"{file} is damaged, or not one of {kinds}", REPLACE) from None
     except Exception as error:  # a damaged file can make Pillow's decoders raise anything
         if isinstance(error, OSError) and error.errno in errno.errorcode:
             raise UserError(

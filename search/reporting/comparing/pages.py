@@ -20,8 +20,8 @@ from search.reporting.pages.page import as_json, render
 from search.reporting.pages.tables import to_csv
 
 SAYS_BEST = (
-    "The best valid validation accuracy of a single training so far. The best of many is partly "
-    "luck, and of more trainings there is more of it: fresh seeds say which search found more."
+    "The best validation accuracy of a single valid training so far. The best of many is partly "
+    "luck, the more so the more trainings there are: fresh seeds tell which search found more."
 )
 SAYS_FINALISTS = (
     "Trained anew with seeds that no search used, and tested once at the last epoch; intervals are "
@@ -153,7 +153,7 @@ def headline(comparison: Comparison) -> str:
         value = first.finalist.mean if first.finalist else None
         won = [pair for pair in comparison.pairs if pair.first is first]
         sure = all(pair.difference.distinguishable for pair in won)
-        apart = "" if sure else ", within the noise"
+        apart = "" if sure else ", but within the noise"
         return f"{first.name} has the best finalist: {words.percent(value)}{apart}"
     ranked = [study for study in comparison.studies if study.summary.verdict.best]
     if not ranked:
@@ -182,7 +182,7 @@ def pair_sentence(pair: Pair) -> str:
     )
     test = by.format(counted(difference.seeds, "seed"))
     p = "" if difference.p is None else f", p = {difference.p:.2g}"
-    verdict = "better" if difference.distinguishable else "not told apart"
+    verdict = "better" if difference.distinguishable else "not distinguishable"
     return (
         f"{pair.first.name} against {pair.second.name}: {100 * difference.difference:+.3f} points"
         f"{between}{p}, {test}: {verdict}"
@@ -196,7 +196,7 @@ def band_sentence(comparison: Comparison) -> str:
         return ""
     named = "; ".join(name_of(group) for group in bands)
     return (
-        " A band reaches from the lowest to the highest of searches that differ in the seed alone, "
+        " A band spans the lowest to the highest of searches that differ only in the seed; "
         f"its line is their mean: {named}."
     )
 

@@ -72,7 +72,7 @@ def history(summary: Summary) -> str:
         if value is not None and value != before
     ]
     if not improved:
-        return "No trial has set a mark yet; the strip below shows how the trials ended."
+        return "No trial counts as best yet; the strip below shows how the trials ended."
     (first, low), (last, high) = improved[0], improved[-1]
     value = words.percent if summary.measures_accuracy else words.rate
     if first is last:
@@ -94,7 +94,7 @@ def history(summary: Summary) -> str:
 def history_over_time(summary: Summary) -> str:
     """The same over training time."""
     spent = words.duration(summary.training_seconds)
-    return f"The same over the {spent} of training of all trials, in the order in which they ended."
+    return f"The same over training time ({spent} in all), in the order in which the trials ended."
 
 
 def importance(summary: Summary) -> str:
@@ -103,11 +103,11 @@ def importance(summary: Summary) -> str:
     if not measured.shares:
         return measured.reason
     return (
-        f"How much closer the best {100 * measured.top_share:.0f} % of the {measured.trials:,} "
-        "complete trials lie together in a parameter's range than all of them do (PED-ANOVA). The "
-        "sampler gathers its later trials around the best so far, so a parameter can stand out "
-        "that changes nothing; and pruned trials are not asked, so one that made trials fail "
-        "early can matter more than it shows."
+        f"How much more concentrated the best {100 * measured.top_share:.0f} % of the "
+        f"{measured.trials:,} complete trials are in a parameter's range than all of them "
+        "(PED-ANOVA). The sampler concentrates its later trials around the best so far, so a "
+        "parameter without effect can stand out; and pruned trials are left out, so one that got "
+        "trials pruned early can matter more than it shows."
     )
 
 
@@ -157,7 +157,7 @@ def _hidden(accuracies: list[float], lowest: float) -> str:
     below = sum(accuracy < lowest for accuracy in accuracies)
     if not below:
         return ""
-    return f" {below:,} less accurate {'one lies' if below == 1 else 'ones lie'} below the range."
+    return f" {below:,} less accurate {'one lies' if below == 1 else 'ones lie'} below the axis."
 
 
 def _are(number: int) -> str:

@@ -10,7 +10,7 @@ from search.reporting.pages import words
 TESTED = (
     "Each finalist was trained anew with seeds that the search never used, and tested once at its "
     "last epoch; intervals are Student's, 95 %, over seeds. The search chose on other images, so "
-    "its luck is not in these figures; whoever picks the best of several finalists adds a little."
+    "its luck is not in these figures; picking the best of several finalists adds a little luck."
 )
 
 
@@ -21,11 +21,11 @@ def headline(summary: Summary) -> str:
         return words.headline(summary)
     if finalists.target is None:
         sure = f" ({words.interval(finalists.best.interval)})" if finalists.best.interval else ""
-        return f"Mean test accuracy of the best {words.percent(finalists.best.mean)}{sure}"
+        return f"Best mean test accuracy {words.percent(finalists.best.mean)}{sure}"
     target = words.points(finalists.target)
     if not finalists.met:
         return f"Target of {target} not reached on the test images"
-    noise = "" if finalists.certain else ", within the noise"
+    noise = "" if finalists.certain else ", but within the noise"
     return f"Target of {target} reached on the test images{noise}"
 
 
@@ -44,7 +44,7 @@ def sentence(summary: Summary) -> str:
     size = "an unknown number of parameters"
     if best.parameters is not None:
         size = counted(best.parameters, "parameter")
-    text += f", at least {words.percent(best.minimum)}, with {size}"
+    text += f", minimum {words.percent(best.minimum)}, with {size}"
     if finalists.target is not None:
         verb = "reaches" if len(best.runs) == 1 else "reach"
         text += f"; {best.reaching} of {counted(len(best.runs), 'seed')} {verb} "
@@ -105,4 +105,4 @@ def openings_sentence(finalists: Finalists) -> str:
     opened = f"The test images were opened {times} times for this study, the last time {at}"
     if last.trainings is not None and {look.trainings for look in openings} == {last.trainings}:
         return f"{opened}, each time for the same trainings: all were chosen before the first."
-    return f"{opened}: whoever chose after the first look chose with knowledge of them."
+    return f"{opened}: what was chosen after the first time may rest on test results."

@@ -80,8 +80,8 @@ def analysis_sentence(summary: Summary) -> str:
     if summary.importance.shares:
         name, share = summary.importance.shares[0]
         text += (
-            f" The best of them gather most in {name.replace('_', ' ')} ({100 * share:.0f} % of "
-            "the importance by PED-ANOVA, part of which is the sampler's own gathering)."
+            f" The most important parameter is {name.replace('_', ' ')} ({100 * share:.0f} % of "
+            "the importance by PED-ANOVA, part of which comes from the sampler itself)."
         )
     if summary.finalists is not None:
         text += f" {lead.TESTED} {lead.openings_sentence(summary.finalists)} Of the search's own:"

@@ -13,9 +13,9 @@ from search.reporting.records import Outcome
 NOTHING = "–"
 
 OPTIMISM = (
-    "These architectures were chosen by these same validation figures, so the figures are "
-    "optimistic: the best of many is partly the luckiest. Quote a figure on the test set only "
-    "after retraining on fresh seeds."
+    "These architectures were selected on these same validation figures, so the figures are "
+    "optimistic: the best of many is partly the luckiest. To quote a figure, retrain with fresh "
+    "seeds and use the test set."
 )
 
 
@@ -140,7 +140,7 @@ def headline(summary: Summary) -> str:
     target = points(summary.limits.target)
     if not verdict.met:
         return f"Target of {target} not reached"
-    return f"Target of {target} reached" + ("" if verdict.certain else ", within the noise")
+    return f"Target of {target} reached" + ("" if verdict.certain else ", but within the noise")
 
 
 def verdict_sentence(summary: Summary) -> str:
@@ -157,7 +157,7 @@ def verdict_sentence(summary: Summary) -> str:
     text += f" with {counted(best.parameters, 'parameter')} in "
     text += f"{counted(best.trial.epochs or 0, 'epoch')}."
     if best.interval is None:
-        text += " How sure this is cannot be said: the number of validation images is not recorded."
+        text += " No interval can be given: the number of validation images is not recorded."
     if limits.target is None:
         return text
     target = points(limits.target)
@@ -170,7 +170,7 @@ def verdict_sentence(summary: Summary) -> str:
     elif best.interval.high >= limits.target:
         text += " Its interval includes the target, so it may be that good."
     if verdict.met and (verdict.reaching or 0) > 1:
-        text += f" In all {verdict.reaching:,} valid architectures reach {target}."
+        text += f" In all, {verdict.reaching:,} valid architectures reach {target}."
     elif verdict.met:
         text += " No other valid architecture reaches it."
     return text
@@ -191,10 +191,10 @@ def noise_sentence(summary: Summary) -> str:
     if several_seeds(summary):
         text = (
             "Accuracies are means over an architecture's seeds, at the last epoch, on "
-            f"{counted(images, 'validation image')}. Ranked is what another seed is expected to "
-            "give: the mean, drawn towards the middle of all architectures, the more the fewer "
-            "seeds it stands on. Intervals are 95 %: Wilson's says what other images would give, "
-            "Student's, beside the seeds, what more seeds would on these."
+            f"{counted(images, 'validation image')}. They are ranked by the accuracy expected of "
+            "another seed: the mean, shrunk towards that of all architectures, more so the fewer "
+            "the seeds. Intervals are 95 %: Wilson's covers the choice of images; Student's, "
+            "beside the seeds, covers the choice of seeds on these images."
         )
     if any(entry.balanced is not None for entry in summary.entries):
         text += " Classes are uneven: balanced accuracy is the mean over classes."
@@ -246,7 +246,7 @@ def assumed_sentence(summary: Summary) -> str:
 def adjusted_sentence(trained: Iterable[tuple[str, Sequence[str]]]) -> str:
     """What was trained otherwise than its recipe asks, by name, or the empty string."""
     found = [f"{name}: {', '.join(adjusted)}" for name, adjusted in trained if adjusted]
-    return f"Trained otherwise than the recipe asks: {'; '.join(found)}." if found else ""
+    return f"Deviations from the recipe: {'; '.join(found)}." if found else ""
 
 
 def adjusted_trials(summary: Summary, top: int) -> str:

@@ -40,7 +40,7 @@ def sqlite_file(storage: str) -> Path | None:
     name = os.path.expanduser(storage) if scheme is None else _path_in_url(storage)
     if scheme is None and MISTYPED.match(storage) and not _is_path(name):
         raise UserError(
-            "what was given looks like a database URL, but is none",
+            "what was given looks like a database URL, but is not one",
             f"{HINT}; a file of such a name is written ./NAME",
         )
     if "\0" in name:

@@ -63,7 +63,7 @@ def readable_errors(storage: str) -> Iterator[None]:
     shown = without_password(storage)
     hint = "Check --storage, and that the database server runs and can be reached"
     if sqlite_file(storage) is not None:
-        hint = "Mend that and give the same command again, or name another file with --storage"
+        hint = "Fix that and run the same command again, or name another file with --storage"
     try:
         yield
     except ImportError:
@@ -250,7 +250,7 @@ def refuse_foreign(storage: str, *names: str) -> None:
                 )
         if path is not None and there and not any(map(may_be_used, there)):
             raise UserError(
-                f"{path} holds studies of another program alone", "Name another file with --storage"
+                f"{path} holds only studies of another program", "Name another file with --storage"
             )
 
 

@@ -63,8 +63,8 @@ def connect_file(path: Path, access: Access) -> sqlite3.Connection:
                 raise
             if logged:
                 raise UserError(
-                    f"{log} holds changes that cannot be read in a directory that cannot be "
-                    "written",
+                    f"{log} holds changes that cannot be read, because its directory is not "
+                    "writable",
                     "Copy both files to another directory",
                 ) from None
             connection = _connect(path, "immutable=1")

@@ -114,7 +114,7 @@ def begin_from(study: StoredStudy, sources: Sequence[Source], space: Space) -> l
         if fresh:
             lines += _described(source, [fitted for _, fitted in fits], space)
         else:
-            lines.append(f"from {source.name}: nothing that is not known already")
+            lines.append(f"from {source.name}: nothing new")
     best: dict[frozenset[tuple[str, Any]], tuple[Source, Trained, Fitted]] = {}
     for one in itertools.chain.from_iterable(itertools.zip_longest(*queues)):
         if one is not None:
@@ -170,17 +170,17 @@ def _described(source: Source, fits: Sequence[Fitted], space: Space) -> list[str
         f"{counted(len(fits), 'candidate')}"
     ]
     for names, what in (
-        ([name for one in fits for name in one.moved], "the nearest value stands for theirs"),
+        ([name for one in fits for name in one.moved], "the nearest value is used"),
         ([name for one in fits for name in one.lost], "they are left out"),
     ):
         lines += [
-            f"  {name} is not {in_range(ranges[name])} in {count:,} of them: {what}"
+            f"  {name} is outside the range ({in_range(ranges[name])}) in {count:,} of them: {what}"
             for name, count in Counter(names).items()
         ]
     dropped = dict.fromkeys(name for one in fits for name in one.dropped)
-    lines += [f"  {name} is no parameter of this space: what they had is lost" for name in dropped]
+    lines += [f"  {name} is not a parameter of this space: it is ignored" for name in dropped]
     added = {name: one.params[name] for one in fits for name in one.added}
-    lines += [f"  {name} is none of theirs: it counts as {value}" for name, value in added.items()]
+    lines += [f"  {name} is new to them: it counts as {value}" for name, value in added.items()]
     return lines
 
 

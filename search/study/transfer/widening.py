@@ -70,13 +70,13 @@ def widen(trials: Sequence[FrozenTrial], space: Space) -> Widening:
             continue
         fitted = fit(trial.params, ranges, space.file.defaults)
         outside = [
-            f"{name} is not {in_range(ranges[name])} any more"
+            f"{name} is outside the new range ({in_range(ranges[name])})"
             for name in (*fitted.moved, *fitted.lost)
         ]
         if not outside and _depends(trial, fitted):
             made = network(json.dumps(fitted.params))
             if made is None or not made.is_of(trial):
-                outside = ["the space makes another network of what they had drawn"]
+                outside = ["the new space builds a different network from their parameters"]
             else:
                 one.user_attrs[attributes.CANDIDATE.name] = made.text
         if outside:
@@ -86,7 +86,7 @@ def widen(trials: Sequence[FrozenTrial], space: Space) -> Widening:
         one.params, one.distributions = dict(fitted.params), dict(ranges)
         added |= {name: fitted.params[name] for name in fitted.added}
     out = sum(map(len, left_out.values()))
-    lines = [f"{len(fresh) - out:,} of {counted(len(fresh), 'trial')} go on"]
+    lines = [f"{len(fresh) - out:,} of {counted(len(fresh), 'trial')} are kept"]
     lines += [f"{name} is new: they count as drawn with {value}" for name, value in added.items()]
     lines += [f"{_numbers(which)} left out: {reason}" for reason, which in left_out.items()]
     return Widening(trials=tuple(fresh), lines=tuple(lines))
@@ -166,9 +166,9 @@ def refuse_shared(trials: Sequence[FrozenTrial], name: str) -> None:
     gone = orphans(trials, ())
     if any(t.state == TrialState.RUNNING and t.number not in gone for t in trials):
         raise UserError(
-            f"another command is searching {name!r}, whose trials cannot be fitted to another "
-            "space meanwhile",
-            "Stop it, or wait for its end",
+            f"another command is searching {name!r}: until it ends, its trials cannot be fitted to "
+            "another space",
+            "Stop it, or wait for it to end",
         )
 
 

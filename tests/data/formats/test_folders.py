@@ -174,7 +174,7 @@ def test_a_test_may_lack_a_class_which_is_said(tmp_path: Path) -> None:
     said: list[str] = []
     test = load_test(find(directory), say=said.append)
     assert test.labels.tolist() == [0, 0, 2, 2]
-    assert said == ["no test image is of class b: no test accuracy speaks of it"]
+    assert said == ["no test image is of class b: no test accuracy covers it"]
 
 
 def test_it_is_decoded_once_and_picklable(tmp_path: Path) -> None:

@@ -91,8 +91,8 @@ def test_hidden_points_are_counted_in_the_sentence() -> None:
     trials += [complete(accuracy=0.5), complete(accuracy=0.6)]
     summary = summarize(study_of(trials))
 
-    assert "2 less accurate ones lie below the range" in captions.front(summary)
-    assert "2 less accurate ones lie below the range" in captions.history(summary)
+    assert "2 less accurate ones lie below the axis" in captions.front(summary)
+    assert "2 less accurate ones lie below the axis" in captions.history(summary)
 
 
 def test_the_visible_range_holds_the_target_and_the_best() -> None:

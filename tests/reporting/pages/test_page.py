@@ -87,7 +87,7 @@ def test_the_sections_are_in_order(page: str) -> None:
         "Leaderboard",
         "Accuracy against parameters",
         "How the search went",
-        "Where the best trials gather",
+        "Parameter importance",
         "Where the time went",
         "Health checks",
         "For graders",

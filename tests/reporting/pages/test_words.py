@@ -60,7 +60,7 @@ def sum_up(*trials: FrozenTrial, settings: object = SETTINGS) -> Summary:
     ("accuracy", "headline", "said"),
     [
         (0.997, "Target of 99.4 % reached", "whole interval lies at or above"),
-        (0.995, "Target of 99.4 % reached, within the noise", "luck alone could explain it"),
+        (0.995, "Target of 99.4 % reached, but within the noise", "luck alone could explain it"),
         (0.993, "Target of 99.4 % not reached", "Its interval includes the target"),
         (0.97, "Target of 99.4 % not reached", "96.65–97.32 %"),
     ],
@@ -82,7 +82,9 @@ def test_seeds_are_said_where_there_are_several() -> None:
     assert words.over_seeds(best) == "3 (99.35–99.85 %)"
     assert words.over_seeds(summary.entries[1]) == "1"
     assert "trial 0: 99.60 % over 3 seeds (95 %" in words.verdict_sentence(summary)
-    assert "Ranked is what another seed is expected to give" in words.noise_sentence(summary)
+    assert "They are ranked by the accuracy expected of another seed" in words.noise_sentence(
+        summary
+    )
     assert "seed" not in words.verdict_sentence(single) + words.noise_sentence(single)
     page, markdown, table, _ = render(summary, top=10).values()
     assert "3 (99.35–99.85 %)" in markdown
@@ -119,6 +121,6 @@ def test_what_is_not_recorded_is_said() -> None:
     summary = sum_up(complete(accuracy=0.995), complete(parameters=None), settings=None)
 
     assert "no interval" in words.noise_sentence(summary)
-    assert "cannot be said" in words.verdict_sentence(summary)
+    assert "No interval can be given" in words.verdict_sentence(summary)
     assert "assumed: 20,000 parameters, 20 epochs." in words.assumed_sentence(summary)
     assert words.unranked_sentence(summary).endswith("1 without a recorded parameter count.")

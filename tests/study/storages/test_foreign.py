@@ -126,7 +126,7 @@ def test_a_program_that_is_writing_is_not_disturbed(theirs: Path) -> None:
 
 def test_a_file_of_foreign_studies_alone_is_not_added_to(theirs: Path) -> None:
     before = contents(theirs.parent)
-    with pytest.raises(UserError, match="holds studies of another program alone"):
+    with pytest.raises(UserError, match="holds only studies of another program"):
         storage.create_study(str(theirs), "mine")
     with pytest.raises(UserError, match="'cnn-search' in .* is not one of this tool"):
         storage.create_study(str(theirs), "cnn-search")

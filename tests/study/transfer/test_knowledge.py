@@ -73,7 +73,7 @@ def test_the_same_again_takes_nothing_twice_and_what_is_new_alone(tmp_path: Path
     begun(study, tmp_path / "s.db", space, place)
     again = begun(study, tmp_path / "s.db", space, f"{place}::cnn-search")
     assert again == [
-        f"from {tmp_path.name}/other: nothing that is not known already",
+        f"from {tmp_path.name}/other: nothing new",
         "0 candidates of theirs queued",
     ]
     assert len(study.trials) == BEST
@@ -92,10 +92,10 @@ def test_what_the_space_cannot_express_is_said(tmp_path: Path) -> None:
     space = space_of(tmp_path, FIRST + '    trial.suggest_int("new", 2, 5)\n')
     study = empty(tmp_path / "s.db")
     lines = "\n".join(begun(study, tmp_path / "s.db", space, str(tmp_path / "other.db")))
-    assert "width is not from 4 to 16 in" in lines
-    assert "activation is not one of ReLU, GELU in" in lines
-    assert "gone is no parameter of this space" in lines
-    assert "new is none of theirs: it counts as 2" in lines
+    assert "width is outside the range (from 4 to 16) in" in lines
+    assert "activation is outside the range (one of ReLU, GELU) in" in lines
+    assert "gone is not a parameter of this space" in lines
+    assert "new is new to them: it counts as 2" in lines
     for trial in study.trials:
         assert trial.state == TrialState.WAITING
     known = known_to(study, space)

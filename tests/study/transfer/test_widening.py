@@ -54,7 +54,7 @@ def test_a_wider_range_and_one_choice_more_lose_nothing(tmp_path: Path) -> None:
     wider = FIRST.replace("4, 16", "2, 64").replace('"GELU"]', '"GELU", "SiLU"]')
     space = space_of(tmp_path, wider)
     found = widen(before, space)
-    assert found.lines == ("8 of 8 trials go on",)
+    assert found.lines == ("8 of 8 trials are kept",)
     for then, now in zip(before, found.trials, strict=True):
         assert (now.number, now.state, now.values, now.params) == (
             *(then.number, then.state, then.values, then.params),
@@ -74,9 +74,12 @@ def test_a_narrower_range_keeps_what_fits(tmp_path: Path) -> None:
     for trial in found.trials:
         if attributes.LEFT_OUT.of(trial):
             assert trial.state == TrialState.FAIL
-            assert attributes.REASON.of(trial) == "left out: width is not from 4 to 9 any more"
-    assert found.lines[0] == f"{sum(fit)} of 8 trials go on"
-    assert "left out: width is not from 4 to 9 any more" in found.lines[1]
+            assert (
+                attributes.REASON.of(trial)
+                == "left out: width is outside the new range (from 4 to 9)"
+            )
+    assert found.lines[0] == f"{sum(fit)} of 8 trials are kept"
+    assert "left out: width is outside the new range (from 4 to 9)" in found.lines[1]
 
 
 def test_a_new_parameter_counts_as_its_default_where_that_is_what_the_network_was(
@@ -85,15 +88,15 @@ def test_a_new_parameter_counts_as_its_default_where_that_is_what_the_network_wa
     before = searched(tmp_path / "a.db", space_of(tmp_path)).trials
     more = FIRST + '    width += trial.suggest_int("extra", 0, 3)\n'
     found = widen(before, space_of(tmp_path, more))
-    assert found.lines == ("8 of 8 trials go on", "extra is new: they count as drawn with 0")
+    assert found.lines == ("8 of 8 trials are kept", "extra is new: they count as drawn with 0")
     assert all(trial.params["extra"] == 0 for trial in found.trials)
     others = FIRST + '    width += trial.suggest_int("extra", 1, 3)\n'
     found = widen(before, space_of(tmp_path, others))
     assert kept(found.trials) == []
-    assert "the space makes another network" in found.lines[1]
+    assert "the new space builds a different network" in found.lines[1]
     told = 'DEFAULTS = {"extra": 0}\n'
     found = widen(before, space_of(tmp_path, others.replace("1, 3", "-1, 3"), above=told))
-    assert found.lines[0] == "8 of 8 trials go on"
+    assert found.lines[0] == "8 of 8 trials are kept"
 
 
 def test_a_parameter_that_went_matters_where_it_changed_the_network(tmp_path: Path) -> None:
