@@ -180,7 +180,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--sampler",
         choices=("racing", "tpe", "random"),
-        default="tpe",
+        default="racing",
         help="what proposes candidates; racing: a Gaussian process, changes of the best, and more "
         "seeds of what may be the best",
     )
