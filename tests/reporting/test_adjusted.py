@@ -21,8 +21,8 @@ def test_every_form_says_it() -> None:
     markdown = unescape(forms["leaderboard.md"]).replace("\\", "")
     assert f"Deviations from the recipe: trial 0: {SAID}." in markdown
     page = unescape(forms["leaderboard.html"])
-    assert SAID in page.split("<dt>unlike its recipe</dt>")[1][:100]
-    assert page.count("<dt>unlike its recipe</dt>") == 1
+    assert SAID in page.split("<dt>deviations from its recipe</dt>")[1][:100]
+    assert page.count("<dt>deviations from its recipe</dt>") == 1
     assert SAID in forms["leaderboard.csv"]
     trials = json.loads(forms["leaderboard.json"])["trials"]
     assert [trial["adjusted"] for trial in trials] == [[SAID], []]
