@@ -85,7 +85,11 @@ class Objective:
         settings, space = self.settings, self.settings.space
         text = CANDIDATE.of(trial) or USER_CANDIDATE.of(trial)
         candidate = space.read(text) if text else space.suggest(trial)
-        text = text or space.write(candidate, trial.params)
+        first = None
+        if not text:
+            text = space.write(candidate, trial.params)
+            first = _first_of(text, trial)
+            text = (first and CANDIDATE.of(first)) or text  # of an older space that made the same
         if OVER_BUDGET.of(trial) is None:
             record_candidate(trial, candidate, text, space.costs(candidate), settings.limits)
         if OVER_BUDGET.of(trial):
@@ -94,9 +98,8 @@ class Objective:
         if SEED.of(trial) is None:
             SEED.set(trial, seed)
             COMMIT.set(trial, settings.commit)
-            first = None if USER_CANDIDATE.of(trial) else _first_of(text, trial)
             if first is not None:
-                SEED_OF.set(trial, first)
+                SEED_OF.set(trial, first.number)
         counted = PARAMETERS.of(trial)
         return Task(number=trial.number, seed=seed, candidate=text, parameters=counted)
 
@@ -134,10 +137,12 @@ class Objective:
         return load_images(settings.source, settings.device, train_images=settings.train_images)
 
 
-def _first_of(candidate: str, trial: optuna.Trial) -> int | None:
-    """The number of the first complete trial of a candidate, as another seed of which it counts."""
+def _first_of(candidate: str, trial: optuna.Trial) -> optuna.trial.FrozenTrial | None:
+    """The first complete trial of a candidate, as another seed of which a trial counts."""
     complete = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return next((one.number for one in complete if CANDIDATE.of(one) == candidate), None)
+    params = trial.params
+    same = (one for one in complete if CANDIDATE.of(one) == candidate or one.params == params)
+    return next(same, None)
 
 
 def begin_training(

@@ -56,7 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=study_name,
         nargs="*",
         metavar="STUDY.db",
-        help="studies to compare, files or URLs; FILE::NAME is one of several",
+        help="a study, file or URL, or several to compare; FILE::NAME is one study of several",
     )
     add(
         "--storage",
@@ -93,15 +93,20 @@ def main(arguments: list[str] | None = None) -> int:
 
     from search.reporting.pages.files import check_report
     from search.reporting.pages.writing import write_reports
+    from search.study.storages.naming import storage_of
     from search.study.storages.opening import open_study, readable_errors
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     check_directory(options.reports, "--reports")
     check_report(options.reports)
-    if options.studies:
+    if len(options.studies) > 1:
         return compare(options)
-    storage = options.storage or DEFAULT_STORAGE
-    study = open_study(storage, options.study, read_only=True)
+    if options.studies and (options.storage or options.study):
+        raise UserError("--storage and --study name a study too", "Leave them out")
+    storage, name = options.storage or DEFAULT_STORAGE, options.study
+    if options.studies:
+        storage, name = storage_of(options.studies[0])
+    study = open_study(storage, name, read_only=True)
     with readable_errors(storage):
         report = write_reports(study, options.reports, top=options.top)
     for line in table(report.summary).splitlines():

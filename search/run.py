@@ -26,6 +26,7 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--from",
         type=study_name,
         nargs="+",
+        action="extend",
         default=[],
         metavar="STUDY.db",
         help="begin with the best candidates of other studies, files or URLs, and let the sampler "
@@ -132,6 +134,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--candidate",
         type=path_name,
         nargs="+",
+        action="extend",
         default=[],
         metavar="FILE",
         help="train the candidates in these JSON files under the study's settings, then exit; "
@@ -222,6 +225,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--log-to",
         nargs="+",
+        action="extend",
         choices=("mlflow", "tensorboard"),
         default=[],
         metavar="mlflow|tensorboard",
@@ -258,10 +262,10 @@ def main(arguments: list[str] | None = None) -> int:
     from search.reporting.trackers.tracking import refuse_missing
     from search.study.companions import candidates_of
     from search.study.differences import open_for_search
-    from search.study.settings import describe
+    from search.study.settings import describe, same_as
     from search.study.storages.beside import CHECKPOINTS, WEIGHTS, folder_beside
     from search.study.storages.locks import study_lock
-    from search.study.storages.opening import refuse_foreign
+    from search.study.storages.opening import readable_errors, refuse_foreign
     from search.study.transfer.knowledge import begin_from, known_to, read_source
     from search.workers.job import Job
     from search.workers.placement import copies_here, place
@@ -307,8 +311,10 @@ def main(arguments: list[str] | None = None) -> int:
         continue_anyway=options.continue_anyway,
         show=print_differences,
     )
+    known_file = replace(space_file, same_as=same_as(SETTINGS.of(study)))
+    settings = replace(settings, space_file=known_file)
     if sources:
-        with study_lock(options.storage):
+        with study_lock(options.storage), readable_errors(options.storage):
             for line in begin_from(study, sources, settings.space):
                 say(line)
     weights = folder_beside(options.storage, WEIGHTS)
@@ -424,7 +430,7 @@ def finish(study: optuna.Study, options: argparse.Namespace, code: int, stopping
     say(f"Leaderboard: {options.reports / 'leaderboard.html'}")
     if stopping.reason:
         say(f"Stopped:     {stopping.reason}")
-    if now.finished < now.total and (code or not stopping.reason or stopping.is_time_over()):
+    if now.finished < now.total and (code or not stopping.reason or stopping.by_time):
         say("To resume:   run the same command again")
     else:
         more = changed(options, parse([]))

@@ -10,7 +10,7 @@ import json
 import sys
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ import optuna
 from optuna.trial import FixedTrial
 
 from search.architecture.candidate import LayeredCandidate
+from search.architecture.refitting import Refitted, refit
 from search.candidates.costs import WrongOutput
 from search.common.errors import UserError
 from search.common.typed_json import loads
@@ -49,6 +50,7 @@ class SpaceFile:
     name: str  # the path from the program's folder, or in full where it lies elsewhere
     source: str
     digest: str  # of the text and of the modules beside it that it imports
+    same_as: frozenset[str] = frozenset()  # digests whose networks a study knows to be this one's
 
     @property
     def path(self) -> Path:
@@ -270,14 +272,28 @@ class Space:
         space, params = data.get("space"), data["params"]
         if not isinstance(space, dict) or not isinstance(params, dict):
             raise ValueError('a drawn candidate has objects "space" and "params"')
-        if space.get("digest") != self.file.digest:
+        if space.get("digest") not in {self.file.digest, *self.file.same_as}:
             raise UserError(
                 f"the candidate was drawn from the space {space.get('file')} "
                 f"({space.get('digest')}), but {self.file.name} is another one or was changed "
                 f"({self.file.digest})",
                 "Name that file, as it was, with --space",
             )
-        return self.suggest(FixedTrial(params))
+        fitted = self.refit(params)
+        if fitted.candidate is None or fitted.outside:
+            return self.suggest(FixedTrial(params))  # says what is wrong
+        return fitted.candidate
+
+    def refit(self, params: Mapping[str, Any]) -> Refitted:
+        """What the space makes of parameters that another or an older one drew.
+
+        Raises:
+            UserError: If a default that the file names is outside its range.
+        """
+        try:
+            return refit(params, self.file.defaults, self.suggest)
+        except ValueError as error:
+            raise self.file.error(f"DEFAULTS: {error}", 1) from None
 
 
 def _check_shape(candidate: AnyCandidate, problem: Problem) -> None:

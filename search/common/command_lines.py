@@ -36,7 +36,9 @@ def command_line(script: str, **options: Any) -> str:
         if isinstance(value, bool):
             words.append(option if value else option.replace("--", "--no-", 1))
         elif isinstance(value, list):
-            words += [option, *map(str, value)]
+            shown = [passwords.masked(str(item)) for item in value]
+            hidden = hidden or shown != list(map(str, value))
+            words += [option, *shown]
         elif value is not None:
             text = str(value)
             if name == "storage" and passwords.has_password(text):

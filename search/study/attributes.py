@@ -103,10 +103,12 @@ RETRIED = Attribute("retried", flag)  # of older studies: a copy of it was train
 # Written where a study goes on with another space, or with what others know (study.transfer); read
 # by reports and by what takes these studies up again.
 LEFT_OUT = Attribute("left_out", flag)  # its space has it no more
-KEPT_AS = Attribute("kept_as", string)  # of a study: the name of what it was before
+REPLACED = Attribute("replaced", string)  # of a study that is kept: whether another one is whole
 DRAWN = Attribute("drawn", mapping)  # parameters of another study's trial
+KNOWS = Attribute("knows", texts)  # of a study: the other studies that it learns from
 ORIGIN = Attribute("from", mapping)  # storage, study and trial of another study
 # Of a study: written by study.differences and finals.studies; read by every command.
 SETTINGS = Attribute("settings", mapping)
 CHANGES = Attribute("continued_with_other_settings", items)  # a list of lines for each time
+IDENTITY = Attribute("id", text)  # by which it is known again wherever it is moved or copied
 OPENINGS = Attribute("test set openings", items)  # of the finalists' study: when, and how often

@@ -12,7 +12,6 @@ CANDIDATES = " candidates"  # those of users, and the reference systems
 SHORTLIST = " shortlist"  # the best, retrained on fresh seeds and judged as in the search
 FINALISTS = " finalists"  # the best of these, retrained on all training images and tested
 KNOWN = " known"  # trainings of other studies, for the sampler to learn from
-REWRITTEN = " rewritten"  # this one for another space, until it takes its place
 KEPT = " before change "  # and a number: what it was before that
 
 
@@ -36,18 +35,19 @@ def known_of(study: str) -> str:
     return study + KNOWN
 
 
-def rewritten_of(study: str) -> str:
-    """The name under which a search is written anew for another space."""
-    return study + REWRITTEN
-
-
 def kept_of(study: str, number: int) -> str:
     """The name that keeps what a search was before the n-th change of its space."""
     return f"{study}{KEPT}{number}"
 
 
+def is_kept(name: str, *, of: str) -> bool:
+    """Whether a study keeps what a search was."""
+    return name.startswith(of + KEPT) and name.removeprefix(of + KEPT).isdecimal()
+
+
 def is_companion(name: str, names: Collection[str]) -> bool:
     """Whether a study stands beside another one of the same storage."""
-    name = name.rstrip("0123456789") if KEPT in name else name
-    suffixes = (CANDIDATES, SHORTLIST, FINALISTS, KNOWN, REWRITTEN, KEPT)
-    return any(name.endswith(one) and name.removesuffix(one) in names for one in suffixes)
+    suffixes = (CANDIDATES, SHORTLIST, FINALISTS, KNOWN)
+    return is_kept(name, of=name.rpartition(KEPT)[0]) or any(
+        name.endswith(one) and name.removesuffix(one) in names for one in suffixes
+    )

@@ -10,14 +10,16 @@ from search.architecture.feasibility import first_candidate
 from search.common.errors import UserError
 from search.common.interrupts import uninterrupted
 from search.study.attributes import CHANGES, LABEL, SETTINGS
+from search.study.settings import SAME_AS
 from search.study.storages.locks import study_lock
-from search.study.storages.opening import connect, create_study
+from search.study.storages.opening import connect, create_study, readable_errors
 from search.study.transfer.widening import (
-    finish_rewriting,
     name_to_keep,
+    recover,
     refuse_shared,
     rewrite,
     widen,
+    with_digests,
 )
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def open_for_search(
         UserError: If they differ and ``continue_anyway`` was not given.
     """
     with study_lock(storage), uninterrupted():
-        finish_rewriting(connect(storage), name)
+        recover(connect(storage), name)
         study = create_study(storage, name)
         then, trials = SETTINGS.of(study), study.get_trials(deepcopy=False)
         if not then and not trials:
@@ -64,10 +66,11 @@ def open_for_search(
         if not differing:
             return study
         lines: list[str] = []
-        changed = any(setting.startswith("space") for setting, *_ in differing)
-        if changed and any(trial.params for trial in trials):
+        widened = None
+        if any(setting.startswith("space") for setting, *_ in differing):
             widened, kept = widen(trials, space), name_to_keep(study)
-            lines = [*widened.lines, f"the study as it is now is kept as {kept!r}"]
+            lines += widened.lines
+            lines += [f"the study as it is now is kept as {kept!r}"] if widened.changed else []
         show(differing, lines)
         if not continue_anyway:
             raise UserError(
@@ -75,13 +78,15 @@ def open_for_search(
                 "Give the same settings, another --storage or --study, or --continue-anyway",
             )
         changes = [f"{setting}: {in_words(a)} → {in_words(b)}" for setting, a, b in differing]
-        if lines:
+        now = with_digests(now, then, widened) if widened else now
+        new = {SETTINGS.name: now, CHANGES.name: [*CHANGES.of(study), [*changes, *lines]]}
+        if widened and widened.changed:
             refuse_shared(trials, name)
-            rewrite(study, widened, now, kept)
-            study = create_study(storage, name)
-            changes += lines
-        SETTINGS.set(study, now)
-        CHANGES.set(study, [*CHANGES.of(study), changes])
+            with readable_errors(storage):
+                rewrite(study, widened.trials, kept, new)
+            return create_study(storage, name)
+        for attribute, value in new.items():
+            study.set_user_attr(attribute, value)
     return study
 
 
@@ -93,6 +98,9 @@ def differences(then: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
     search had from the parameters that it draws.
     """
     now = {name: value for name, value in now.items() if name != "space_file" or name in then}
+    if isinstance(then.get("space_file"), dict):  # what it knows beside is no difference
+        then = {**then, "space_file": {**then["space_file"]}}
+        then["space_file"].pop(SAME_AS, None)
     old, new = then.get("dataset"), now.get("dataset")
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("fingerprint") == new.get("fingerprint"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from search.architecture.feasibility import describe_space
 from search.architecture.limits import Limits
 from search.architecture.spaces import DEFAULT_SPACE, ROOT, Space, SpaceFile, read_space
 from search.common.errors import UserError
-from search.common.values import mapping, text
+from search.common.values import mapping, text, texts
 from search.data.dataset import DataSource
 from search.data.problem import Problem, describe_dataset, problem_of
 from search.training.arithmetic import Arithmetic
+
+SAME_AS = "same_as"  # of a space's file: digests
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +58,13 @@ def space_of_study(recorded: object, given: Path | None) -> SpaceFile:
     """
     name = text(mapping(mapping(recorded).get("space_file")).get("name"))
     there = ROOT / name if name else DEFAULT_SPACE  # older studies name none
-    return read_space(given or (there if there.is_file() else DEFAULT_SPACE))
+    found = read_space(given or (there if there.is_file() else DEFAULT_SPACE))
+    return replace(found, same_as=same_as(recorded))
+
+
+def same_as(recorded: object) -> frozenset[str]:
+    """Digests of earlier texts of a study's space that make the same networks."""
+    return frozenset(texts(mapping(mapping(recorded).get("space_file")).get(SAME_AS)))
 
 
 def commit(root: Path = ROOT) -> str:

@@ -32,6 +32,7 @@ class Stopping:
         self._seconds = None if hours is None else 3600 * hours
         self._began = time.monotonic()
         self._judged: set[int] = set()  # finished trials that the reason was looked for in
+        self.by_time = False  # whether the reason is that the time is over
         self.reason = ""  # why the search ends, in words; empty as long as it does not
 
     def begin(self) -> None:
@@ -48,7 +49,8 @@ class Stopping:
     def is_time_over(self) -> bool:
         """Whether to end at once."""
         over = self.seconds_left == 0
-        if over:
+        if over and not self.reason:
+            self.by_time = True
             self.reason = f"the time limit of {duration(self._seconds or 0)} was reached"
         return over
 

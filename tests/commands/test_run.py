@@ -104,7 +104,9 @@ def test_other_tools_are_told_of_its_trials(
         done = run(command, *tell)
         assert (done.returncode, done.stderr) == (0, "")
         assert f"tensorboard: tensorboard --logdir {tmp_path}/study.db.tensorboard" in done.stdout
-        folders = sorted(path.name for path in (tmp_path / "study.db.tensorboard").iterdir())
+        folders = sorted(
+            path.name for path in (tmp_path / "study.db.tensorboard/cnn-search").iterdir()
+        )
         assert folders == ["trial-0", "trial-1"]  # of earlier commands too
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/study.db.mlflow.db")
     assert len(client.search_runs([e.experiment_id for e in client.search_experiments()])) == 2

@@ -18,8 +18,8 @@ from search.reporting.finalists import Comparison as Difference
 from search.reporting.finalists import Finalist, compare, unpaired
 from search.reporting.leaderboard import Summary, best_so_far, summarize
 from search.reporting.records import Outcome, TrialRecord
-from search.study.attributes import SETTINGS
-from search.study.differences import differences, in_words
+from search.study.attributes import KNOWS, SETTINGS
+from search.study.differences import in_words
 
 # Settings that say which run it was and not which search.
 RUN = ("seed", "code", "commit", "workers", "device")
@@ -85,6 +85,8 @@ def compare_studies(
     groups: dict[str, int] = {}
     for name, study in studies:
         settings = SETTINGS.of(study)
+        if KNOWS.of(study):
+            settings = {**settings, "from": ", ".join(KNOWS.of(study))}
         search = {key: value for key, value in settings.items() if key not in RUN}
         key = json.dumps(search, sort_keys=True) if settings else name
         summary = summarize(study, made_at=made_at)
@@ -119,20 +121,19 @@ def _when_ended(trial: TrialRecord) -> tuple[bool, float, int]:
 
 def _differing(settings: Sequence[Mapping[str, object]]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Settings that are not the same in all studies, each with its value in every one."""
-    first = dict(settings[0])
-    names: dict[str, None] = {}
-    values: list[dict[str, str]] = []
-    for other in settings:
-        of = {name: (before, now) for name, before, now in differences(first, dict(other))}
-        names |= dict.fromkeys(of)
-        values.append({name: in_words(now) for name, (_, now) in of.items()})
-    firsts = {
-        name: in_words(before)
-        for other in settings[1:]
-        for name, before, _ in differences(first, dict(other))
-    }
-    for name in names:
-        yield name, tuple(of.get(name, firsts[name]) for of in values)
+    flat = [dict(_flat(one, "")) for one in settings]
+    for name in dict.fromkeys(name for one in flat for name in one):
+        values = tuple(in_words(one.get(name)) for one in flat)
+        if len(set(values)) > 1:
+            yield name, values
+
+
+def _flat(settings: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _pairs(studies: Sequence[Compared]) -> Iterator[Pair]:

@@ -146,13 +146,13 @@ def headline(comparison: Comparison) -> str:
     """Which study is ahead: by its finalist where all are tested on the same images."""
     tested = [study for study in comparison.studies if study.finalist]
     images = {study.summary.problem.fingerprint for study in comparison.studies}
-    if len(images) > 1:
+    if len(images - {""}) > 1:
         return "The studies are of different images: their accuracies cannot be compared"
     if len(tested) == len(comparison.studies):
         first = max(tested, key=lambda study: study.finalist.mean if study.finalist else 0.0)
         value = first.finalist.mean if first.finalist else None
         won = [pair for pair in comparison.pairs if pair.first is first]
-        sure = all(pair.difference.distinguishable for pair in won)
+        sure = len(won) == len(tested) - 1 and all(p.difference.distinguishable for p in won)
         apart = "" if sure else ", but within the noise"
         return f"{first.name} has the best finalist: {words.percent(value)}{apart}"
     ranked = [study for study in comparison.studies if study.summary.verdict.best]

@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 from search.common.errors import UserError, reason_of
 from search.study import attributes
 from search.study.storages.beside import MLFLOW, TENSORBOARD, folder_beside
-from search.study.storages.naming import short_name
+from search.study.storages.naming import identity, short_name
+from search.study.storages.opening import open_study
 
 FIGURES = (  # of a trial that ended, beside its value
     attributes.PARAMETERS,
@@ -70,14 +71,15 @@ def open_tracker(name: str, storage: str, study: str) -> Tracker:
     Raises:
         UserError: If it cannot be written to.
     """
-    shown = short_name(storage, study)
     if name == "mlflow":
         from search.reporting.trackers.mlflow_runs import MLflowRuns
 
-        return MLflowRuns(folder_beside(storage, MLFLOW), shown)
+        shown = short_name(storage, study)
+        known_as = identity(open_study(storage, study)).replace("'", "")
+        return MLflowRuns(folder_beside(storage, MLFLOW), shown, known_as)
     from search.reporting.trackers.event_files import EventFiles
 
-    return EventFiles(folder_beside(storage, TENSORBOARD), shown)
+    return EventFiles(folder_beside(storage, TENSORBOARD), study)
 
 
 class Tracking:
@@ -104,7 +106,10 @@ class Tracking:
         return [f"{name}: {tracker.where}" for name, tracker in self._trackers.items()]
 
     def look(self, trials: Sequence[FrozenTrial]) -> None:
-        """Tell of the trials that have ended since."""
+        """Tell of the trials that have ended since, by whatever command.
+
+        Two commands on one study may tell the same; a tracker keeps the first.
+        """
         for name, tracker in list(self._trackers.items()):
             try:
                 for trial in trials:

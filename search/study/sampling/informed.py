@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import statistics
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -45,13 +47,13 @@ class InformedSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """As the wrapped sampler does, from all trials."""
-        return self._sampler.infer_relative_search_space(self._with_known(study), trial)
+        return self._sampler.infer_relative_search_space(*self._with_known(study, trial))
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Likewise."""
-        return self._sampler.sample_relative(self._with_known(study), trial, search_space)
+        return self._sampler.sample_relative(*self._with_known(study, trial), search_space)
 
     def sample_independent(
         self,
@@ -61,8 +63,8 @@ class InformedSampler(BaseSampler):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Likewise."""
-        joined = self._with_known(study)
-        return self._sampler.sample_independent(joined, trial, param_name, param_distribution)
+        joined = self._with_known(study, trial)
+        return self._sampler.sample_independent(*joined, param_name, param_distribution)
 
     def after_trial(
         self,
@@ -74,13 +76,17 @@ class InformedSampler(BaseSampler):
         """As the wrapped sampler does."""
         self._sampler.after_trial(study, trial, state, values)
 
-    def _with_known(self, study: Study) -> Study:
+    def _with_known(self, study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+        """A study with all trials, and in it the one that begins, under its number."""
         if self._joined is None:
             own = study.get_trials(deepcopy=False)
-            self._joined = optuna.create_study(directions=study.directions)
-            self._joined.add_trials([_bare(trial) for trial in own])  # under the same numbers
-            self._joined.add_trials(rescaled(self._known, own))
-        return self._joined
+            storage = InMemoryStorage()
+            there = storage.create_new_study(study.directions)
+            for one in (*map(_bare, own), *rescaled(self._known, own)):
+                storage.create_new_trial(there, one)
+            name = storage.get_study_name_from_id(there)
+            self._joined = optuna.load_study(study_name=name, storage=storage)
+        return self._joined, self._joined.get_trials(deepcopy=False)[trial.number]
 
 
 def rescaled(known: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -116,11 +122,6 @@ def _log_error(trial: FrozenTrial) -> float:
 
 def _bare(trial: FrozenTrial) -> FrozenTrial:
     """A trial with what a sampler looks at alone: user attributes would be copied for each draw."""
-    return create_trial(
-        state=trial.state,
-        values=trial.values,
-        params=trial.params,
-        distributions=trial.distributions,
-        intermediate_values=trial.intermediate_values,
-        system_attrs=trial.system_attrs,
-    )
+    bare = copy.copy(trial)
+    bare.user_attrs = {}
+    return bare

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.common.errors import UserError
-from search.study.storages.location import sqlite_file, without_password
+from search.common.text import clean
+from search.study.attributes import IDENTITY
+from search.study.storages.location import SCHEME, sqlite_file, without_password
 from search.study.storages.opening import DEFAULT_STUDY, open_study
 
 if TYPE_CHECKING:
+    import optuna
+
     from search.study.storages.stored import StoredStudy
 
 SEPARATOR = "::"  # between a storage and a study's name
@@ -25,7 +32,7 @@ class NamedStudy:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Equal for the same study, however it was named."""
+        """Equal for the same study, by whatever path."""
         return (*self.place, self.study.study_name)
 
     def short(self, parts: int, *, without_file: bool = False) -> str:
@@ -35,16 +42,37 @@ class NamedStudy:
 
 
 def _short(place: Sequence[str], study: str, parts: int) -> str:
-    name = "/".join(place[-parts:]).removesuffix(".db")
-    return name if study == DEFAULT_STUDY else f"{name} ({study})"
+    name = clean("/".join(place[-parts:]).removesuffix(".db"))
+    return name if study == DEFAULT_STUDY else f"{name} ({clean(study)})"
 
 
 def storage_of(named: str) -> tuple[str, str | None]:
-    """What was named, taken apart: a storage, and a study's name or None."""
-    storage, _, study = named.rpartition(SEPARATOR)
-    if not storage or "/" in study:  # the two colons of an address
-        return named, None
-    return storage, study or None
+    """What was named, taken apart: a storage, and a study's name or None.
+
+    A file that is there is meant as a whole, whatever its name. Of a URL the name is what follows
+    the last two colons behind its host: an address may have some too.
+    """
+    scheme = SCHEME.match(named)
+    if scheme is None:
+        places = [at for at in range(len(named)) if named.startswith(SEPARATOR, at)]
+        for at in [] if _database(named) else places:
+            if _database(named[:at]):
+                return named[:at], named[at + len(SEPARATOR) :] or None
+        storage, _, study = named.rpartition(SEPARATOR)
+        return (storage, study or None) if storage else (named, None)
+    host, slash, rest = named[scheme.end() :].partition("/")
+    database, _, study = rest.partition(SEPARATOR)
+    return f"{scheme[0]}{host}{slash}{database}", study or None
+
+
+def _database(path: str) -> Path | None:
+    """The file that a path means: itself, or with ``.db`` where there is none of that name."""
+    with suppress(OSError, UserError, ValueError):
+        file = sqlite_file(path)
+        for found in (file, file and file.with_name(f"{file.name}.db")):
+            if found is not None and found.exists():
+                return found
+    return None
 
 
 def open_named(named: str) -> NamedStudy:
@@ -55,36 +83,50 @@ def open_named(named: str) -> NamedStudy:
     """
     storage, name = storage_of(named)
     file = sqlite_file(storage)
-    if file is not None and not file.exists():
-        longer = file.with_name(f"{file.name}.db")
-        if not longer.exists():
+    if file is not None:
+        found = _database(storage)
+        if found is None:
             raise UserError(f"there is no study at {file}", "Name another file")
-        storage, file = str(longer), longer
-    study = open_study(storage, name, read_only=True)
-    place = file.parts if file else (without_password(storage),)
-    return NamedStudy(place=place, study=study)
+        storage = str(found)
+    return NamedStudy(place=_place(storage), study=open_study(storage, name, read_only=True))
 
 
-def place_of(storage: str, study: str) -> tuple[str, ...]:
-    """The ``key`` of a study that need not be there."""
+def _place(storage: str) -> tuple[str, ...]:
     file = sqlite_file(storage)
-    return (*(file.parts if file else (without_password(storage),)), study)
+    return Path(os.path.realpath(file)).parts if file else (without_password(storage),)
+
+
+def is_file_of(storage: str, other: str) -> bool:
+    """Whether two storages are one, by whatever path or link."""
+    files = [_database(one) or sqlite_file(one) for one in (storage, other)]
+    if None in files:
+        return storage == other
+    return all(file and file.exists() for file in files) and os.path.samefile(*map(str, files))
+
+
+def identity(study: optuna.Study) -> str:
+    """A text by which a study is known again when its file was moved or copied.
+
+    Of one that was not made to have such a text: when its first trial began, and its name.
+    """
+    if IDENTITY.of(study):
+        return IDENTITY.of(study)
+    first = study.get_trials(deepcopy=False)[:1]
+    began = first[0].datetime_start if first else None
+    return f"{study.study_name} of {began.isoformat() if began else 'no trial'}"
 
 
 def short_name(storage: str, study: str) -> str:
     """A study's file and its folder, and its name unless it is the usual one."""
-    file = sqlite_file(storage)
-    return _short(file.parts if file else (without_password(storage),), study, 2)
+    return _short(_place(storage), study, 2)
 
 
 def names_apart(studies: Sequence[NamedStudy]) -> list[str]:
     """A short name for each study, by which all of them can be told apart."""
-    names: list[str] = []
-    is_everywhere = (
-        len({one.place[-1] for one in studies}) == 1 < len({one.place for one in studies})
-    )
-    for parts in range(1, 1 + max(len(one.place) for one in studies)):
+    files = {one.place for one in studies}
+    is_everywhere = len({place[-1] for place in files}) == 1 < len(files)
+    for parts in range(1, 1 + max(map(len, files))):
         names = [one.short(parts, without_file=is_everywhere) for one in studies]
         if len(set(names)) == len(studies):
-            break
-    return names
+            return names
+    return [clean(SEPARATOR.join(("/".join(one.place), one.study.study_name))) for one in studies]

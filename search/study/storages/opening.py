@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from search.common import passwords
 from search.common.command_lines import command_line
 from search.common.errors import UserError
-from search.study.attributes import SETTINGS
+from search.study.attributes import IDENTITY, SETTINGS
 from search.study.companions import is_companion
 from search.study.storages.location import sqlite_file, without_password
 from search.study.storages.sqlite import Access, check_file, open_file, table_names
@@ -213,7 +214,8 @@ def is_ours(study: optuna.Study) -> bool:
 def _is_blank(study: optuna.Study) -> bool:
     """Whether a study was only just made, and so may become ours."""
     directions = [direction.name for direction in study.directions]
-    return not study.user_attrs and not study.trials and directions == ["MAXIMIZE"]
+    told = study.user_attrs.keys() - {IDENTITY.name}
+    return not told and not study.trials and directions == ["MAXIMIZE"]
 
 
 def refuse_foreign(storage: str, *names: str) -> None:
@@ -290,6 +292,8 @@ def create_study(storage: str, name: str) -> StoredStudy:
         study = optuna.create_study(
             study_name=name, storage=opened, direction="maximize", load_if_exists=True
         )
+        if not study.user_attrs and not study.get_trials(deepcopy=False):
+            IDENTITY.set(study, uuid.uuid4().hex)
         if study.metric_names != [METRIC]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -168,3 +168,27 @@ def test_it_is_the_same_in_all_forms_and_names_do_no_harm() -> None:
 @pytest.mark.parametrize("values", [([0.9], [0.9, 0.8]), ([0.9, 0.9], [0.8, 0.8])])
 def test_welch_says_nothing_of_too_little(values: tuple[list[float], list[float]]) -> None:
     assert welch_test(*values) == (None, None)
+
+
+def test_studies_of_other_programs_are_compared_by_their_values() -> None:
+    foreign = study_of([complete(accuracy=0.97)], settings=None, name="theirs")
+    found = compare_studies([("ours", study(0.99)), ("theirs", foreign)])
+    assert "theirs" in to_html(found)
+    assert "theirs" in to_markdown(found)
+    assert dict(found.differing)["sampler"] == ("tpe", "–")
+
+
+def test_what_began_with_others_candidates_is_another_search() -> None:
+    warm = study(0.99, seed=1)
+    warm.set_user_attr("knows", ["small"])
+    found = compare_studies([("cold", study(0.98)), ("warm", warm)])
+    assert [len(group) for group in found.groups] == [1, 1]
+    assert dict(found.differing)["from"] == ("–", "small")
+
+
+def test_without_a_test_of_the_two_no_winner_is_certain() -> None:
+    unknown = {**SETTINGS["dataset"], "fingerprint": ""}
+    both = [(n, with_finalists(study(0.99, dataset=unknown), FIRST)) for n in "ab"]
+    assert (
+        headline(compare_studies(both)) == "a has the best finalist: 99.51 %, but within the noise"
+    )

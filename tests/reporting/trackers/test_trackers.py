@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow import MlflowClient
@@ -11,10 +13,12 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from search.common.errors import UserError
+from search.common.process_id import process_id
 from search.reporting.trackers import tracking
 from search.reporting.trackers.event_files import EventFiles
 from search.reporting.trackers.mlflow_runs import MLflowRuns
 from search.reporting.trackers.tracking import Tracking, refuse_missing
+from search.study.storages.opening import create_study
 from tests.reporting.studies import complete, failed, pruned
 
 
@@ -37,15 +41,16 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_mlflow_has_a_run_for_each_trial_once(tmp_path: Path) -> None:
-    storage = str(tmp_path / "study.db")
+    storage = str(tmp_path / "st?udy%41.db")
+    create_study(storage, "cnn-search")
     said: list[str] = []
     for _ in range(2):  # a second command tells nothing again
         told = Tracking.of(["mlflow"], storage, "cnn-search", said.append)
         told.look(ended())
         told.look(ended())
     assert said == []
-    client = MlflowClient(tracking_uri=f"sqlite:///{storage}.mlflow.db")
-    experiment = client.get_experiment_by_name(f"{tmp_path.name}/study")
+    client = MlflowClient(tracking_uri=f"sqlite:///{quote(storage)}.mlflow.db")
+    experiment = client.get_experiment_by_name(f"{tmp_path.name}/st?udy%41")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], order_by=["tags.trial"])
     assert [run.info.run_name for run in runs] == ["trial 0", "trial 1", "trial 2"]
@@ -62,25 +67,30 @@ def test_mlflow_has_a_run_for_each_trial_once(tmp_path: Path) -> None:
 
 def test_a_run_that_was_left_half_told_is_told_anew(tmp_path: Path) -> None:
     file = tmp_path / "m.db"
-    first = MLflowRuns(file, "x")
+    first = MLflowRuns(file, "x", "of a")
     client = MlflowClient(tracking_uri=f"sqlite:///{file}")
     experiment = client.get_experiment_by_name("x")
     assert experiment is not None
-    client.create_run(experiment.experiment_id, tags={"trial": "0"})  # and was killed
+    gone = process_id().replace(str(os.getpid()), "4194305")
+    left = {"trial": "0", "study": "of a", "told_by": gone}
+    client.create_run(experiment.experiment_id, tags=left)  # and was killed
     assert first.told == set()
-    again = MLflowRuns(file, "x")
+    again = MLflowRuns(file, "x", "of a")
     again.tell(ended()[0])
     runs = client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"]
-    assert MLflowRuns(file, "x").told == {0}
+    assert MLflowRuns(file, "x", "of a").told == {0}
+    first.tell(ended()[0])  # another command's, which had not seen it
+    assert len(client.search_runs([experiment.experiment_id])) == 1
+    assert MLflowRuns(file, "x", "another study of this name").told == set()
 
 
 def test_tensorboard_has_a_folder_for_each_trial_once(tmp_path: Path) -> None:
     storage = str(tmp_path / "study.db")
-    (tmp_path / "study.db.tensorboard" / "unfinished-0").mkdir(parents=True)
+    folder = tmp_path / "study.db.tensorboard" / "cnn-search"
+    (folder / "unfinished-4194305-0").mkdir(parents=True)  # of a process that is gone
     for _ in range(2):
         Tracking.of(["tensorboard"], storage, "cnn-search", print).look(ended())
-    folder = tmp_path / "study.db.tensorboard"
     assert sorted(path.name for path in folder.iterdir()) == ["trial-0", "trial-1", "trial-2"]
     events = EventAccumulator(str(folder / "trial-0"))
     events.Reload()
@@ -91,6 +101,11 @@ def test_tensorboard_has_a_folder_for_each_trial_once(tmp_path: Path) -> None:
     plugins = events.PluginTagToContent("hparams")
     assert "_hparams_/session_start_info" in plugins
     assert b"rate" in plugins["_hparams_/session_start_info"]
+    other = EventFiles(folder.parent, "of a/another")
+    assert other.told == set()
+    late = EventFiles(folder.parent, "cnn-search")
+    late.tell(ended()[0])  # another command was first
+    assert len(list(folder.iterdir())) == 3
     stopped = EventAccumulator(str(folder / "trial-1"))
     stopped.Reload()
     assert len(stopped.Scalars("validation_accuracy")) == 6
@@ -128,10 +143,10 @@ def test_a_server_that_cannot_be_used_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UserError, match="Set MLFLOW_TRACKING_URI"):
-        MLflowRuns(None, "x")
+        MLflowRuns(None, "x", "y")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://x")
     with pytest.raises(UserError, match="MLflow cannot be used") as error:
-        MLflowRuns(None, "x")
+        MLflowRuns(None, "x", "y")
     assert "\n" not in str(error.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(UserError, match="writes beside a study's file"):

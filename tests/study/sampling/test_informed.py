@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
@@ -74,3 +76,17 @@ def test_its_own_trials_keep_their_numbers_and_the_study_gets_none() -> None:
         study.tell(study.ask(RANGES), 0.5)
     assert seen == [(101 + n, optuna.trial.TrialState.RUNNING.value) for n in range(3)]
     assert len(study.trials) == 3
+
+
+def test_it_works_where_numbers_are_not_ids_and_with_trials_out_of_range(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path}/a.db"
+    optuna.create_study(storage=storage, study_name="before").ask()
+    study = optuna.create_study(storage=storage, direction="maximize")
+    study.enqueue_trial({"x": 7.0, "y": 0.5})  # Optuna trains it with a warning
+    for name in ("tpe", "racing", "random"):
+        study.sampler = make_sampler(name, 0, known())
+        for _ in range(3):
+            trial = study.ask()
+            x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+            study.tell(trial, accuracy(x, y))
+    assert len(study.trials) == 9

@@ -67,16 +67,20 @@ def test_the_best_are_queued_and_all_are_known(tmp_path: Path) -> None:
 
 def test_the_same_again_takes_nothing_twice_and_what_is_new_alone(tmp_path: Path) -> None:
     space = space_of(tmp_path)
-    searched(tmp_path / "other.db", space, 12)
+    (tmp_path / "here").mkdir()
+    searched(tmp_path / "here" / "other.db", space, 12)
     study = empty(tmp_path / "s.db")
-    place = str(tmp_path / "other.db")
+    place = str(tmp_path / "here" / "other.db")
     begun(study, tmp_path / "s.db", space, place)
     again = begun(study, tmp_path / "s.db", space, f"{place}::cnn-search")
     assert again == [
-        f"from {tmp_path.name}/other: nothing new",
+        "from here/other: nothing new",
         "0 candidates of theirs queued",
     ]
     assert len(study.trials) == BEST
+    (tmp_path / "here").rename(tmp_path / "there")
+    place = str(tmp_path / "there" / "other.db")
+    assert "nothing new" in begun(study, tmp_path / "s.db", space, place)[0]
     more = create_study(place, "cnn-search")
     best = more.ask()
     space.suggest(best)
@@ -121,7 +125,11 @@ def test_several_studies_take_turns(tmp_path: Path) -> None:
     ("named", "message"),
     [
         ("none.db", "there is no study at"),
-        ("s.db", "/s is the study itself"),
+        ("s.db", "names the file of the search itself"),
+        ("s.db::cnn-search", "/s is the study itself"),
+        ("link.db::cnn-search", "/s is the study itself"),
+        ("sub/../s.db", "names the file of the search itself"),
+        ("two.db", "is not a study of this tool"),
         ("s.db::other", "has no study 'other'"),
         ("foreign.db", "is not a study of this tool"),
         ("fresh.db", "has no complete trial"),
@@ -133,6 +141,20 @@ def test_what_cannot_be_learned_from_is_one_line(tmp_path: Path, named: str, mes
     searched(tmp_path / "s.db", space_of(tmp_path), 3)
     foreign = optuna.create_study(storage=f"sqlite:///{tmp_path}/foreign.db", direction="maximize")
     foreign.tell(foreign.ask(), 0.5)
+    two = f"sqlite:///{tmp_path}/two.db"
+    optuna.create_study(storage=two, directions=["maximize", "minimize"])
+    (tmp_path / "link.db").symlink_to("s.db")
+    (tmp_path / "sub").mkdir()
     (tmp_path / "text.db").write_text("no database " * 100)
     with pytest.raises(UserError, match=message):
         read_source(str(tmp_path / named), storage=str(tmp_path / "s.db"), name="cnn-search")
+
+
+def test_what_is_over_a_limit_is_not_queued(tmp_path: Path) -> None:
+    searched(tmp_path / "other.db", space_of(tmp_path), 20)
+    space = space_of(tmp_path, max_params=250)  # 17 * width + 10 * width + 10
+    study = empty(tmp_path / "s.db")
+    begun(study, tmp_path / "s.db", space, str(tmp_path / "other.db"))
+    widths = [attributes.DRAWN.of(trial)["width"] for trial in study.trials]
+    assert len(widths) > 0
+    assert max(widths) <= 8

@@ -9,22 +9,24 @@ from typing import Any
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from search.architecture.spaces import Space
 from search.common.errors import UserError
 from search.common.process_id import process_id
 from search.study import attributes, parents
-from search.study.companions import kept_of, rewritten_of
+from search.study.companions import kept_of
 from search.study.recording import record_candidate
 from search.study.storages.opening import create_study
 from search.study.storages.stored import StoredStudy
 from search.study.transfer import widening
-from search.study.transfer.widening import finish_rewriting, refuse_shared, rewrite, widen
+from search.study.transfer.widening import recover, refuse_shared, rewrite, widen, with_digests
 from tests.study.transfer.spaces import FIRST, space_of
 
 SETTINGS = {"max_params": 1, "epochs": 1, "seed": 0, "dataset": {}, "space": {"x": "then"}}
 NOW = {**SETTINGS, "space": {"x": "now"}}
+NEW = {"settings": NOW, "continued_with_other_settings": [["x"]]}
 
 
 def searched(path: Path, space: Space, count: int = 8) -> StoredStudy:
@@ -55,6 +57,11 @@ def test_a_wider_range_and_one_choice_more_lose_nothing(tmp_path: Path) -> None:
     space = space_of(tmp_path, wider)
     found = widen(before, space)
     assert found.lines == ("8 of 8 trials are kept",)
+    assert found.changed
+    was: dict[str, Any] = {"space_file": {"digest": "x"}}
+    assert with_digests({"space_file": {"digest": "y"}}, was, found) == {
+        "space_file": {"digest": "y", "same_as": ["x"]}
+    }
     for then, now in zip(before, found.trials, strict=True):
         assert (now.number, now.state, now.values, now.params) == (
             *(then.number, then.state, then.values, then.params),
@@ -62,7 +69,7 @@ def test_a_wider_range_and_one_choice_more_lose_nothing(tmp_path: Path) -> None:
         assert now.intermediate_values == then.intermediate_values
         choices = CategoricalDistribution(["ReLU", "GELU", "SiLU"])
         assert now.distributions["activation"] == choices
-        space.read(attributes.CANDIDATE.of(now) or "")  # of the new space, and so built by it
+        assert now.user_attrs == then.user_attrs  # what kept weights and states go by
 
 
 def test_a_narrower_range_keeps_what_fits(tmp_path: Path) -> None:
@@ -132,7 +139,7 @@ def test_the_study_takes_its_own_place_and_the_old_one_is_kept(tmp_path: Path) -
     study = searched(tmp_path / "a.db", space_of(tmp_path))
     before = facts(study)
     found = widen(study.trials, space_of(tmp_path, FIRST.replace("4, 16", "4, 9")))
-    rewrite(study, found, NOW, kept_of("s", 1))
+    rewrite(study, found.trials, kept_of("s", 1), NEW)
     assert names(study) == ["s", "s before change 1"]
     assert facts(StoredStudy(kept_of("s", 1), study.storage)) == before
     after = StoredStudy("s", study.storage)
@@ -151,16 +158,22 @@ class Killed(BaseException):
     """In place of a signal that cannot be caught."""
 
 
+@pytest.mark.parametrize("changes_before", [0, 1])
 def test_killed_at_any_call_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes_before: int
 ) -> None:
     space = space_of(tmp_path)
     narrow = space_of(tmp_path, FIRST.replace("4, 16", "4, 12"))
-    changing = ("create_new_study", "create_new_trial", "delete_study", "set_study_user_attr")
+    backend = RDBStorage  # what Optuna's cache calls, whose methods are not those of a storage
+    changing = ("create_new_study", "_create_new_trial", "delete_study", "set_study_user_attr")
+    outcomes = set()
     for call in range(1, 99):
         study = searched(tmp_path / f"{call}.db", space, 4)
-        before = facts(study)
-        found = widen(study.trials, narrow)
+        for number in range(1, changes_before + 1):
+            rewrite(study, study.trials, kept_of("s", number), {"settings": SETTINGS})
+            study = StoredStudy("s", study.storage)
+        kept = kept_of("s", changes_before + 1)
+        before, found = facts(study), widen(study.trials, narrow)
         left = call
 
         def dying(do: Any) -> Any:
@@ -175,25 +188,27 @@ def test_killed_at_any_call_nothing_is_lost(
 
         with monkeypatch.context() as patched:
             for name in changing:
-                patched.setattr(study.storage, name, dying(getattr(study.storage, name)))
+                patched.setattr(backend, name, dying(getattr(backend, name)))
             try:
-                rewrite(study, found, NOW, kept_of("s", 1))
+                rewrite(study, found.trials, kept, NEW)
             except Killed:
                 pass
             else:
                 break
-        finish_rewriting(study.storage, "s")
+        recover(study.storage, "s")
         after = StoredStudy("s", study.storage)
+        outcomes.add(attributes.SETTINGS.of(after) == NOW)
         if attributes.SETTINGS.of(after) == SETTINGS:  # as if nothing had been: once more
             assert facts(after) == before
-            rewrite(after, found, NOW, kept_of("s", 1))
+            rewrite(after, found.trials, kept, NEW)
             after = StoredStudy("s", study.storage)
-        assert names(study) == ["s", "s before change 1"]
-        assert facts(StoredStudy(kept_of("s", 1), study.storage)) == before
+        assert kept in names(study)
+        assert facts(StoredStudy(kept, study.storage)) == before
+        assert after.user_attrs["continued_with_other_settings"] == [["x"]]
         assert [(t.number, t.params) for t in after.trials] == [
             (t.number, t.params) for t in found.trials
         ]
-    assert 8 < call < 99
+    assert 15 < call < 99  # the four trials of both copies among them
 
 
 def test_a_study_that_another_command_searches_is_left_alone(
@@ -207,17 +222,49 @@ def test_a_study_that_another_command_searches_is_left_alone(
         refuse_shared(study.trials, "s")
 
 
-def test_what_is_half_written_is_thrown_away(tmp_path: Path) -> None:
-    study = searched(tmp_path / "a.db", space_of(tmp_path))
-    before = facts(study)
-    optuna.create_study(study_name=rewritten_of("s"), storage=study.storage)
-    finish_rewriting(study.storage, "s")
-    assert names(study) == ["s"]
-    assert facts(study) == before
+def test_an_edit_that_changes_no_network_changes_no_trial(tmp_path: Path) -> None:
+    conditional = (
+        FIRST
+        + """
+    if trial.suggest_categorical("head", ["plain", "more"]) == "more":
+        width += trial.suggest_int("extra", 1, 3)
+"""
+    )
+    before = searched(tmp_path / "a.db", space_of(tmp_path, conditional)).trials
+    found = widen(before, space_of(tmp_path, conditional + "    # a remark\n"))
+    assert found.lines == ("8 of 8 trials are kept",)
+    assert not found.changed
+    assert {"extra" in trial.params for trial in before} == {True, False}
+
+
+def test_what_is_queued_is_fitted_too(tmp_path: Path) -> None:
+    study = create_study(str(tmp_path / "a.db"), "s")
+    study.enqueue_trial({"width": 5, "activation": "ReLU", "rate": 0.05, "gone": 1})
+    study.enqueue_trial({"width": 5, "activation": "GELU", "rate": 0.05})
+    study.enqueue_trial({"width": 15})
+    only = FIRST.replace('["ReLU", "GELU"]', '["ReLU"]').replace("4, 16", "4, 9")
+    space = space_of(tmp_path, only)
+    found = widen(study.trials, space)
+    assert found.lines[0] == "1 of 3 trials are kept"
+    rewrite(study, found.trials, kept_of("s", 1), NEW)
+    after = StoredStudy("s", study.storage)
+    asked = after.ask()
+    space.suggest(asked)
+    assert asked.params == {"width": 5, "activation": "ReLU", "rate": 0.05}
+    states = [trial.state for trial in after.trials]
+    assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.FAIL]
+
+
+def test_system_attributes_of_the_study_stay(tmp_path: Path) -> None:
+    study = searched(tmp_path / "a.db", space_of(tmp_path), 2)
+    there = study.storage.get_study_id_from_name("s")
+    study.storage.set_study_system_attr(there, "dashboard:note_ver", 3)
+    rewrite(study, study.trials, kept_of("s", 1), NEW)
+    there = study.storage.get_study_id_from_name("s")
+    assert study.storage.get_study_system_attrs(there)["dashboard:note_ver"] == 3
 
 
 def test_candidates_of_layers_are_whole_in_themselves(tmp_path: Path) -> None:
     """Another limit makes other networks of the same numbers, and what was trained stays true."""
-    text = json.dumps({"layers": []})
-    assert not widening._is_drawn(text)
+    assert not widening._is_drawn(json.dumps({"layers": []}))
     assert widening._is_drawn(json.dumps({"params": {}, "space": {}}))
