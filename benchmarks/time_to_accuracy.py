@@ -89,7 +89,7 @@ def train(training: Training) -> tuple[Training, float]:
     trial = recorded(study, training.trial)
     settings = settings_of_trial(trial, study, locate(None))
     fresh = replace(trial, seed=mix_seed(0, "time to accuracy", training.number))
-    return training, repeat(fresh, settings, lambda epoch: None).curve[-1].accuracy
+    return training, repeat(fresh, settings, lambda epoch: None).epochs[-1].accuracy
 
 
 def reached(found: Sequence[Lead], fresh: dict[int, float], accuracy: float) -> float | None:
