@@ -107,7 +107,7 @@ def test_pictures_of_uneven_classes(tmp_path: Path, pictures: Path) -> None:
 
 
 def test_small_arrays_of_even_classes(tmp_path: Path, arrays: Path) -> None:
-    few = ("--trials", "3", "--epochs", "4", "--target", "90")
+    few = ("--trials", "5", "--epochs", "6", "--target", "90")
     done = call("run.py", tmp_path, arrays, *few, "--pruner", "none")
     assert done.returncode == 0, done.stderr
     assert "8×8 grey, 4 classes" in done.stdout
@@ -135,5 +135,5 @@ def test_pictures_of_two_sizes_are_brought_to_one(tmp_path: Path, pictures: Path
     done = call("run.py", tmp_path, pictures, *few, "--image-size", "16")
     assert done.returncode == 0, done.stderr
     assert "16×16 colour" in done.stdout
-    line = [line for line in done.stdout.splitlines() if line.startswith("Search on")][0]
+    line = [line for line in done.stdout.splitlines() if line.startswith("To continue")][0]
     assert "--image-size 16" in line

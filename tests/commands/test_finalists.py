@@ -78,7 +78,7 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
     assert len(finals.get_trials()) == 4
     assert len(finals.user_attrs[OPENINGS.name]) == 1  # nothing was missing: nothing was opened
     more = call("finalists.py", tmp_path, *two, "--seeds", "3")
-    assert "opened once before for this study" in more.stdout
+    assert "already opened once for this study" in more.stdout
     finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists")
     assert [trial.state for trial in finals.trials] == [TrialState.COMPLETE] * 6
     assert [opening["count"] for opening in finals.user_attrs[OPENINGS.name]] == [1, 2]
@@ -121,7 +121,7 @@ def test_a_shortlist_chooses_the_finalists_before_the_test_images_are_opened(
             means[one.number] = sum(value or 0.0 for value in [one.value, *fresh]) / 3
     assert len(means) == 3
     assert means[finals[0].user_attrs["search_trial"]] == max(means.values())
-    assert "the mean of all trainings on them chose" in last.stdout
+    assert "the finalists have the best means over all trainings" in last.stdout
     assert "How the finalists were chosen" in (tmp_path / "reports" / "leaderboard.md").read_text()
 
 

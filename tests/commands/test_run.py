@@ -234,7 +234,7 @@ def test_other_settings_are_named_and_refused_until_told(
         ),
         (["--hours", "nan"], "but got 'nan'"),
         (["--stop-after-stall", "0"], "--stop-after-stall: a whole number from 1"),
-        (["--references", "--target-reached"], "Leave them out"),
+        (["--references", "--target-reached"], "Leave out one or the other"),
         (["--workers", "none"], "a whole number from 1 to 4,096 or auto is needed"),
         (["--workers", "257", "--trials", "300"], "one machine runs at most 256 workers"),
     ],
