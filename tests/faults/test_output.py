@@ -32,7 +32,7 @@ def test_a_search_whose_output_nobody_can_read_goes_on_to_its_end(
     """The lines hold letters that ASCII lacks, and their reader goes after the second."""
     line = shlex.join([*command, "--trials", "2", "--workers", "1", "--epochs", "1"])
     done = shell(f"{line} 2>/dev/full | head -2", tmp_path, PYTHONIOENCODING="ascii")
-    assert re.search(r"trial 0 [0-9.]+ % \\xb7 ", done.stdout)
+    assert re.search(r"trial 0 \\xb7 [0-9.]+ % \\xb7 ", done.stdout)
     assert done.stdout.endswith("ended 0\n")
     assert done.stderr == ""
     assert [trial.state.name for trial in load(tmp_path).trials] == ["COMPLETE"] * 2
