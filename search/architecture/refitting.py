@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +67,8 @@ def refit(
         study_name=name, storage=storage, sampler=_Given(params, defaults)
     ).ask()
     candidate = None
-    try:
+    with suppress(Exception):  # of a space's own
         candidate = suggest(trial)
-    except Exception:  # of a space's own
-        candidate = None
     asked, ranges = trial.params, trial.distributions
     changed = [name for name in asked if name in params and not is_same(asked[name], params[name])]
     added = tuple(name for name in asked if name not in params)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search.common.seeds import mix_seed
 from search.study.sampling.informed import InformedSampler
 from search.study.sampling.median import MedianPruner
 from search.study.sampling.racing import RacingSampler
+from search.study.sampling.wrapped import WrappedSampler
 
 STARTUP_TRIALS = 10  # so many are drawn at random before what was learned counts
 
@@ -39,7 +38,7 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
 }
 
 
-class SamplerByTrial(BaseSampler):
+class SamplerByTrial(WrappedSampler):
     """A sampler that starts from a fresh seed for every trial.
 
     The seed comes from the study's seed and the trial's number, so what a trial draws depends on
@@ -53,44 +52,12 @@ class SamplerByTrial(BaseSampler):
     def __init__(self, seed: int, make: Callable[[int], BaseSampler]) -> None:
         self._seed = seed
         self._make = make
-        self._sampler = make(seed % 2**32)
+        super().__init__(make(seed % 2**32))
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Begin a trial with a sampler of its own."""
         self._sampler = self._make(mix_seed(self._seed, "sampler", trial.number) % 2**32)
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """As the wrapped sampler does."""
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """As the wrapped sampler does."""
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """As the wrapped sampler does."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As the wrapped sampler does."""
-        self._sampler.after_trial(study, trial, state, values)
+        super().before_trial(study, trial)
 
 
 def make_sampler(name: str, seed: int, known: Sequence[FrozenTrial] = ()) -> BaseSampler:

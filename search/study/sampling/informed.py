@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.study.sampling.wrapped import WrappedSampler
+
 LEAST_ERROR = 1e-4  # so that the ratio of two errors is one
 
 
-class InformedSampler(BaseSampler):
+class InformedSampler(WrappedSampler):
     """Shows another sampler a study with known trials beside its own.
 
     Accuracies under other limits or on other images are higher or lower as a whole. So the errors
@@ -31,52 +32,16 @@ class InformedSampler(BaseSampler):
     """
 
     def __init__(self, sampler: BaseSampler, known: Sequence[FrozenTrial]) -> None:
-        self._sampler, self._known = sampler, known
+        super().__init__(sampler)
+        self._known = known
         self._joined: Study | None = None  # what the trial that begins is drawn from
 
-    def reseed_rng(self) -> None:
-        """As the wrapped sampler does."""
-        self._sampler.reseed_rng()
-
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """As the wrapped sampler does."""
+        """As the wrapped sampler does, with what has ended since."""
         self._joined = None
-        self._sampler.before_trial(study, trial)
+        super().before_trial(study, trial)
 
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """As the wrapped sampler does, from all trials."""
-        return self._sampler.infer_relative_search_space(*self._with_known(study, trial))
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Likewise."""
-        return self._sampler.sample_relative(*self._with_known(study, trial), search_space)
-
-    def sample_independent(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        """Likewise."""
-        joined = self._with_known(study, trial)
-        return self._sampler.sample_independent(*joined, param_name, param_distribution)
-
-    def after_trial(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        state: TrialState,
-        values: Sequence[float] | None,
-    ) -> None:
-        """As the wrapped sampler does."""
-        self._sampler.after_trial(study, trial, state, values)
-
-    def _with_known(self, study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+    def shown(self, study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
         """A study with all trials, and in it the one that begins, under its number."""
         if self._joined is None:
             own = study.get_trials(deepcopy=False)
