@@ -38,8 +38,7 @@ def test_a_trial_is_repeated_to_the_last_bit_and_a_change_is_seen(
 ) -> None:
     """Under its own settings, whatever the study went on with."""
     more = ("--trials", "4", "--epochs", "4", "--continue-anyway", "--workers", "1")
-    more = (*more, "--sampler", "tpe")
-    assert run(command, *more).returncode == 0
+    assert run(command, *more, "--sampler", "tpe").returncode == 0
     done = reproduce(searched, data, "2")
     assert done.returncode == 0, done.stdout + done.stderr
     value = load(searched).trials[2].value
