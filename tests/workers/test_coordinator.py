@@ -272,17 +272,25 @@ def test_a_finished_study_is_left_alone(path: str, begun: Path) -> None:
     assert list(begun.iterdir()) == []
 
 
-def test_a_study_that_is_deleted_meanwhile_is_said(path: str, begun: Path) -> None:
+@pytest.mark.parametrize(
+    ("again", "said"), [(False, "was deleted or renamed"), (True, "was replaced")]
+)
+def test_a_study_that_is_deleted_meanwhile_is_said(
+    path: str, begun: Path, again: bool, said: str
+) -> None:
     def delete() -> None:
         study = create_study(path, "s")
         while not study.get_trials():
             time.sleep(0.05)
         optuna.delete_study(study_name="s", storage=study.storage)
+        if again:
+            optuna.create_study(study_name="other", storage=study.storage)  # takes its number
+            optuna.create_study(study_name="s", storage=study.storage)
 
     thread = threading.Thread(target=delete)
     thread.start()
     from search.common.errors import UserError
 
-    with pytest.raises(UserError, match="was deleted or renamed"):
+    with pytest.raises(UserError, match=said):
         run(path, Make(Training, begun, 9, 0.5), trials=3)
     thread.join()

@@ -100,7 +100,7 @@ def is_file_of(storage: str, other: str) -> bool:
     """Whether two storages are one, by whatever path or link."""
     files = [_database(one) or sqlite_file(one) for one in (storage, other)]
     if None in files:
-        return storage == other
+        return without_password(storage) == without_password(other)
     return all(file and file.exists() for file in files) and os.path.samefile(*map(str, files))
 
 

@@ -51,13 +51,17 @@ class Vanishing:
             )
         with readable_errors(self._storage):
             try:
-                deleted = self._find() != self._number
+                number = self._find()
             except KeyError:
-                deleted = True
-        if deleted:
+                raise UserError(
+                    f"the study {self._study!r} was deleted or renamed while the search ran",
+                    "Run the command again to begin a new one",
+                ) from None
+        if number != self._number:
             raise UserError(
-                f"the study {self._study!r} was deleted or renamed while the search ran",
-                "Run the command again to begin a new one",
+                f"the study {self._study!r} was replaced while the search ran, for another space "
+                "for instance",
+                "Run the command again to go on with the new one",
             )
 
     @contextmanager

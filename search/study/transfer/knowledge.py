@@ -25,6 +25,7 @@ from search.common.values import mapping, text
 from search.study.attributes import DRAWN, KNOWS, LABEL, ORIGIN, SETTINGS
 from search.study.companions import known_of
 from search.study.sampling.racing import Trained, trained
+from search.study.storages.location import without_password
 from search.study.storages.naming import identity, is_file_of, open_named, storage_of
 from search.study.storages.opening import is_ours, readable_errors
 from search.study.storages.stored import StoredStudy
@@ -62,8 +63,8 @@ def read_source(named: str, *, storage: str, name: str) -> Source:
     own = is_file_of(place, storage)
     if own and wanted is None:
         raise UserError(
-            f"--from {named} names the file of the search itself",
-            "Name another file, or the study in it: FILE::NAME",
+            f"--from {without_password(named)} names the storage of the search itself",
+            "Name another one, or a study in it: STORAGE::NAME",
         )
     there = open_named(named)
     study, shown = there.study, there.short(2)

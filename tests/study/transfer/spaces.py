@@ -32,7 +32,13 @@ def space_of(
     folder: Path, draws: str = FIRST, *, above: str = "", max_params: int = 9_999
 ) -> Space:
     """The space of a file that draws so."""
-    path = folder / "mine.py"
-    path.write_text(BEGIN.replace("\ndef", f"{above}\ndef") + draws + END)
+    path = file_of(folder, draws, above=above)
     limits = Limits(max_params=max_params)
     return Space(file=read_space(path), problem=MNIST_PROBLEM, limits=limits)
+
+
+def file_of(folder: Path, draws: str = FIRST, *, above: str = "") -> Path:
+    """A file, ``mine.py``, that draws so."""
+    path = folder / "mine.py"
+    path.write_text(BEGIN.replace("\ndef", f"{above}\ndef") + draws + END)
+    return path

@@ -125,10 +125,10 @@ def test_several_studies_take_turns(tmp_path: Path) -> None:
     ("named", "message"),
     [
         ("none.db", "there is no study at"),
-        ("s.db", "names the file of the search itself"),
+        ("s.db", "names the storage of the search itself"),
         ("s.db::cnn-search", "/s is the study itself"),
         ("link.db::cnn-search", "/s is the study itself"),
-        ("sub/../s.db", "names the file of the search itself"),
+        ("sub/../s.db", "names the storage of the search itself"),
         ("two.db", "is not a study of this tool"),
         ("s.db::other", "has no study 'other'"),
         ("foreign.db", "is not a study of this tool"),
