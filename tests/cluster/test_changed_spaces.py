@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 
 from search.common.process_id import process_id
@@ -52,7 +53,7 @@ def test_a_study_goes_on_in_a_wider_space_and_another_begins_from_it(
         (t.number, t.params, t.value) for t in before
     ]
     assert [trial.state for trial in after] == [TrialState.COMPLETE] * 4
-    assert {trial.distributions["width"].high for trial in after} == {64}
+    assert {trial.distributions["width"] for trial in after} == {IntDistribution(4, 64)}
     names = optuna.get_all_study_names(connect(database))
     assert "cnn-search before change 1" in names
 
