@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import layer_table
+from search.architecture.counting import flash_bytes, layer_table
 from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Layer
 from search.training.recipe import Augmentation, Recipe
 
@@ -95,6 +95,7 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
     work = float(max(LEAST_WORK, WORK_OF_A_PARAMETER * limits.parameters))
     work *= max(1.0, height * width / 28**2) * (1 if problem.handwriting else WORK_OF_THINGS)
     most_values = limits.max_ram or math.inf  # of an int8 network: a byte each
+    most_flash = size * (limits.max_flash or math.inf)
     most_macs = min(copies * work, size * (limits.max_macs or math.inf))
 
     def fits(candidate: LayeredCandidate) -> bool:
@@ -102,6 +103,7 @@ def suggest(trial: BaseTrial, problem: Problem, limits: Limits) -> LayeredCandid
         return (
             sum(row.parameters for row in rows) <= size * limits.parameters
             and sum(row.macs for row in rows) <= most_macs
+            and flash_bytes(candidate) <= most_flash
             and max(row.input_values + row.output_values for row in rows) <= most_values
         )
 

@@ -169,7 +169,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--max-flash",
         type=positive,
         metavar="BYTES",
-        help="most bytes of weights, int8; default: no limit",
+        help="most bytes of weights and what goes with them, int8; default: no limit",
     )
     add(
         "--target",

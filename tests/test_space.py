@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import replace
 
@@ -112,13 +113,17 @@ def test_what_is_drawn_fits_into_ram_and_flash(limits: Limits) -> None:
     for _ in range(100):
         costs = suggest(study.ask(), MNIST_PROBLEM, limits).costs()
         assert costs.peak_activation_bytes <= 4 * (limits.max_ram or 0)
-        assert costs.parameters <= limits.parameters
+        assert costs.flash_bytes <= (limits.max_flash or math.inf)
 
 
-def test_a_limit_of_flash_is_a_limit_of_parameters() -> None:
-    params = {**simplest_start(space_of()), "size": 1.0}
-    in_flash = suggest(FixedTrial(params), MNIST_PROBLEM, Limits(max_flash=5_000))
-    assert in_flash == suggest(FixedTrial(params), MNIST_PROBLEM, Limits(max_params=5_000))
+@pytest.mark.parametrize("rotated", [0, 1])
+def test_a_limit_of_flash_is_used_up_and_kept_with_rotated_filters_written_out(
+    rotated: int,
+) -> None:
+    params = {**simplest_start(space_of()), "size": 1.0, "rotated": rotated}
+    costs = suggest(FixedTrial(params), MNIST_PROBLEM, Limits(max_flash=5_000)).costs()
+    assert 4_400 < costs.flash_bytes <= 5_000
+    assert costs.parameters < (1_500 if rotated else 5_000)
 
 
 @pytest.mark.parametrize("max_params", [5_000, 20_000, 100_000])
@@ -207,6 +212,7 @@ def test_the_formula_counts_what_is_measured(shape: tuple[int, int, int], max_pa
             assert by_formula.parameters == found.parameters
             assert by_formula.macs == found.macs
             assert by_formula.peak_activation_bytes == found.peak_activation_bytes
+            assert by_formula.flash_bytes == found.flash_bytes
 
 
 def test_only_handwriting_is_deskewed_and_only_other_images_are_mirrored() -> None:

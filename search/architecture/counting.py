@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from search.architecture.layers import ROTATIONS, TTA, Conv, Deskew, Dropout, Head, Pool, code
-from search.candidates.costs import Costs, LayerRow
+from search.candidates.costs import FLASH_OF_A_CHANNEL, Costs, LayerRow
 
 if TYPE_CHECKING:
     from search.architecture.candidate import LayeredCandidate
@@ -57,8 +57,30 @@ def count_all(candidate: LayeredCandidate) -> Costs:
         parameters=sum(row.parameters for row in rows),
         macs=sum(row.macs for row in rows),
         peak_activation_bytes=_peak_bytes(rows, 4),
+        flash_bytes=flash_bytes(candidate),
         layers=tuple(rows),
     )
+
+
+def flash_bytes(candidate: LayeredCandidate) -> int:
+    """Bytes of an int8 network's constants: ``search.candidates.costs`` says which.
+
+    Filters in rotations are written out: a microcontroller reads plain ones.
+    """
+    (channels, height, width), total = candidate.input_shape, 0
+    shape = channels, height, width
+    for layer in candidate.layers:
+        if isinstance(layer, Dropout | TTA):
+            continue
+        if isinstance(layer, Conv):
+            total += layer.width * (layer.kernel**2 * shape[0] + FLASH_OF_A_CHANNEL)
+        _, shape = _layer_row(layer, shape)
+    head, channels = candidate.head, shape[0]
+    inputs = {"flatten-linear": _size(shape), "conv-gap": channels * head.kernel**2}
+    total += head.classes * (inputs.get(head.kind, channels) + FLASH_OF_A_CHANNEL)
+    if head.kind == "depthwise-linear":
+        total += _size(shape) + channels * FLASH_OF_A_CHANNEL
+    return total
 
 
 def count_parameters(candidate: LayeredCandidate) -> int:

@@ -27,6 +27,11 @@ class Counts(Protocol):
         """Input and output of the largest step, float32, one image."""
         ...
 
+    @property
+    def flash_bytes(self) -> int | None:
+        """Constants of an int8 network."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -35,11 +40,11 @@ class Limits:
     max_params: int = 20_000  # trainable parameters
     max_macs: int | None = None  # multiply-accumulates of one image
     max_ram: int | None = None  # bytes of the peak activations of one image, int8
-    max_flash: int | None = None  # bytes of the weights, int8
+    max_flash: int | None = None  # bytes of weights and other constants, int8
 
     @property
     def parameters(self) -> int:
-        """The most parameters that all limits leave: of int8 weights each takes a byte."""
+        """The most parameters that all limits leave: of an int8 network each takes a byte."""
         return min(self.max_params, self.max_flash or self.max_params)
 
 
@@ -72,7 +77,7 @@ KINDS = (
     LimitKind("max_macs", "multiply-accumulate", "multiply-accumulates", lambda of: of.macs),
     LimitKind("max_ram", "byte of RAM (int8)", "bytes of RAM (int8)", _ram),
     LimitKind(
-        "max_flash", "byte of flash (int8)", "bytes of flash (int8)", lambda of: of.parameters
+        "max_flash", "byte of flash (int8)", "bytes of flash (int8)", lambda of: of.flash_bytes
     ),
 )
 

@@ -63,7 +63,8 @@ class Comparison:
 class Finalist:
     """A candidate with its figures on the test images."""
 
-    place: int  # by mean accuracy, from 1
+    place: int  # by mean accuracy on the test images, from 1
+    first_trial: int  # the number of its first training: they are queued in validation's order
     label: str
     is_reference: bool
     architecture: str
@@ -105,21 +106,25 @@ class Finalists:
     openings: tuple[Opening, ...]
 
     @property
-    def best(self) -> Finalist | None:
-        """The best that the search found; None where only references are tested."""
-        return next((entry for entry in self.entries if not entry.is_reference), None)
+    def chosen(self) -> Finalist | None:
+        """The one that validation put first; None where only references are tested.
+
+        It is the winner whatever the test images say of the others: they choose nothing.
+        """
+        own = [entry for entry in self.entries if not entry.is_reference]
+        return min(own, key=lambda entry: entry.first_trial, default=None)
 
     @property
     def met(self) -> bool | None:
-        """Whether the best one's mean reaches the target; None where either is missing."""
-        if self.best is None or self.target is None:
+        """Whether the chosen one's mean reaches the target; None where either is missing."""
+        if self.chosen is None or self.target is None:
             return None
-        return self.best.mean >= self.target
+        return self.chosen.mean >= self.target
 
     @property
     def certain(self) -> bool:
         """Whether its whole interval does."""
-        interval = self.best.interval if self.best else None
+        interval = self.chosen.interval if self.chosen else None
         if interval is None or self.target is None:
             return False
         return interval.low >= self.target
@@ -195,6 +200,7 @@ def _finalist(group: Sequence[FrozenTrial], target: float | None) -> Finalist:
     label = text(LABEL.of(last))
     return Finalist(
         place=0,
+        first_trial=min(trial.number for trial in group),
         label=reference_label(label),
         is_reference=KIND.of(last) == "reference" or label.startswith(REFERENCE),
         architecture=ARCHITECTURE.of(last),

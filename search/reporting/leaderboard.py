@@ -91,8 +91,8 @@ class Summary:
 
     @property
     def winner(self) -> Entry | None:
-        """The best finalist's entry where it is ranked here, else the best that was found."""
-        best = self.finalists.best if self.finalists else None
+        """The chosen finalist's entry where it is ranked here, else the best that was found."""
+        best = self.finalists.chosen if self.finalists else None
         for entry in self.entries if best else ():
             if entry.trial.is_found and best and entry.trial.number == best.search_trial:
                 return entry

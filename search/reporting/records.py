@@ -56,6 +56,7 @@ class TrialRecord:
     parameters: int | None
     macs: int | None
     peak_activation_bytes: int | None
+    flash_bytes: int | None
     epochs: int | None
     seconds: float | None  # training time; from start to end where it was not recorded
     started: datetime | None
@@ -160,6 +161,7 @@ def _record(trial: FrozenTrial, limits: StudyLimits, by_user: bool) -> TrialReco
         parameters=attributes.PARAMETERS.of(trial),
         macs=attributes.MACS.of(trial),
         peak_activation_bytes=attributes.PEAK_BYTES.of(trial),
+        flash_bytes=attributes.FLASH_BYTES.of(trial),
         epochs=epochs,
         seconds=seconds,
         started=started,

@@ -55,6 +55,7 @@ ARCHITECTURE = Attribute("architecture", text)  # one line for people
 PARAMETERS = Attribute("parameters", positive)  # trainable
 MACS = Attribute("macs", positive)  # multiply-accumulates of one image
 PEAK_BYTES = Attribute("peak_activation_bytes", positive)  # float32, one image
+FLASH_BYTES = Attribute("flash_bytes", positive)  # constants of an int8 network
 CANDIDATE = Attribute("candidate", string)  # JSON, by which the space gives it again
 LAYERS = Attribute("layers", items)  # rows of its layer table, where the JSON does not tell
 RECIPE = Attribute("recipe", mapping)  # likewise

@@ -49,6 +49,7 @@ def record_candidate(
     attributes.PARAMETERS.set(trial, costs.parameters)
     attributes.MACS.set(trial, costs.macs)
     attributes.PEAK_BYTES.set(trial, costs.peak_activation_bytes)
+    attributes.FLASH_BYTES.set(trial, costs.flash_bytes)
     if not isinstance(candidate, LayeredCandidate):  # whose text alone tells all of this
         attributes.LAYERS.set(trial, [list(asdict(row).values()) for row in costs.layers])
         attributes.RECIPE.set(trial, asdict(candidate.recipe))

@@ -59,7 +59,7 @@ def test_a_limit_that_nothing_meets_is_refused_and_the_one_that_is_named_will_do
     "limits",
     [
         *(Limits(), Limits(max_params=400), Limits(max_macs=10**18)),
-        *(Limits(max_ram=6_000), Limits(max_flash=400)),
+        *(Limits(max_ram=6_000), Limits(max_flash=800)),
     ],
 )
 def test_a_limit_that_something_meets_is_not(limits: Limits) -> None:

@@ -116,8 +116,8 @@ def test_its_study_is_one_small_file_that_can_be_read_where_nothing_can_be_writt
     shutil.copy(folder / "study.db", tmp_path)
     os.chmod(tmp_path / "study.db", 0o444)
     summary = summarize(open_study(str(tmp_path / "study.db"), None, read_only=True))
-    assert summary.finalists is not None and summary.finalists.best is not None
-    assert len(summary.finalists.best.runs) == 10
+    assert summary.finalists is not None and summary.finalists.chosen is not None
+    assert len(summary.finalists.chosen.runs) == 10
     about = (folder / "about.md").read_text(encoding="utf-8")
     trials = re.findall(r"search/run.py --trials (\d+)", about)  # the last that was asked for
     assert summary.finished == int(trials[-1])
@@ -129,10 +129,10 @@ def test_the_readme_shows_it() -> None:
     """The first screen's figures are those of the reference run."""
     study = open_study(str(ROOT / "reports/reference/study.db"), None, read_only=True)
     finalists = summarize(study).finalists
-    assert finalists is not None and finalists.best is not None
+    assert finalists is not None and finalists.chosen is not None
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     first_screen = "\n".join(readme.splitlines()[:40])
-    best = finalists.best
+    best = finalists.chosen
     low, high = words.interval(best.interval).split("–")
     shown = (words.percent(best.mean), f"{low} and {high}", words.count(best.parameters))
     assert all(figure in first_screen for figure in shown), shown
@@ -147,9 +147,9 @@ def test_the_readme_shows_it() -> None:
 def test_the_readme_shows_the_best_of_each(folder: Path) -> None:
     study = open_study(str(folder / "study.db"), None, read_only=True)
     finalists = summarize(study).finalists
-    assert finalists is not None and finalists.best is not None
+    assert finalists is not None and finalists.chosen is not None
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    best = finalists.best
+    best = finalists.chosen
     shown = (words.count(best.parameters), words.percent(best.mean), words.interval(best.interval))
     row = re.compile(r"\|.*" + r".*".join(map(re.escape, shown)))
     assert row.search(readme), shown

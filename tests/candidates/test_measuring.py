@@ -18,7 +18,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from search.architecture.building import build
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
+from search.architecture.counting import (
+    count_macs,
+    count_parameters,
+    flash_bytes,
+    peak_activation_bytes,
+)
 from search.architecture.layers import HEADS, TTA, Conv, Deskew, Dropout, Head, Pool
 from search.architecture.references import REFERENCES
 from search.candidates.costs import Costs
@@ -501,6 +506,7 @@ def assert_as_the_formula_says(candidate: LayeredCandidate) -> None:
     assert found.parameters == count_parameters(candidate)
     assert found.macs == count_macs(candidate)
     assert found.peak_activation_bytes == peak_activation_bytes(candidate)
+    assert found.flash_bytes == flash_bytes(candidate)
     assert sum(row.parameters for row in found.layers) == found.parameters
     assert sum(row.macs for row in found.layers) == found.macs
     largest = max(row.input_values + row.output_values for row in found.layers)

@@ -173,18 +173,25 @@ def test_candidates_of_users_neither_join_others_nor_change_their_order() -> Non
 @pytest.mark.parametrize(
     ("trial", "reason"),
     [
-        (complete(parameters=19_000, macs=10, peak_activation_bytes=400), ""),
+        (complete(parameters=9, macs=10, peak_activation_bytes=400, flash_bytes=19_000), ""),
         (complete(parameters=20_001, macs=10), "more than 20,000 parameters"),
         (complete(parameters=None, macs=10), "without a recorded parameter count"),
         (
-            complete(parameters=9, epochs=21, macs=10, peak_activation_bytes=4),
+            complete(parameters=9, epochs=21, macs=10, peak_activation_bytes=4, flash_bytes=9),
             "more than 20 epochs",
         ),
         (complete(parameters=9, macs=1_001), "more than 1,000 multiply-accumulates"),
         (complete(parameters=9), "without recorded multiply-accumulates"),
         (complete(parameters=9, macs=1), "without recorded bytes of RAM"),
         (complete(parameters=9, macs=1, peak_activation_bytes=404), "more than 100 bytes of RAM"),
-        (complete(parameters=19_001, macs=1, peak_activation_bytes=400), "than 19,000 bytes of fl"),
+        (
+            complete(parameters=9, macs=1, peak_activation_bytes=400, flash_bytes=None),
+            "without recorded bytes of flash",
+        ),
+        (
+            complete(parameters=9, macs=1, peak_activation_bytes=400, flash_bytes=19_001),
+            "more than 19,000 bytes of flash",
+        ),
         (complete(accuracy=1.5, macs=10), "not an accuracy"),
     ],
 )

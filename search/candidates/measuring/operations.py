@@ -52,8 +52,9 @@ MACS: dict[str, Callable[[Sequence[Any], Tensor], int]] = {
 }
 
 # Norms first find their statistics, softmax its sum, and then change value by value.
-NORMS = {"native_batch_norm", "native_group_norm", "native_layer_norm"}
-NORMS |= {"_native_batch_norm_legit", "_native_batch_norm_legit_no_training"}
+BATCH_NORMS = {"native_batch_norm", "_native_batch_norm_legit"}
+BATCH_NORMS |= {"_native_batch_norm_legit_no_training"}
+NORMS = BATCH_NORMS | {"native_group_norm", "native_layer_norm"}
 _IN_PLACE = NORMS | {"_softmax", "_log_softmax", "_safe_softmax", "_prelu_kernel", "hardswish"}
 _IN_PLACE |= {"log_sigmoid_forward", "rrelu_with_noise", "native_dropout", "_to_copy"}
 

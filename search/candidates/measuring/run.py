@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -36,6 +36,9 @@ def measure(
       what that leaves out), at every use of a shared layer. Attention is counted as the matrix
       products that it is by its formula, recurrent layers by their steps.
     * The peak is what the activations of one image need at once, as ``memory.py`` defines it.
+    * Flash is what an int8 network keeps: a byte for each weight as it is used, filters in rotations
+      written out, and some for each channel (``search.candidates.costs``). BatchNorm counts as
+      folded into the weights before it.
 
     What is worked out from parameters alone counts as neither, and a module may state its costs
     itself: see ``Trace``.
@@ -103,10 +106,24 @@ def _costs(network: nn.Module, trace: Trace, output: object) -> Costs:
         parameters=sum(counts.values()),
         macs=sum(step.macs for step in steps),
         peak_activation_bytes=BYTES * peak,
+        flash_bytes=_flash(trace, counts),
         layers=table(trace, counts),
         kinds=tuple(dict.fromkeys(type(module).__name__ for module in network.modules())),
         dropout=tuple(sorted(_dropout_rates(network) - {0.0})),
     )
+
+
+def _flash(trace: Trace, counts: Mapping[int, int]) -> int:
+    """Bytes of an int8 network's constants, each once; a byte for a parameter where costs are
+    stated.
+    """
+    constants: dict[int, int] = {}
+    stated: set[int] = set()
+    for part in trace.parts:
+        for step in part.steps:
+            constants |= dict(step.constants)
+            stated |= step.parameters if part.stated else set()
+    return sum(constants.values()) + sum(counts[parameter] for parameter in stated)
 
 
 def _dropout_rates(network: nn.Module) -> set[float]:

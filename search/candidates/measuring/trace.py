@@ -17,7 +17,9 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.hooks import RemovableHandle
 
+from search.candidates.costs import FLASH_OF_A_CHANNEL
 from search.candidates.measuring.operations import (
+    BATCH_NORMS,
     MACS,
     can_work_in_place,
     changes_its_input,
@@ -35,6 +37,7 @@ class Step:
     in_place: bool  # it may take the place of what it reads
     macs: int
     parameters: frozenset[int]  # by id()
+    constants: tuple[tuple[int, int], ...] = ()  # the number of each, and its bytes in int8
 
 
 @dataclass(kw_only=True)
@@ -168,8 +171,23 @@ class Trace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 in_place=can_work_in_place(func),
                 macs=macs // self._images,
                 parameters=used,
+                constants=tuple(self._constants(name, given, written)),
             )
         )
+
+    def _constants(
+        self, name: str, given: Sequence[Tensor], written: Sequence[Tensor]
+    ) -> Iterator[tuple[int, int]]:
+        """What an int8 network keeps for an operation; BatchNorm counts as folded into weights."""
+        constants = [tensor for tensor in given if self.number(tensor) not in self.sizes]
+        if not constants or name in BATCH_NORMS:
+            return
+        if name not in MACS:
+            yield from ((self.number(tensor), tensor.numel()) for tensor in constants)
+            return
+        weight = max(constants, key=Tensor.numel)
+        channels = written[0].shape[1 if name == "convolution" else -1]
+        yield self.number(weight), weight.numel() + FLASH_OF_A_CHANNEL * channels
 
     def _part(self, *, stated: bool = False) -> Part:
         """The part that a step belongs to; a new one when another call has been between."""

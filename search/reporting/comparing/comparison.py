@@ -48,12 +48,12 @@ class Compared:
     @property
     def finalist(self) -> Finalist | None:
         """Its best one; None where nothing was tested."""
-        return self.summary.finalists.best if self.summary.finalists else None
+        return self.summary.finalists.chosen if self.summary.finalists else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """The best finalists of two studies, tested on the same images."""
+    """The winners of two studies, tested on the same images."""
 
     first: Compared  # the one with the better mean
     second: Compared
@@ -137,7 +137,7 @@ def _flat(settings: Mapping[str, object], prefix: str) -> Iterator[tuple[str, ob
 
 
 def _pairs(studies: Sequence[Compared]) -> Iterator[Pair]:
-    """The best finalists of each two studies whose test images are the same, the better first."""
+    """The winners of each two studies whose test images are the same, the better first."""
     for one, other in itertools.combinations(studies, 2):
         images = {study.summary.problem.fingerprint for study in (one, other)}
         if one.finalist is None or other.finalist is None or len(images) > 1 or images == {""}:

@@ -9,19 +9,22 @@ from search.reporting.pages import words
 
 TESTED = (
     "Each finalist was trained anew with seeds that the search never used, and tested once at its "
-    "last epoch; intervals are Student's, 95 %, over seeds. The search chose on other images, so "
-    "its luck is not in these figures; picking the best of several finalists adds a little luck."
+    "last epoch; intervals are Student's, 95 %, over seeds. The winner is the one that the "
+    "validation images put first, so no luck of choosing is in its figures; the best of these "
+    "means has some."
 )
 
 
 def headline(summary: Summary) -> str:
     """The verdict in a few words."""
     finalists = summary.finalists
-    if finalists is None or finalists.best is None:
+    if finalists is None or finalists.chosen is None:
         return words.headline(summary)
     if finalists.target is None:
-        sure = f" ({words.interval(finalists.best.interval)})" if finalists.best.interval else ""
-        return f"Best mean test accuracy {words.percent(finalists.best.mean)}{sure}"
+        sure = (
+            f" ({words.interval(finalists.chosen.interval)})" if finalists.chosen.interval else ""
+        )
+        return f"Best mean test accuracy {words.percent(finalists.chosen.mean)}{sure}"
     target = words.points(finalists.target)
     if not finalists.met:
         return f"Target of {target} not reached on the test images"
@@ -32,11 +35,12 @@ def headline(summary: Summary) -> str:
 def sentence(summary: Summary) -> str:
     """Who reached what, and how sure that is."""
     finalists = summary.finalists
-    if finalists is None or finalists.best is None:
+    if finalists is None or finalists.chosen is None:
         return words.verdict_sentence(summary)
-    best = finalists.best
+    best = finalists.chosen
     text = (
-        f"The best finalist is {named(best)}: mean {words.accuracy(best.mean, best.balanced)} over "
+        f"The winner, chosen on the validation images, is {named(best)}: mean "
+        f"{words.accuracy(best.mean, best.balanced)} over "
     )
     text += counted(len(best.runs), "seed")
     if best.interval:
@@ -53,7 +57,7 @@ def sentence(summary: Summary) -> str:
     if best.interval is None:
         text += " One seed says nothing about the spread between seeds."
     if best.place > 1:
-        text += f" {named(finalists.entries[0]).capitalize()} has a higher mean."
+        text += f" {named(finalists.entries[0]).capitalize()} has a higher mean on the test images."
     return f"{text} {first_and_second(finalists)}".strip()
 
 

@@ -121,7 +121,7 @@ def escape(text: str) -> str:
 
 def graded_checks(summary: Summary, best: Entry) -> list[Check]:
     """The winner's checks; its accuracy is the one on the test images where it was tested."""
-    tested = summary.finalists.best if summary.finalists else None
+    tested = summary.finalists.chosen if summary.finalists else None
     if tested is None or tested.search_trial != best.trial.number:
         return list(best.checks)
     target = summary.limits.target
