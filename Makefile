@@ -4,9 +4,11 @@ PYTHON ?= python3
 TRIALS ?= 100
 STORAGE ?= study.db
 VENV := .venv
+MICRO := .venv-micro
 RUN := $(VENV)/bin/python
 
-.PHONY: search dashboard report check quick test lint types tests faults test-cluster soak clean
+.PHONY: search dashboard report check quick test lint types tests faults test-cluster test-micro \
+	soak clean
 
 search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)
 	$(RUN) search/run.py --trials $(TRIALS) --storage $(STORAGE)
@@ -41,6 +43,9 @@ faults: $(VENV)/test.stamp  ## kills, locks, full disks, for real; CI runs it
 test-cluster: $(VENV)/test.stamp  ## a real PostgreSQL server and more than one machine; CI runs it
 	CLUSTER_TESTS_REQUIRED=1 $(VENV)/bin/pytest tests/cluster
 
+test-micro: $(MICRO)/test.stamp  ## exports for microcontrollers, measured for real; CI runs it
+	MICRO_TESTS_REQUIRED=1 $(MICRO)/bin/pytest tests/exporting/micro
+
 soak: $(VENV)/test.stamp  ## 50 random kills of one search, 10 to 20 minutes
 	$(RUN) tests/soak.py
 
@@ -50,9 +55,15 @@ $(VENV)/run.stamp: requirements.txt
 	$(RUN) -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/test.stamp: $(wildcard requirements-*.txt) $(VENV)/run.stamp
+$(VENV)/test.stamp: $(filter-out requirements-micro.txt,$(wildcard requirements-*.txt)) $(VENV)/run.stamp
 	$(RUN) -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-clean:  ## remove the virtual environment and caches, never a study or a report
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+$(MICRO)/test.stamp: requirements.txt requirements-micro.txt
+	test -x $(MICRO)/bin/python || $(PYTHON) -m venv $(MICRO)
+	$(MICRO)/bin/python -m pip install --quiet -r requirements.txt -r requirements-micro.txt \
+		$$(grep -E '^(pytest|hypothesis)==' requirements-dev.txt)
+	touch $@
+
+clean:  ## remove the virtual environments and caches, never a study or a report
+	rm -rf $(VENV) $(MICRO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -51,7 +51,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from search.candidates.candidate import AnyCandidate
+    from search.data.dataset import Split
     from search.exporting.card import Origin
+    from search.exporting.micro.making import Micro
+    from search.exporting.onnx_files import Pixels
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
 
@@ -82,6 +85,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="a new directory, or that of an earlier export, whose files are replaced and others "
         "kept; default: exports/STUDY-N in the project's root",
     )
+    add(
+        "--micro",
+        action="store_true",
+        help="also files for a microcontroller: TensorFlow Lite in float32 and int8, C that needs "
+        "no library, all measured; needs requirements-micro.txt",
+    )
     add_space(parser, of_study=True)
     add_data(parser)
     return parser.parse_args(arguments)
@@ -108,6 +117,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     from search.study.storages.opening import open_study
 
+    if options.micro:
+        from search.exporting.micro.converting import require_packages
+
+        require_packages()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)  # as in the worker that recorded the accuracy
     if options.output is not None:
@@ -134,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         network = trained_network(trial, settings)
     where = options_of(options, study.study_name)
     origin = origin_of(study, trial, candidate, settings, where=where, retrained=retrained)
-    return write(network, candidate, settings, origin, trial, output)
+    return write(network, candidate, settings, origin, trial, output, micro=options.micro)
 
 
 def options_of(options: argparse.Namespace, study: str) -> list[str]:
@@ -212,6 +225,8 @@ def write(
     origin: Origin,
     trial: Recorded,
     output: Path,
+    *,
+    micro: bool,
 ) -> int:
     """Make all files aside, measure them, put them into place and print the checks.
 
@@ -222,8 +237,10 @@ def write(
     from search.data.dataset import load_training
     from search.exporting import card, checks, onnx_files, program, standalone
     from search.exporting.folder import FIGURES
+    from search.exporting.micro import describing
 
     training, validation = load_training(settings.source)
+    calibration = training.images[: min(CALIBRATION_IMAGES, origin.train_images)]
     with tempfile.TemporaryDirectory(prefix="export-") as name:
         folder = Path(name)
         problem = settings.problem
@@ -238,7 +255,7 @@ def write(
         onnx_files.write_int8(
             folder / onnx_files.FLOAT32,
             folder / onnx_files.INT8,
-            training.images[: min(CALIBRATION_IMAGES, origin.train_images)],
+            calibration,
         )
         (folder / "candidate.json").write_text(trial.candidate + "\n", encoding="utf-8")
         measured = checks.measure(
@@ -247,16 +264,54 @@ def write(
             recorded=trial.curve[max(trial.curve)],
             uneven=settings.source.uneven,
         )
-        sizes = card.measure_sizes(settings.space.costs(candidate), folder)
-        readme = card.model_card(origin, measured, sizes)
+        costs = settings.space.costs(candidate)
+        made = (
+            write_micro(folder, network, settings, validation, calibration, title=title)
+            if micro
+            else None
+        )
+        section = describing.section(made, settings.limits, costs) if made else ""
+        sizes = card.measure_sizes(costs, folder)
+        readme = card.model_card(origin, measured, sizes, section)
         (folder / "README.md").write_text(readme, encoding="utf-8")
-        figures = card.figures_json(origin, measured, sizes)
+        figures = card.figures_json(origin, measured, sizes, made)
         (folder / FIGURES).write_text(figures, encoding="utf-8")
         publish(folder, output)
-    for line in card.printed(measured, sizes).splitlines():
+    printed = card.printed(measured, sizes)
+    printed += f"\n{describing.printed(made, settings.limits, costs)}" if made else ""
+    for line in printed.splitlines():
         say(line)
     say(f"wrote {output}")
     return 0 if measured.acceptable else 1
+
+
+def write_micro(
+    folder: Path,
+    network: nn.Module,
+    settings: Settings,
+    validation: Split,
+    calibration: Pixels,
+    *,
+    title: str,
+) -> Micro:
+    """Write the files for a microcontroller beside the others, and measure them."""
+    from search.exporting.checks import by_torch
+    from search.exporting.folder import MICRO
+    from search.exporting.micro import making
+
+    reference = making.Reference(
+        validation=validation,
+        logits=by_torch(folder, validation),
+        uneven=settings.source.uneven,
+    )
+    return making.write_micro(
+        folder / MICRO,
+        network.eval(),
+        settings.problem,
+        reference,
+        calibration=calibration,
+        title=title,
+    )
 
 
 def publish(folder: Path, output: Path) -> None:
@@ -266,12 +321,13 @@ def publish(folder: Path, output: Path) -> None:
         UserError: If they cannot be written, or would replace files of others.
     """
     from search.common.publishing import put
-    from search.exporting.folder import FILES, check_folder
+    from search.exporting.folder import ALL, check_folder
 
     check_folder(output)
+    files = [file for file in folder.rglob("*") if file.is_file()]
     try:
-        put(output, {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()})
-        for name in FILES:  # of an earlier export, of another kind of network
+        put(output, {file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
+        for name in ALL:  # of an earlier export, of another kind of network
             if not (folder / name).exists():
                 (output / name).unlink(missing_ok=True)
     except OSError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-
 # What an int8 network keeps beside a byte for each weight: for each output channel of a convolution
 # or a linear layer an int32 bias, into which BatchNorm is folded, and an int32 multiplier with an
 # int8 shift, by which sums become int8 again (Jacob et al. 2018, "Quantization and training of

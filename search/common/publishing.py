@@ -13,16 +13,21 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
 
     Args:
         folder: Made if it is not there.
-        files: By name; whose they may replace is for the caller to know.
+        files: By name, or by a path within the folder; whose they may replace is for the caller to
+            know.
 
     Raises:
         OSError: If they cannot be written.
     """
-    missing = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
+    aside = {
+        name: (folder / name).with_name(f".{Path(name).name}.{os.getpid()}.tmp") for name in files
+    }
+    folders = sorted({folder, *(path.parent for path in aside.values())})
+    missing = [path for path in folders if not path.exists()]
     written: list[Path] = []
     try:
+        for path in folders:
+            path.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             with aside[name].open("xb") as file:
                 written.append(aside[name])
@@ -32,7 +37,7 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
     except OSError:
         for path in written:
             path.unlink(missing_ok=True)
-        if missing:
+        for path in reversed(missing):
             with contextlib.suppress(OSError):
-                folder.rmdir()
+                path.rmdir()
         raise

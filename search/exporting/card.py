@@ -12,6 +12,7 @@ from search.common.text import counted
 from search.data.problem import numbered
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
+from search.exporting.tables import aligned, markdown_table
 from search.reporting.intervals import wilson
 from search.reporting.pages import words
 from search.reporting.pages.markdown import escape
@@ -19,6 +20,7 @@ from search.reporting.pages.markdown import escape
 if TYPE_CHECKING:
     from search.candidates.costs import Costs
     from search.data.problem import Problem
+    from search.exporting.micro.making import Micro
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,11 @@ def measure_sizes(costs: Costs, folder: Path) -> Sizes:
         peak_activation_bytes_int8=costs.peak_activation_bytes // 4,
         weight_bytes=onnx_files.weight_bytes(folder / onnx_files.FLOAT32),
         weight_bytes_int8=onnx_files.weight_bytes(folder / onnx_files.INT8),
-        files={f.name: f.stat().st_size for f in sorted(folder.iterdir()) if f.is_file()},
+        files={
+            file.relative_to(folder).as_posix(): file.stat().st_size
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        },
     )
 
 
@@ -95,16 +101,7 @@ def printed(measured: Measured, sizes: Sizes) -> str:
         ("", f"right of {measured.images:,}", "accuracy", "95 % interval", "same as model.py"),
         *figures_rows(measured),
     ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in rows
-    ]
+    lines = aligned(rows)
     return "\n".join(
         [
             *lines,
@@ -132,22 +129,25 @@ def verdict(measured: Measured) -> str:
     return f"FAIL: {text}"
 
 
-def figures_json(origin: Origin, measured: Measured, sizes: Sizes) -> str:
+def figures_json(
+    origin: Origin, measured: Measured, sizes: Sizes, micro: Micro | None = None
+) -> str:
     """All figures for a program."""
     data = {"origin": asdict(origin), "validation": asdict(measured), "sizes": asdict(sizes)}
+    data |= {"micro": asdict(micro)} if micro else {}
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
-def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
-    """The card in Markdown."""
-    accuracies = _table(
+def model_card(origin: Origin, measured: Measured, sizes: Sizes, micro: str = "") -> str:
+    """The card in Markdown; ``micro`` is the section on a microcontroller, if there is one."""
+    accuracies = markdown_table(
         (
             *("form", f"right of {measured.images:,}", "validation accuracy", "95 % interval"),
             f"same class as {standalone.MODEL}",
         ),
         figures_rows(measured),
     )
-    memory = _table(
+    memory = markdown_table(
         ("", "float32", "int8"),
         [
             ("weights", _bytes(sizes.weight_bytes), _bytes(sizes.weight_bytes_int8)),
@@ -158,8 +158,10 @@ def model_card(origin: Origin, measured: Measured, sizes: Sizes) -> str:
             ),
         ],
     )
-    files = _table(("file", "bytes"), [(name, f"{size:,}") for name, size in sizes.files.items()])
-    recipe = _table(("setting", "value"), origin.recipe)
+    files = markdown_table(
+        ("file", "bytes"), [(name, f"{size:,}") for name, size in sizes.files.items()]
+    )
+    recipe = markdown_table(("setting", "value"), origin.recipe)
     made_by = ", ".join(f"{name} {version}" for name, version in sorted(origin.versions.items()))
     versions, commit, device = map(escape, (made_by, origin.commit, origin.device))
     source = (
@@ -231,7 +233,7 @@ Peak activation RAM is the largest input plus output of any layer; layers run in
 
 {origin.layers}
 
-## Limits
+{micro}## Limits
 
 - Made for images like those of {data}: {looks}. Others it answers too, and wrongly:
   it has no "none of these".
@@ -256,8 +258,3 @@ With the program at commit {commit} ({versions}) and the study:
 
 def _bytes(count: int) -> str:
     return f"{count:,} bytes"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))

@@ -42,6 +42,17 @@ class Measured:
         return abs(self.recorded - self.float32) <= max(1, TOLERATED * self.images)
 
 
+def by_torch(folder: Path, validation: Split) -> onnx_files.Logits:
+    """Logits ``[N, classes]`` of the validation images by a folder's ``model.py``."""
+    import torch
+
+    network = standalone.load_standalone(folder)
+    logits: onnx_files.Logits = standalone.logits(
+        network, torch.from_numpy(validation.images.copy())
+    ).numpy()
+    return logits
+
+
 def measure(folder: Path, validation: Split, *, recorded: float, uneven: bool = False) -> Measured:
     """Load every form from its file and predict all validation images with it.
 
@@ -51,11 +62,7 @@ def measure(folder: Path, validation: Split, *, recorded: float, uneven: bool = 
         recorded: The trial's value, in [0, 1].
         uneven: Whether some classes have many more images than others.
     """
-    import torch
-
-    network = standalone.load_standalone(folder)
-    pixels = torch.from_numpy(validation.images.copy())
-    plain = standalone.logits(network, pixels).numpy()
+    plain = by_torch(folder, validation)
     onnx = onnx_files.predict(folder / onnx_files.FLOAT32, validation.images)
     int8 = onnx_files.predict(folder / onnx_files.INT8, validation.images)
 

@@ -12,6 +12,13 @@ FILES = (
     *(FIGURES, "README.md", "candidate.json", "model.py", "weights.safetensors"),
     *("model.pt2", "model.onnx", "model_int8.onnx"),
 )
+MICRO = "micro"  # the folder in it for a microcontroller
+MICRO_FILES = (
+    *("model_float32.tflite", "model_int8.tflite", "model_int8_data.c"),
+    *("model_float32.c", "model_float32.h", "model_int8.c", "model_int8.h"),
+    *("main.c", "Makefile", "images.bin", "labels_float32.txt", "labels_int8.txt"),
+)
+ALL = (*FILES, *(f"{MICRO}/{name}" for name in MICRO_FILES))  # that an export may write
 
 
 def check_folder(output: Path) -> None:
@@ -28,7 +35,13 @@ def check_folder(output: Path) -> None:
     hint = "Name a new one with --output"
     try:
         there = {path.name: path for path in output.iterdir()} if output.exists() else {}
-        unusual = [path for path in there.values() if path.is_symlink() or not path.is_file()]
+        unusual = [
+            path
+            for path in map(output.joinpath, ALL)
+            if path.is_symlink() or (path.exists() and not path.is_file())
+        ]
+        inner = output / MICRO
+        unusual += [inner] if inner.is_symlink() or inner.is_file() else []
         # What a killed export had not yet put into its place, as search.common.publishing names it.
         staged = {name for name in there if name.startswith(".") and name.endswith(".tmp")}
         if there.keys() - staged and not _is_export(output / FIGURES):
@@ -36,8 +49,7 @@ def check_folder(output: Path) -> None:
     except OSError as error:
         raise UserError(f"{output} cannot be used: {error.strerror}", hint) from None
     for path in unusual:
-        if path.name in FILES:
-            raise UserError(f"{path} is no plain file and would be replaced", hint)
+        raise UserError(f"{path} is not what an export writes and would be replaced", hint)
 
 
 def _is_export(figures: Path) -> bool:
@@ -47,4 +59,4 @@ def _is_export(figures: Path) -> bool:
         found = json.loads(figures.read_bytes())
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.keys() == {"origin", "validation", "sizes"}
+    return isinstance(found, dict) and found.keys() >= {"origin", "validation", "sizes"}

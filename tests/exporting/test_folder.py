@@ -48,7 +48,7 @@ def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
     publish(finished, folder)
     (folder / "model.py").unlink()
     (folder / "model.py").symlink_to(tmp_path / "elsewhere.py")
-    with pytest.raises(UserError, match=r"model\.py is no plain file"):
+    with pytest.raises(UserError, match=r"model\.py is not what an export writes"):
         check_folder(folder)
 
 

@@ -36,9 +36,9 @@ def measure(
       what that leaves out), at every use of a shared layer. Attention is counted as the matrix
       products that it is by its formula, recurrent layers by their steps.
     * The peak is what the activations of one image need at once, as ``memory.py`` defines it.
-    * Flash is what an int8 network keeps: a byte for each weight as it is used, filters in rotations
-      written out, and some for each channel (``search.candidates.costs``). BatchNorm counts as
-      folded into the weights before it.
+    * Flash is what an int8 network keeps: a byte for each weight as it is used, so that filters in
+      rotations are written out, and some for each channel (``search.candidates.costs``). BatchNorm
+      counts as folded into the weights before it.
 
     What is worked out from parameters alone counts as neither, and a module may state its costs
     itself: see ``Trace``.
@@ -114,8 +114,9 @@ def _costs(network: nn.Module, trace: Trace, output: object) -> Costs:
 
 
 def _flash(trace: Trace, counts: Mapping[int, int]) -> int:
-    """Bytes of an int8 network's constants, each once; a byte for a parameter where costs are
-    stated.
+    """Bytes of an int8 network's constants, each once; of a module that states its costs, its own.
+
+    Those are a byte for each of its parameters.
     """
     constants: dict[int, int] = {}
     stated: set[int] = set()

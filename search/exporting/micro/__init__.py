@@ -1,0 +1,1 @@
+"""A network for a microcontroller: TensorFlow Lite files, and C that needs nothing else."""
