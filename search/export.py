@@ -147,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
         network = trained_network(trial, settings)
     where = options_of(options, study.study_name)
     origin = origin_of(study, trial, candidate, settings, where=where, retrained=retrained)
-    return write(network, candidate, settings, origin, trial, output, micro=options.micro)
+    storage = options.storage if options.micro else None
+    return write(network, candidate, settings, origin, trial, output, micro_of=storage)
 
 
 def options_of(options: argparse.Namespace, study: str) -> list[str]:
@@ -226,9 +227,19 @@ def write(
     trial: Recorded,
     output: Path,
     *,
-    micro: bool,
+    micro_of: str | None,
 ) -> int:
     """Make all files aside, measure them, put them into place and print the checks.
+
+    Args:
+        network: Trained.
+        candidate: Its candidate.
+        settings: That it was trained under.
+        origin: For the card.
+        trial: As the study records it.
+        output: The directory.
+        micro_of: The storage that is told what a microcontroller makes of it; None for no such
+            files.
 
     Returns:
         The exit code.
@@ -267,7 +278,7 @@ def write(
         costs = settings.space.costs(candidate)
         made = (
             write_micro(folder, network, settings, validation, calibration, title=title)
-            if micro
+            if micro_of
             else None
         )
         section = describing.section(made, settings.limits, costs) if made else ""
@@ -282,6 +293,8 @@ def write(
     for line in printed.splitlines():
         say(line)
     say(f"wrote {output}")
+    if made and micro_of:
+        note(made, micro_of, text(origin.study), trial.number)
     return 0 if measured.acceptable else 1
 
 
@@ -312,6 +325,27 @@ def write_micro(
         calibration=calibration,
         title=title,
     )
+
+
+def note(made: Micro, storage: str, study: str, trial: int) -> None:
+    """Have the study's reports show what was measured; says so where that cannot be."""
+    from search.study.microcontrollers import record_measured
+
+    figures = {
+        "images": made.images,
+        "float32_right": made.float32.right,
+        "right": made.int8.right,
+        "same": made.images - made.int8.other_classes,
+        "activations": made.int8.arena.activations,
+        "arena": made.int8.arena.total,
+        "c_ram": made.int8.c_ram,
+        "c_flash": made.int8.c_flash,
+        "file_bytes": made.int8.file_bytes,
+    }
+    try:
+        record_measured(storage, study, trial, figures)
+    except UserError as error:
+        say(f"reports of the study will not show this: {error}")
 
 
 def publish(folder: Path, output: Path) -> None:

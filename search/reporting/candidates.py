@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import layer_table
+from search.architecture.counting import flash_bytes, layer_table
 from search.candidates.costs import LayerRow
 from search.common.values import items, natural, number, positive, text
 from search.reporting.records import TrialRecord
@@ -87,6 +87,16 @@ def layers_of(candidate: str | None, recorded: Sequence[object] = ()) -> list[La
         )
     except (ValueError, TypeError):
         return []
+
+
+def flash_of(record: TrialRecord) -> int | None:
+    """Bytes that an int8 network keeps, as recorded or of its JSON; None where neither tells."""
+    if record.flash_bytes is not None or record.layers:
+        return record.flash_bytes
+    try:
+        return flash_bytes(LayeredCandidate.from_json(record.candidate or ""))
+    except (ValueError, TypeError):
+        return None
 
 
 def _row(

@@ -40,6 +40,7 @@ from search.reporting.searched_parameters import (
 from search.reporting.shortlist import Shortlisted, read_shortlist
 from search.study.attributes import OPENINGS, SETTINGS
 from search.study.companions import candidates_of, finalists_of, shortlist_of
+from search.study.microcontrollers import OnMicrocontroller, read_measured
 from search.study.storages.stored import StoredStudy
 
 
@@ -67,6 +68,7 @@ class Summary:
     health: tuple[HealthCheck, ...]
     training_seconds: float  # over all trials
     span_seconds: float | None  # from the first trial's start to the last one's end
+    micro: tuple[OnMicrocontroller, ...] = ()  # what exports measured
 
     @property
     def finished(self) -> int:
@@ -164,6 +166,7 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
         ),
         training_seconds=sum(trial.seconds or 0.0 for trial in trials),
         span_seconds=_span(trials),
+        micro=read_measured(study),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the search found: accuracy against parameters, and the learning curves.
+"""What the search found: accuracy against parameters or memory, and the learning curves.
 
 A figure has no title: the page's heading and the sentence above it say what it shows. What comes
 from a study is escaped, since plotly renders a subset of HTML in its texts.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from search.reporting.candidates import flash_of
 from search.reporting.figures.drawing import (
     PAGE,
     SERIES,
@@ -30,58 +32,106 @@ from search.reporting.figures.drawing import (
 from search.reporting.leaderboard import Summary
 from search.reporting.pages import words
 from search.reporting.ranking import Entry
-from search.reporting.records import Outcome, TrialRecord
+from search.reporting.records import Outcome, StudyLimits, TrialRecord
 
 CURVES = SERIES  # how many of the best are drawn in colour
 FAINT_CURVES = 60  # how many others are drawn behind them
 
 
-def accuracy_against_parameters(summary: Summary, palette: Palette = PAGE) -> go.Figure:
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """What accuracy is weighed against."""
+
+    title: str
+    unit: str
+    of: Callable[[Entry], int | None]  # None where it is not known
+    limit: Callable[[StudyLimits], int | None]
+
+
+PARAMETERS = Axis(
+    title="parameters",
+    unit="parameters",
+    of=lambda entry: entry.parameters,
+    limit=lambda limits: limits.max_params,
+)
+RAM = Axis(
+    title="bytes of RAM for activations, int8",
+    unit="bytes of RAM",
+    of=lambda entry: _bytes_of_int8(entry.trial.peak_activation_bytes),
+    limit=lambda limits: limits.max_ram,
+)
+FLASH = Axis(
+    title="bytes of flash for weights, int8",
+    unit="bytes of flash",
+    of=lambda entry: flash_of(entry.trial),
+    limit=lambda limits: limits.max_flash,
+)
+
+
+def _bytes_of_int8(float32: int | None) -> int | None:
+    return None if float32 is None else -(-float32 // 4)
+
+
+def front_against(summary: Summary, axis: Axis) -> list[tuple[int, Entry]]:
+    """The entries that no other is as small as and more accurate, the smallest first."""
+    found: list[tuple[int, Entry]] = []
+    for entry in summary.entries:  # the best first
+        size = axis.of(entry)
+        if size is not None and (not found or size < found[-1][0]):
+            found.append((size, entry))
+    return found[::-1]
+
+
+def accuracy_against(
+    summary: Summary, palette: Palette = PAGE, *, axis: Axis = PARAMETERS
+) -> go.Figure:
     """Every valid architecture, the Pareto front with its intervals, limit, target, references."""
     limits = summary.limits
     figure = blank(palette, height=440)
-    found = [entry for entry in summary.entries if entry.trial.is_found]
-    marked = [entry for entry in summary.entries if not entry.trial.is_found]
-    others = [entry for entry in found if not entry.on_front]
-    front = sorted((e for e in summary.entries if e.on_front), key=lambda e: e.parameters)
+    sizes = [(axis.of(entry), entry) for entry in summary.entries]
+    known = [(size, entry) for size, entry in sizes if size is not None]
+    front = front_against(summary, axis)
+    best = {entry.rank for _, entry in front}
+    others = [(size, e) for size, e in known if e.trial.is_found and e.rank not in best]
+    marked = [(size, entry) for size, entry in known if not entry.trial.is_found]
     figure.add_scatter(
-        x=[entry.parameters for entry in others],
-        y=[points(entry.accuracy) for entry in others],
+        x=[size for size, _ in others],
+        y=[points(entry.accuracy) for _, entry in others],
         mode="markers",
         name="valid architecture",
         marker={"size": 6, "color": palette.muted, "opacity": 0.45},
-        text=[entry_text(entry) for entry in others],
+        text=[entry_text(entry) for _, entry in others],
         hovertemplate="%{text}<extra></extra>",
     )
     figure.add_scatter(
-        x=[entry.parameters for entry in front],
-        y=[points(entry.accuracy) for entry in front],
-        error_y=_error_bars(front, palette),
+        x=[size for size, _ in front],
+        y=[points(entry.accuracy) for _, entry in front],
+        error_y=_error_bars([entry for _, entry in front], palette),
         mode="lines+markers",
         name="Pareto front, with 95 % intervals",
         line={"color": palette.accent, "width": 1.5, "shape": "hv"},
         marker={"size": 8, "color": palette.accent},
-        text=[entry_text(entry) for entry in front],
+        text=[entry_text(entry) for _, entry in front],
         hovertemplate="%{text}<extra></extra>",
     )
     figure.add_scatter(
-        x=[entry.parameters for entry in marked],
-        y=[points(entry.accuracy) for entry in marked],
+        x=[size for size, _ in marked],
+        y=[points(entry.accuracy) for _, entry in marked],
         mode="markers+text",
         name="reference system or user's candidate",
         marker={"size": 10, "symbol": "diamond-open", "color": palette.warn, "line": {"width": 2}},
-        text=[_short_label(entry.trial) for entry in marked],
+        text=[_short_label(entry.trial) for _, entry in marked],
         textposition="bottom center",
         textfont={"size": 11, "color": palette.warn},
-        customdata=[entry_text(entry) for entry in marked],
+        customdata=[entry_text(entry) for _, entry in marked],
         hovertemplate="%{customdata}<extra></extra>",
     )
-    largest = max([entry.parameters for entry in summary.entries], default=limits.max_params)
-    figure.update_xaxes(
-        title_text="parameters", range=[0, 1.06 * max(limits.max_params, largest)], tickformat=",d"
-    )
+    limit = axis.limit(limits)
+    largest = max([limit or 0, *(size for size, _ in known)])
+    figure.update_xaxes(title_text=axis.title, range=[0, 1.06 * largest], tickformat=",d")
     show_accuracies(figure, front_range(summary))
-    limit_line(figure, palette, limits.max_params)
+    if limit is not None:
+        limit_line(figure, palette, limit)
     target_line(figure, palette, limits.target, front_range(summary))
     return figure
 

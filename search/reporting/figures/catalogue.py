@@ -10,7 +10,14 @@ import plotly.graph_objects as go
 
 from search.common.text import counted
 from search.reporting.figures import accuracy_figures, search_figures, time_figures
-from search.reporting.figures.accuracy_figures import CURVES, front_range
+from search.reporting.figures.accuracy_figures import (
+    CURVES,
+    FLASH,
+    RAM,
+    Axis,
+    front_against,
+    front_range,
+)
 from search.reporting.figures.drawing import has_accuracy
 from search.reporting.figures.search_figures import LINES, history_range
 from search.reporting.figures.time_figures import seconds_by_outcome, timed_trials
@@ -45,6 +52,18 @@ def front(summary: Summary) -> str:
             f" The smallest that reaches {words.points(target or 0.0)} has "
             f"{counted(smallest.parameters, 'parameter')} ({words.named(smallest)})."
         )
+    return text + _hidden([entry.accuracy for entry in summary.entries], front_range(summary)[0])
+
+
+def memory_front(summary: Summary, axis: Axis) -> str:
+    """Accuracy against RAM or flash."""
+    found, valid = front_against(summary, axis), len(summary.entries)
+    (least, smallest), (most, best) = found[0], found[-1]
+    text = (
+        f"{len(found)} of {counted(valid, 'valid architecture')} {_are(len(found))} on the Pareto "
+        f"front, from {least:,} {axis.unit} ({words.named(smallest)}) to {most:,} for the best "
+        f"({words.named(best)}); of an int8 network, by formula."
+    )
     return text + _hidden([entry.accuracy for entry in summary.entries], front_range(summary)[0])
 
 
@@ -168,6 +187,10 @@ def _is_ranked(summary: Summary) -> bool:
     return bool(summary.entries)
 
 
+def _is_known(summary: Summary, axis: Axis) -> bool:
+    return any(axis.of(entry) is not None for entry in summary.entries)
+
+
 def _has_history(summary: Summary) -> bool:
     return any(has_accuracy(trial) for trial in summary.trials)
 
@@ -180,11 +203,20 @@ FIGURES = {
         alternative="Line chart of validation accuracy over epochs for the best trials.",
     ),
     "front": Figure(
-        draw=accuracy_figures.accuracy_against_parameters,
+        draw=accuracy_figures.accuracy_against,
         needs=_is_ranked,
         sentence=front,
         alternative="Scatter chart of validation accuracy against parameters, with Pareto front.",
     ),
+    **{
+        name: Figure(
+            draw=partial(accuracy_figures.accuracy_against, axis=axis),
+            needs=partial(_is_known, axis=axis),
+            sentence=partial(memory_front, axis=axis),
+            alternative=f"Scatter chart of validation accuracy against {axis.title}.",
+        )
+        for name, axis in (("front-ram", RAM), ("front-flash", FLASH))
+    },
     "history": Figure(
         draw=search_figures.history,
         needs=_has_history,

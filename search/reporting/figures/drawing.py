@@ -100,7 +100,7 @@ def blank(palette: Palette, *, height: int) -> go.Figure:
 
 
 def limit_line(figure: go.Figure, palette: Palette, limit: int) -> None:
-    """Mark the limit of parameters by an upright line."""
+    """Mark a limit by an upright line."""
     figure.add_vline(
         x=limit,
         line=_dashed(palette),

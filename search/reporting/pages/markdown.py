@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from search.architecture.limits import KINDS
 from search.common.text import counted
@@ -15,7 +15,7 @@ from search.reporting.claims import HEADING, SAYS, Remeasured, claim_of
 from search.reporting.constraints import Check, at_least
 from search.reporting.finalists import Finalists
 from search.reporting.leaderboard import Summary
-from search.reporting.pages import lead, words
+from search.reporting.pages import lead, micro, words
 from search.reporting.ranking import Entry
 from search.reporting.records import TrialRecord
 from search.reporting.shortlist import Shortlisted
@@ -40,11 +40,20 @@ def to_markdown(summary: Summary, *, top: int) -> str:
             ("", "check", "found", "rule"),
             [(str(c.verdict), c.question, c.found, c.rule) for c in summary.health],
         ),
+        *on_microcontrollers(summary),
         "## For graders",
         graders_block(summary),
         f"Made {summary.made_at:%Y-%m-%d %H:%M} UTC by `python search/report.py`.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def on_microcontrollers(summary: Summary) -> Iterator[str]:
+    """What exports measured; nothing where there were none."""
+    if summary.micro:
+        yield "## On a microcontroller"
+        yield escape(micro.SAYS)
+        yield table(micro.HEADER, micro.rows(summary), right=range(1, len(micro.HEADER)))
 
 
 def graders_block(summary: Summary) -> str:

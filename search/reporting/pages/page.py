@@ -28,7 +28,7 @@ from search.reporting.figures.catalogue import FIGURES, Figure
 from search.reporting.finalists import Finalists
 from search.reporting.intervals import Interval
 from search.reporting.leaderboard import Summary
-from search.reporting.pages import lead, markdown, words
+from search.reporting.pages import lead, markdown, micro, words
 from search.reporting.ranking import Entry
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,6 +55,7 @@ def to_html(summary: Summary, *, top: int) -> str:
         listed=listed,
         several_seeds=words.several_seeds(summary),
         markdown=markdown,
+        micro=micro,
         dropout_text=dropout_text,
         strip=strips_of(shown, summary),
         seeds=seeds_of(summary.finalists) if summary.finalists else {},

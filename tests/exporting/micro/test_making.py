@@ -282,6 +282,12 @@ def test_the_command_writes_a_folder_whose_own_check_passes(
     assert measured["int8"]["c_ram"] <= 20_000
     assert figures["sizes"]["files"]["micro/model_int8.tflite"] == measured["int8"]["file_bytes"]
     assert "## On a microcontroller" in (output / "README.md").read_text()
+    report = [sys.executable, str(ROOT / "search/report.py")]
+    report += ["--storage", str(tmp_path / "study.db"), "--reports", str(tmp_path / "reports")]
+    assert subprocess.run(report, capture_output=True, timeout=300).returncode == 0
+    markdown = (tmp_path / "reports" / "leaderboard.md").read_text()
+    assert "## On a microcontroller" in markdown
+    assert f"{measured['int8']['c_flash']:,} (" in markdown
     if shutil.which("make") and shutil.which("cc"):
         made = subprocess.run(["make", "check"], cwd=output / "micro", capture_output=True)
         assert made.returncode == 0, made.stdout + made.stderr

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import plotly.graph_objects as go
 import plotly.io
@@ -17,7 +18,7 @@ from search.reporting.records import Outcome
 from tests.reporting.studies import complete, study_of
 
 ALL: list[Callable[..., go.Figure]] = [
-    figures.accuracy_against_parameters,
+    figures.accuracy_against,
     figures.learning_curves,
     search_figures.history,
     search_figures.importance,
@@ -32,7 +33,7 @@ def trace(figure: go.Figure, name: str) -> go.Scatter:
 
 
 def test_the_front_and_the_rest_are_all_entries(summary: Summary) -> None:
-    figure = figures.accuracy_against_parameters(summary)
+    figure = figures.accuracy_against(summary)
     front = trace(figure, "Pareto front, with 95 % intervals")
     drawn = [len(t.x) for t in figure.data]
     both = sum(entry.on_front and entry.trial.is_reference for entry in summary.entries)
@@ -47,6 +48,25 @@ def test_the_front_and_the_rest_are_all_entries(summary: Summary) -> None:
     )
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert texts == ["limit 20,000", "target 99.4 %"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "limit"), [(figures.RAM, "limit 30,000"), (figures.FLASH, "limit 25,000")]
+)
+def test_memory_has_a_front_of_its_own_with_its_limit(
+    summary: Summary, axis: figures.Axis, limit: str
+) -> None:
+    limits = replace(summary.limits, max_ram=30_000, max_flash=25_000)
+    figure = figures.accuracy_against(replace(summary, limits=limits), axis=axis)
+    front = trace(figure, "Pareto front, with 95 % intervals")
+    assert len(front.x) >= 2
+    assert list(front.x) == sorted(front.x)
+    for size, accuracy in zip(front.x, front.y, strict=True):
+        better = [e for e in summary.entries if (axis.of(e) or 0) <= size]
+        assert accuracy == pytest.approx(100 * max(better, key=lambda e: e.expected).accuracy)
+    assert limit in [annotation.text for annotation in figure.layout.annotations]
+    unlimited = figures.accuracy_against(summary, axis=axis)
+    assert limit not in [annotation.text for annotation in unlimited.layout.annotations]
 
 
 def test_the_history_marks_every_ended_trial(summary: Summary) -> None:

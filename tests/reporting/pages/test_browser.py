@@ -39,7 +39,18 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-FIGURES = {"front", "curves", "history", "history-time", "importance", "parallel", "time", "cost"}
+FIGURES = {
+    "front",
+    "front-ram",
+    "front-flash",
+    "curves",
+    "history",
+    "history-time",
+    "importance",
+    "parallel",
+    "time",
+    "cost",
+}
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ def test_nothing_in_the_data_can_end_its_element(page: str) -> None:
     data = page.split('id="data">')[1].split("</script>")[0]
 
     assert "<" not in data
-    assert len(json.loads(data)["figures"]) == 8
+    assert len(json.loads(data)["figures"]) == 10
 
 
 def test_the_sections_are_in_order(page: str) -> None:
@@ -99,7 +99,7 @@ def test_the_sections_are_in_order(page: str) -> None:
 def test_every_figure_has_a_sentence_and_an_alternative(page: str) -> None:
     figures = re.findall(r"<figure>.*?</figure>", page, flags=re.DOTALL)
 
-    assert len(figures) == 8
+    assert len(figures) == 10
     for figure in figures:
         assert re.search(r'<p class="says">\s*\S+', figure)
         assert re.search(r'role="img" aria-label="[^"]{20,}"', figure)
