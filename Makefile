@@ -44,7 +44,7 @@ test-cluster: $(VENV)/test.stamp  ## a real PostgreSQL server and more than one 
 	CLUSTER_TESTS_REQUIRED=1 $(VENV)/bin/pytest tests/cluster
 
 test-micro: $(MICRO)/test.stamp  ## exports for microcontrollers, measured for real; CI runs it
-	MICRO_TESTS_REQUIRED=1 $(MICRO)/bin/pytest tests/exporting/micro
+	MICRO_TESTS_REQUIRED=1 $(MICRO)/bin/pytest tests/exporting/micro tests/benchmarks/test_emulated.py
 
 soak: $(VENV)/test.stamp  ## 50 random kills of one search, 10 to 20 minutes
 	$(RUN) tests/soak.py

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from search.common.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from torch.fx import GraphModule
 
 PACKAGES = ("litert_torch", "ai_edge_quantizer", "ai_edge_litert", "tflite_micro")
@@ -67,12 +68,15 @@ def captured() -> Iterator[Any]:
                 os.close(before)
 
 
-def to_float32(core: GraphModule, example: tuple[Any, ...]) -> bytes:
-    """A TensorFlow Lite file of a graph, whose images come as ``[1, H, W, C]`` float32.
+def to_float32(
+    core: GraphModule, example: tuple[Tensor, ...], *, channels_last: bool = True
+) -> bytes:
+    """A TensorFlow Lite file of a graph in float32.
 
     Args:
         core: As ``rewriting.rewritten`` gives it.
         example: What it takes.
+        channels_last: Images come as ``[1, H, W, C]``, not as torch has them.
 
     Raises:
         UserError: If the converter does not know one of its operators.
@@ -80,9 +84,12 @@ def to_float32(core: GraphModule, example: tuple[Any, ...]) -> bytes:
     import litert_torch
 
     with captured():
-        last = litert_torch.to_channel_last_io(core, args=[0])
+        converted = core
+        if channels_last:
+            converted = litert_torch.to_channel_last_io(core, args=[0])
+            example = (example[0].permute(0, 2, 3, 1),)
         try:
-            made = litert_torch.convert(last, (example[0].permute(0, 2, 3, 1),))
+            made = litert_torch.convert(converted, example)
         except Exception as error:
             reason = str(error).strip().splitlines()[:1]
             raise UserError(

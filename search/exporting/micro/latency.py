@@ -1,9 +1,9 @@
 """How long a network may take on two common microcontrollers: estimated, never measured.
 
-The estimate for the C of this export stands on instructions that were counted: a kept network of
-3.0 million multiply-accumulates, compiled by gcc 12 with -O3 and emulated by QEMU, takes 6.4
-instructions for each in int8 and 3.9 in float32 (docs/microcontrollers.md). How many cycles an
-instruction takes depends on the core, its caches and the wait states of its flash.
+The estimate for the C of this export stands on instructions that were counted, of a network of 3.0
+million multiply-accumulates, compiled by gcc 12 and emulated (benchmarks/hardware/emulated.py,
+docs/microcontrollers.md). How many cycles an instruction takes depends on the core, its caches and
+the wait states of its flash.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from search.exporting.micro.graph import Graph
 
-INSTRUCTIONS = {"int8": (6.0, 10.0), "float32": (3.5, 8.0)}  # of a multiply-accumulate: -O3, -O2
+INSTRUCTIONS = {"int8": (6.3, 10.1), "float32": (4.8, 8.6)}  # of a multiply-accumulate: -O3, -O2
 
 
 @dataclass(frozen=True, kw_only=True)

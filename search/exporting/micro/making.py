@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from search.common.errors import UserError
 from search.exporting.micro import c_program, latency
 from search.exporting.micro.c_steps import Unwritable
 from search.exporting.micro.converting import to_float32, to_int8
 from search.exporting.micro.graph import read_graph
 from search.exporting.micro.interpreter import Arena, MicroInterpreter
 from search.exporting.micro.parts import Parts, take_apart
+from search.exporting.micro.probing import refuse_layer
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,8 +99,12 @@ def write_micro(
     started = time.perf_counter()
     parts = take_apart(network, problem)
     example = parts.prepared(torch.zeros(1, *problem.input_shape, dtype=torch.uint8))[:1]
-    models = {"float32": to_float32(parts.core, (example,))}
-    MicroInterpreter(models["float32"])  # what it cannot run is said before more is done
+    try:
+        models = {"float32": to_float32(parts.core, (example,))}
+        MicroInterpreter(models["float32"])
+    except UserError:
+        refuse_layer(parts.core, example)
+        raise
     models["int8"] = to_int8(models["float32"], _taken(parts, calibration))
     seconds = time.perf_counter() - started
     forms = {}

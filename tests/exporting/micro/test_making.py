@@ -219,11 +219,16 @@ def test_without_c_the_rest_is_written_and_why_is_said(
     [
         (
             [nn.Conv2d(1, 8, 3, padding=1, padding_mode="circular"), *head(8)],
-            "TensorFlow Lite Micro cannot run the network: it has no operator SELECT",
+            r"layer 0 \(Conv2d\) cannot be computed on a microcontroller: .* no operator SELECT",
         ),
         (
             [nn.Conv2d(1, 8, 3), nn.AdaptiveMaxPool2d(2), nn.Flatten(), nn.Linear(32, 10)],
-            "cannot be converted to TensorFlow Lite: .*adaptive_max_pool2d",
+            r"layer 1 \(AdaptiveMaxPool2d\) cannot be computed on a microcontroller: "
+            ".*adaptive_max_pool2d",
+        ),
+        (
+            [nn.Conv2d(1, 8, 3), nn.Sequential(nn.ReLU(), nn.LPPool2d(2, 2)), *head(8)],
+            r"layer 1\.1 \(LPPool2d\) .* has no operator SIGN",
         ),
     ],
 )
