@@ -7,7 +7,11 @@ VENV := .venv
 MICRO := .venv-micro
 RUN := $(VENV)/bin/python
 
-.PHONY: search dashboard report check quick test lint types tests faults test-cluster test-micro \
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*##  ?/\1|/; s/## *//' | \
+		awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+.PHONY: help search dashboard report check quick test lint types tests faults test-cluster test-micro \
 	soak clean
 
 search: $(VENV)/run.stamp  ## search for TRIALS trials (make search TRIALS=5)

@@ -27,4 +27,4 @@ def suggest(trial, problem, limits):
         return nn.Sequential(stem, *(Residual(width) for _ in range(blocks)), *head)
 
     recipe = Recipe(optimizer="adamw", learning_rate=rate, augmentation=Augmentation(shift=2.0))
-    return Candidate(build=build, recipe=recipe, name=f"{blocks} blocks of {width}, {rate:.2g}")
+    return Candidate(build=build, recipe=recipe, name=f"{blocks} × {width}, {rate:.2g}")

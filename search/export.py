@@ -132,7 +132,9 @@ def main(arguments: list[str] | None = None) -> int:
         study, number = at_rank(study, options.rank, options.storage)
     trial = recorded(study, number)
     refuse_incomplete(study, number)
-    output = options.output or ROOT / "exports" / directory_name(study.study_name, number)
+    output = options.output or ROOT / "exports" / directory_name(
+        options.storage, study.study_name, number
+    )
     check_directory(output, "--output")
     check_folder(output)
     located = locate(options.data, image_size=options.image_size)

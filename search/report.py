@@ -131,7 +131,11 @@ def compare(options: argparse.Namespace) -> int:
         )
     opened = {named.key: named for named in map(open_named, options.studies)}
     if len(opened) < 2:
-        raise UserError("a comparison needs two studies", "Name another one, or use --storage")
+        (one,) = opened.values()
+        raise UserError(
+            f"a comparison needs two studies, but {one.short(1)} was given twice",
+            "Name another one, or this one once",
+        )
     names = names_apart(list(opened.values()))
     studies = [(name, one.study) for name, one in zip(names, opened.values(), strict=True)]
     with readable_errors(options.studies[0]):

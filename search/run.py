@@ -1,7 +1,7 @@
 """Searches for the best networks under the limits; run it again to go on.
 
     python search/run.py --trials 100               the search, about an hour on two cores
-    python search/run.py --trials 4 --epochs 2      a quick look, about a minute
+    python search/run.py --trials 6 --epochs 2      a quick look, two minutes
     python search/run.py --trials 200               go on with the same study
     python search/run.py --trials 500 --hours 8 --stop-after-stall 50
     python search/run.py --max-params 5000 --storage small.db

@@ -18,6 +18,7 @@ from optuna.distributions import (
 )
 
 from search.architecture.limits import Limits, demands
+from search.architecture.refitting import study_in_memory
 from search.architecture.spaces import Space
 from search.candidates.costs import Costs
 from search.common.errors import UserError
@@ -29,7 +30,7 @@ Params = dict[str, Any]
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """Every parameter that a space draws, with its range."""
-    trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
+    trial = study_in_memory(optuna.samplers.RandomSampler(seed=0)).ask()
     space.suggest(trial)
     return trial.distributions
 
@@ -111,7 +112,7 @@ def _draws(space: Space) -> Iterator[tuple[Params, Costs]]:
     Raises:
         UserError: If the space raises whatever is drawn.
     """
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study = study_in_memory(optuna.samplers.RandomSampler(seed=0))
     starts = [simplest_start(space)]
     starts.append({**starts[0], **_low_ends(space)})
     for start in starts:

@@ -47,6 +47,13 @@ class Refitted:
         return self.moved + self.lost
 
 
+def study_in_memory(sampler: BaseSampler) -> Study:
+    """A study for draws that nobody keeps, without the line that ``create_study`` logs."""
+    storage = InMemoryStorage()
+    name = storage.get_study_name_from_id(storage.create_new_study([StudyDirection.MAXIMIZE]))
+    return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+
+
 def refit(
     params: Params, defaults: Params, suggest: Callable[[BaseTrial], AnyCandidate]
 ) -> Refitted:
@@ -61,11 +68,7 @@ def refit(
         Exception: What ``suggest`` raises after it was given what it asked for is kept back: there
             is then no candidate. ValueError where a default is outside its range.
     """
-    storage = InMemoryStorage()  # without the line that create_study logs
-    name = storage.get_study_name_from_id(storage.create_new_study([StudyDirection.MAXIMIZE]))
-    trial = optuna.load_study(
-        study_name=name, storage=storage, sampler=_Given(params, defaults)
-    ).ask()
+    trial = study_in_memory(_Given(params, defaults)).ask()
     candidate = None
     with suppress(Exception):  # of a space's own
         candidate = suggest(trial)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import os
 import re
 import reprlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +37,25 @@ MOST_WORKERS = 4_096  # on a cluster
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line that says what to do."""
+    """An argument parser whose errors are one line that says what to do; options in full."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """As ``argparse``'s; an option that there is not is said first, with what is like it."""
+        known = [name for action in self._actions for name in action.option_strings]
+        for given in sys.argv[1:] if args is None else args:
+            name = given.partition("=")[0]
+            if given == "--":
+                break
+            if re.fullmatch("--[a-z][a-z-]*", name) and name not in known:
+                like = difflib.get_close_matches(name, known, n=1)
+                meant = f" (did you mean {like[0]}?)" if like else ""
+                self.error(f"there is no option {name}{meant}")
+        return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and end with exit code 2."""

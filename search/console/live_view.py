@@ -20,6 +20,7 @@ from search.console.time_left import seconds_left
 from search.reporting.architectures import Architecture, valid_architectures
 from search.reporting.records import StudyLimits
 from search.study import attributes
+from search.study.shared import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,9 +165,12 @@ class Progress:
         fresh = sorted(ended - self._seen) if self._seen is not None else []
         self._seen = ended
         by_number = {trial.number: trial for trial in trials}
+        counting = {number for number in fresh if by_number[number].state in FINISHED}
+        count = now.finished - len(counting)
         for number in fresh:
+            count += number in counting
             left = self._left(trials, now.total)
-            self.say(f"[{now.finished}/{now.total}] {outcome(by_number[number])}{left}")
+            self.say(f"[{count}/{now.total}] {outcome(by_number[number])}{left}")
 
     def _left(self, trials: Sequence[FrozenTrial], total: int) -> str:
         seconds = seconds_left(trials, total, epochs=self._epochs, workers=self._workers)

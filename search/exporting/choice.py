@@ -10,7 +10,8 @@ from search.common.text import counted
 from search.reporting.leaderboard import summarize
 from search.study.attributes import REASON
 from search.study.companions import candidates_of
-from search.study.storages.opening import open_study
+from search.study.storages.naming import short_name
+from search.study.storages.opening import DEFAULT_STORAGE, open_study
 
 if TYPE_CHECKING:
     from search.study.storages.stored import StoredStudy
@@ -35,9 +36,16 @@ def at_rank(study: StoredStudy, rank: int, storage: str) -> tuple[StoredStudy, i
     return study, trial.number
 
 
-def directory_name(study: str, number: int) -> str:
-    """A directory's name for a trial, whatever its study is called."""
-    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', study).strip('.-')}-{number}"
+def directory_name(storage: str, study: str, number: int) -> str:
+    """A directory's name for a trial, whatever its study is called, and where it is not the usual.
+
+    Args:
+        storage: A URL or the path of an SQLite file.
+        study: The study's name.
+        number: The trial's.
+    """
+    where = "" if storage == DEFAULT_STORAGE else f"{short_name(storage, study, parts=1)} "
+    return f"{re.sub(r'[^A-Za-z0-9_.]+', '-', f'{where}{study}').strip('.-')}-{number}"
 
 
 def refuse_incomplete(study: StoredStudy, number: int) -> None:

@@ -71,7 +71,8 @@ def open_for_search(
             widened, kept = widen(trials, space), name_to_keep(study)
             lines += widened.lines
             lines += [f"the study as it is now is kept as {kept!r}"] if widened.changed else []
-        show(differing, lines)
+        would = "" if continue_anyway else "with --continue-anyway: "
+        show(differing, [f"{would}{line}" for line in lines])
         if not continue_anyway:
             raise UserError(
                 f"the study {name!r} was begun with other settings, see above",

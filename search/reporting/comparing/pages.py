@@ -159,9 +159,15 @@ def headline(comparison: Comparison) -> str:
     if not ranked:
         return "No study has a valid architecture yet"
     best = max(ranked, key=_expected)
+    if len(ranked) > 1 and len({_expected(study) for study in ranked}) == 1:
+        return "The studies are level on the validation images"
     entry = best.summary.verdict.best
     value = entry.accuracy if entry else None
-    return f"{best.name} is ahead on the validation images: {words.percent(value)}"
+    ahead = f"{best.name} is ahead on the validation images: {words.percent(value)}"
+    allowed = [study.summary.limits.max_params for study in (best, *ranked)]
+    if len(set(allowed)) > 1:
+        ahead += f" with at most {allowed[0]:,} parameters; the limits differ"
+    return ahead
 
 
 def _expected(study: Compared) -> float:

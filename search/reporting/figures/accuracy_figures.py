@@ -168,7 +168,7 @@ def learning_curves(summary: Summary, palette: Palette = PAGE) -> go.Figure:
         figure.add_scatter(
             x=[epoch for epoch, _ in entry.trial.curve],
             y=[points(value) for _, value in entry.trial.curve],
-            mode="lines",
+            mode="lines" if len(entry.trial.curve) > 1 else "markers",
             name=f"{words.place(entry)} trial {entry.trial.name}",
             line={"color": colour, "width": 2},
             hovertemplate=f"trial {entry.trial.name}, epoch %{{x}}: %{{y:.2f}} %<extra></extra>",

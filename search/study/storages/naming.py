@@ -116,9 +116,9 @@ def identity(study: optuna.Study) -> str:
     return f"{study.study_name} of {began.isoformat() if began else 'no trial'}"
 
 
-def short_name(storage: str, study: str) -> str:
-    """A study's file and its folder, and its name unless it is the usual one."""
-    return _short(_place(storage), study, 2)
+def short_name(storage: str, study: str, parts: int = 2) -> str:
+    """A study's file with so many parts of its path, and its name unless it is the usual one."""
+    return _short(_place(storage), study, parts)
 
 
 def names_apart(studies: Sequence[NamedStudy]) -> list[str]:

@@ -88,7 +88,9 @@ def widen(trials: Sequence[FrozenTrial], space: Space) -> Widening:
         else:
             one.system_attrs[FIXED] = {n: v for n, v in queued.items() if n not in fitted.dropped}
     out = sum(map(len, left_out.values()))
-    lines = [f"{len(fresh) - out:,} of {counted(len(fresh), 'trial')} are kept"]
+    stay = len(fresh) - out
+    verb = "is" if stay == 1 else "are"
+    lines = [f"{stay:,} of {counted(len(fresh), 'trial')} {verb} kept"]
     lines += [f"{name} is new: they count as drawn with {value}" for name, value in added.items()]
     lines += [f"{_numbers(which)} left out: {reason}" for reason, which in left_out.items()]
     return Widening(
