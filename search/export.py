@@ -18,6 +18,7 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -297,7 +298,7 @@ def write(
     say(f"wrote {output}")
     if made and micro_of:
         note(made, micro_of, text(origin.study), trial.number)
-    return 0 if measured.acceptable else 1
+    return 0 if measured.acceptable and (made is None or made.acceptable) else 1
 
 
 def write_micro(
@@ -357,15 +358,18 @@ def publish(folder: Path, output: Path) -> None:
         UserError: If they cannot be written, or would replace files of others.
     """
     from search.common.publishing import put
-    from search.exporting.folder import ALL, check_folder
+    from search.exporting.folder import ALL, MICRO, check_folder, written_before
 
     check_folder(output)
-    files = [file for file in folder.rglob("*") if file.is_file()]
+    before = written_before(output)
+    files = [folder / name for name in ALL if (folder / name).exists()]
     try:
         put(output, {file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
-        for name in ALL:  # of an earlier export, of another kind of network
+        for name in before:  # by an earlier export, of another kind of network
             if not (folder / name).exists():
                 (output / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (output / MICRO).rmdir()  # where nothing is left in it
     except OSError as error:
         problem = error.strerror or type(error).__name__
         raise UserError(

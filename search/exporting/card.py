@@ -12,6 +12,7 @@ from search.common.text import counted
 from search.data.problem import numbered
 from search.exporting import onnx_files, standalone
 from search.exporting.checks import Measured
+from search.exporting.folder import ALL
 from search.exporting.tables import aligned, markdown_table
 from search.reporting.intervals import wilson
 from search.reporting.pages import words
@@ -47,8 +48,8 @@ def measure_sizes(costs: Costs, folder: Path) -> Sizes:
         weight_bytes_int8=onnx_files.weight_bytes(folder / onnx_files.INT8),
         files={
             file.relative_to(folder).as_posix(): file.stat().st_size
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
+            for file in (folder / name for name in sorted(ALL))
+            if file.exists()
         },
     )
 

@@ -60,3 +60,12 @@ def _is_export(figures: Path) -> bool:
     except (ValueError, RecursionError):
         return False
     return isinstance(found, dict) and found.keys() >= {"origin", "validation", "sizes"}
+
+
+def written_before(output: Path) -> list[str]:
+    """The files of a directory that an earlier export wrote, as it lists them itself."""
+    try:
+        listed = json.loads((output / FIGURES).read_bytes())["sizes"]["files"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [name for name in ALL if name in listed] if isinstance(listed, dict) else []

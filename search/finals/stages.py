@@ -176,6 +176,7 @@ def announce(
         finals.get_trials(deepcopy=False),
         attributes.OPENINGS.of(finals),
         target=settings.problem.target,
+        order=attributes.CHOSEN.of(finals),
     )
     if found is None:
         say("no finalist is complete")

@@ -140,6 +140,9 @@ def queue(
         settings = {**attributes.SETTINGS.of(study), "sampler": "none", "pruner": "none"}
         if attributes.SETTINGS.of(finals) != settings:
             attributes.SETTINGS.set(finals, settings)
+        chosen = dict.fromkeys(entry.candidate for entry in entries if entry.kind == "finalist")
+        if chosen:
+            attributes.CHOSEN.set(finals, list(chosen))
         there = [
             attributes.FINALIST.of(trial)
             for trial in finals.get_trials(deepcopy=False)

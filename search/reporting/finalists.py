@@ -64,7 +64,7 @@ class Finalist:
     """A candidate with its figures on the test images."""
 
     place: int  # by mean accuracy on the test images, from 1
-    first_trial: int  # the number of its first training: they are queued in validation's order
+    first_trial: int  # the number of its first training: they are queued as validation has them
     label: str
     is_reference: bool
     architecture: str
@@ -104,6 +104,7 @@ class Finalists:
     target: float | None  # accuracy in [0, 1]
     entries: tuple[Finalist, ...]
     openings: tuple[Opening, ...]
+    order: tuple[str, ...] = ()  # candidates as validation has them; empty in older studies
 
     @property
     def chosen(self) -> Finalist | None:
@@ -112,7 +113,12 @@ class Finalists:
         It is the winner whatever the test images say of the others: they choose nothing.
         """
         own = [entry for entry in self.entries if not entry.is_reference]
-        return min(own, key=lambda entry: entry.first_trial, default=None)
+        places = {candidate: place for place, candidate in enumerate(self.order)}
+        return min(
+            own,
+            key=lambda one: (places.get(one.candidate or "", len(places)), one.first_trial),
+            default=None,
+        )
 
     @property
     def met(self) -> bool | None:
@@ -131,7 +137,11 @@ class Finalists:
 
 
 def read_finalists(
-    trials: Sequence[FrozenTrial], openings: object, *, target: float | None
+    trials: Sequence[FrozenTrial],
+    openings: object,
+    *,
+    target: float | None,
+    order: Sequence[str] = (),
 ) -> Finalists | None:
     """The finalists of a study's trials; None if there is none yet.
 
@@ -139,6 +149,7 @@ def read_finalists(
         trials: Of the finalists' study.
         openings: Its attribute ``test set openings``.
         target: Accuracy in [0, 1]; None for none.
+        order: Its attribute ``chosen``.
     """
     groups: dict[tuple[object, ...], list[FrozenTrial]] = {}
     for trial in trials:
@@ -155,7 +166,10 @@ def read_finalists(
         for one, other in itertools.pairwise(placed)
     ]
     return Finalists(
-        target=target, entries=(*compared, placed[-1]), openings=tuple(_openings(openings))
+        target=target,
+        entries=(*compared, placed[-1]),
+        openings=tuple(_openings(openings)),
+        order=tuple(order),
     )
 
 

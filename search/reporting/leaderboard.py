@@ -38,7 +38,7 @@ from search.reporting.searched_parameters import (
     read_dimensions,
 )
 from search.reporting.shortlist import Shortlisted, read_shortlist
-from search.study.attributes import OPENINGS, SETTINGS
+from search.study.attributes import CHOSEN, OPENINGS, SETTINGS
 from search.study.companions import candidates_of, finalists_of, shortlist_of
 from search.study.microcontrollers import OnMicrocontroller, read_measured
 from search.study.storages.stored import StoredStudy
@@ -124,8 +124,12 @@ def summarize(study: Study, *, made_at: datetime | None = None) -> Summary:
     user_candidates = latest_attempts(read_trials(_trials(beside), limits, by_user=True))
     again = companion(study, shortlist_of(study.study_name))
     tested = companion(study, finalists_of(study.study_name))
-    openings = OPENINGS.of(tested) if tested else []
-    finalists = read_finalists(_trials(tested), openings, target=limits.target)
+    finalists = read_finalists(
+        _trials(tested),
+        OPENINGS.of(tested) if tested else [],
+        target=limits.target,
+        order=CHOSEN.of(tested) if tested else (),
+    )
     maximizes = study.directions == [StudyDirection.MAXIMIZE]
     unranked: Counter[str] = Counter()
     valid: list[TrialRecord] = []

@@ -129,7 +129,12 @@ def read_trials(
 ) -> tuple[TrialRecord, ...]:
     """All trials as records, in the order of their numbers."""
     ordered = sorted(trials, key=lambda trial: trial.number)
-    return tuple(_record(trial, limits, by_user) for trial in ordered)
+    found = tuple(_record(trial, limits, by_user) for trial in ordered)
+    if limits.max_flash is None:
+        return found
+    from search.reporting.candidates import flash_of  # which knows records
+
+    return tuple(replace(one, flash_bytes=flash_of(one)) for one in found)  # of older studies too
 
 
 def latest_attempts(trials: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:

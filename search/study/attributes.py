@@ -113,4 +113,5 @@ SETTINGS = Attribute("settings", mapping)
 CHANGES = Attribute("continued_with_other_settings", items)  # a list of lines for each time
 IDENTITY = Attribute("id", text)  # by which it is known again wherever it is moved or copied
 MICRO = Attribute("micro", mapping)  # what export --micro measured, by the trial's number
+CHOSEN = Attribute("chosen", texts)  # of the finalists' study: candidates, as validation has them
 OPENINGS = Attribute("test set openings", items)  # of the finalists' study: when, and how often

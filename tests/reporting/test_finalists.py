@@ -113,6 +113,10 @@ def test_they_are_placed_by_mean_and_the_winner_is_the_one_that_validation_chose
     assert found.chosen is found.entries[2], "validation put it first, whatever the test says"
     assert found.met
     assert not found.certain
+    trials = [*group(0.9950, 0.9952), *group(0.9960, 0.9962, search_trial=7, candidate="b")]
+    again = read_finalists(trials, [OPENING], target=0.994, order=["c", "b", "{}"])
+    assert again is not None and again.chosen is not None
+    assert again.chosen.search_trial == 7, "as it was chosen last, whatever was queued first"
 
 
 def test_public_systems_stand_beside_their_claims() -> None:

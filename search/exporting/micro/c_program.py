@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from search.common.text import one_line
 from search.exporting.micro.c_steps import Steps, number_text
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
     used = [*ALWAYS[writer.kind], *writer.kernels]
     about = "Weights and activations are " + ("int8." if is_int8 else "float32.")
     settings: dict[str, Any] = {
-        "title": title,
+        "title": in_comment(title),
         "about": about,
         "name": name,
         "source": f"{name}.tflite",
@@ -112,13 +113,14 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
         "offsets": _listed(offsets),
         "pixel": f"pixel(pixels, {'&lean, ' * parts.deskewed}v, u, c)",
         "converted": "value",
-        "real": "given[k]",
+        "real": "sums[k]",
+        "sum": "int32_t" if is_int8 else "float",
     }
     if is_int8:
         settings |= {
             "converted": f"limited((int32_t)rintf(value / {number_text(taken.scale)}) "
             f"+ {taken.zero}, -128, 127)",
-            "real": f"(float)(given[k] - {given.zero}) * {number_text(given.scale)}",
+            "real": f"(float)(sums[k] - COPIES * {given.zero}) * {number_text(given.scale)}",
             "in_scale": f"{taken.scale:.9g}",
             "in_zero": taken.zero,
         }
@@ -128,6 +130,11 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
         ram=writer.plan.bytes,
         flash=writer.flash,
     )
+
+
+def in_comment(text: str) -> str:
+    """A text of unknown origin as it may stand in a comment."""
+    return one_line(text).replace("*/", "* /").replace("/*", "/ *")
 
 
 def example_program(parts: Parts) -> dict[str, str]:
@@ -145,12 +152,15 @@ def array_of(content: bytes, *, name: str, about: Sequence[str]) -> str:
         ", ".join(f"0x{byte:02x}" for byte in content[at : at + 16])
         for at in range(0, len(content), 16)
     ]
-    lines = "\n   ".join(about)
+    lines = "\n   ".join(map(in_comment, about))
     body = ",\n  ".join(rows)
     return (
-        f"/* {lines} */\n\n#include <stdalign.h>\n\n"
+        f"/* {lines} */\n\n#include <stdalign.h> /* C11, or C++ */\n\n"
+        '#ifdef __cplusplus\nextern "C" {\n#endif\n\n'
+        f"extern const unsigned int {name}_bytes;\nextern const unsigned char {name}[];\n\n"
         f"const unsigned int {name}_bytes = {len(content)};\n"
-        f"alignas(16) const unsigned char {name}[{len(content)}] = {{\n  {body}\n}};\n"
+        f"alignas(16) const unsigned char {name}[] = {{\n  {body}\n}};\n\n"
+        "#ifdef __cplusplus\n}\n#endif\n"
     )
 
 

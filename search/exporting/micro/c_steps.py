@@ -13,7 +13,7 @@ from search.exporting.micro.graph import SAME, Graph, Operator
 from search.exporting.micro.planning import VIEWS, Plan, plan
 
 TABLES: dict[str, Callable[[float], float]] = {
-    "LOGISTIC": lambda x: 1 / (1 + math.exp(-x)),
+    "LOGISTIC": lambda x: 0.5 * (1 + math.tanh(x / 2)),
     "TANH": math.tanh,
     "HARD_SWISH": lambda x: x * min(max(x + 3, 0), 6) / 6,
     "RELU": lambda x: max(x, 0),
@@ -80,6 +80,7 @@ class Steps:
         for tensor in graph.tensors:
             if tensor.data is None and tensor.type is not taken:
                 raise Unwritable("a mixture of int8 and float32")
+        self._known: dict[tuple[str, bytes], str] = {}
         self.constants: list[str] = []
         self.kernels: list[str] = []
         self.flash = 0
@@ -128,6 +129,10 @@ class Steps:
     def _constant(self, name: str, kind: str, values: Any) -> str:
         """A constant array; returns its name."""
         flat = np.asarray(values).reshape(-1)
+        key = (name.split("_")[0], flat.tobytes())
+        if key in self._known and name.startswith("weights"):  # of a layer that is used twice
+            return self._known[key]
+        self._known[key] = name
         self.flash += flat.size * {"int8_t": 1}.get(kind, 4)
         text = ", ".join(map(number_text, flat.tolist()))
         lines = "\n".join(_wrapped(text))
@@ -315,7 +320,8 @@ class Steps:
         axis = operator.options["axis"] % len(shape)
         row = math.prod(shape[axis:])
         rows, at, calls = math.prod(shape[:axis]), 0, []
-        self._limits(operator)
+        if operator.options.get("fusedActivationFunction", 0):
+            raise Unwritable("CONCATENATION with an activation")
         for position, index in enumerate(operator.inputs):
             size = math.prod(self.graph.shape(index or 0)[axis:])
             source = self._at(index, f"part_{number}_{position}")

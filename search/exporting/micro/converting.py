@@ -102,20 +102,53 @@ def to_float32(
 
 
 def to_int8(float32: bytes, images: Values) -> bytes:
-    """The same with all weights, activations, input and output in int8.
+    """The same in int8 from input to output, but for operators that the quantiser does not know.
 
     Weights have a scale for each output channel, activations the range seen on some images.
 
     Args:
         float32: As ``to_float32`` gives it.
         images: ``[N, H, W, C]``, as the graph takes them.
+
+    Raises:
+        UserError: If the quantiser cannot do it.
     """
     from ai_edge_quantizer import quantizer, recipe
 
+    wanted = recipe.static_wi8_ai8()
     with captured(), tempfile.TemporaryDirectory() as folder:
         source, made = Path(folder) / "float32.tflite", Path(folder) / "int8.tflite"
         source.write_bytes(float32)
-        quantizing = quantizer.Quantizer(str(source), recipe.static_wi8_ai8())
         seen = {SIGNATURE: [{"args_0": image[None]} for image in images]}
-        quantizing.quantize(quantizing.calibrate(seen)).export_model(str(made))
-        return made.read_bytes()
+        try:
+            ranges = _ranges(source, seen, wanted)
+            quantizing = quantizer.Quantizer(str(source), wanted)
+            quantizing.quantize(ranges).export_model(str(made))
+            return made.read_bytes()
+        except Exception as error:
+            reason = " ".join(str(error).strip().splitlines()[:1])
+            raise UserError(
+                f"the network cannot be quantised to int8: {reason or type(error).__name__}",
+                "Use other layers, or export without --micro",
+            ) from None
+
+
+def _ranges(source: Path, seen: dict[str, Any], wanted: Any) -> Any:
+    """The least and the largest value of each activation, over all images.
+
+    The quantiser's own way is a moving average, beyond which an unusual image's logits are cut off.
+    """
+    from ai_edge_quantizer import calibrator, recipe_manager
+
+    def widened(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **now,
+            "min": np.minimum(before["min"], now["min"]),
+            "max": np.maximum(before["max"], now["max"]),
+        }
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(wanted)
+    found = calibrator.Calibrator(str(source), qsv_update_func=widened)
+    found.calibrate(seen, manager)
+    return found.get_model_qsvs()

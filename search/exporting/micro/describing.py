@@ -77,8 +77,10 @@ def time_rows(micro: Micro) -> Rows:
     return [
         (
             f"{core.name} at {core.megahertz} MHz",
-            _span(latency.estimate(micro.macs, "float32", core)),
-            _span(latency.estimate(micro.macs, "int8", core)),
+            *(
+                words.NOTHING if form.no_c else _span(latency.estimate(micro.macs, name, core))
+                for name, form in _named(micro)
+            ),
             _span(latency.estimate_optimised(micro.macs, core)),
         )
         for core in latency.CORES
@@ -92,6 +94,9 @@ def printed(micro: Micro, limits: Limits, costs: Costs) -> str:
     lines = ["on a microcontroller, run by TensorFlow Lite Micro on this machine:", *forms, *memory]
     lines += [f"operators: {', '.join(micro.int8.operators)}"]
     lines += [_without_c(name, form) for name, form in _named(micro) if form.no_c]
+    if not micro.acceptable:
+        apart = counted(micro.float32.other_classes, "image")
+        lines.append(f"FAIL: model_float32.tflite gives {apart} another class than model.py")
     lines += [f"converted and quantised in {words.duration(micro.seconds)}"]
     return "\n".join(lines)
 

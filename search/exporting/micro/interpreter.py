@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +19,11 @@ if TYPE_CHECKING:
     from search.exporting.micro.converting import Values
 
 LARGEST_ARENA = 256 * 2**20  # bytes; what is measured does not depend on it
+TRYING = """
+import sys
+from tflite_micro.python.tflite_micro import runtime
+runtime.Interpreter.from_file(sys.argv[1], arena_size=int(sys.argv[2])).invoke()
+"""
 ARENA = re.compile(rb"Arena allocation (total|head|tail) (\d+) bytes")
 
 
@@ -30,14 +39,29 @@ class Arena:
     rest: int
 
 
+def try_out(model: bytes) -> None:
+    """Load a model and run it once in a process of its own, which the interpreter may abort.
+
+    Raises:
+        UserError: If it cannot be run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.tflite"
+        file.write_bytes(model)
+        command = [sys.executable, "-c", TRYING, str(file), str(LARGEST_ARENA)]
+        done = subprocess.run(command, capture_output=True)
+    if done.returncode:
+        raise UserError(
+            f"TensorFlow Lite Micro cannot run the network: {_cause(done.stdout + done.stderr)}",
+            "Use other layers, or export without --micro",
+        )
+
+
 class MicroInterpreter:
     """A model in TensorFlow Lite Micro.
 
     Args:
-        model: A TensorFlow Lite file.
-
-    Raises:
-        UserError: If it has no kernel for an operator.
+        model: A TensorFlow Lite file that ``try_out`` has run.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -45,17 +69,10 @@ class MicroInterpreter:
 
         recording = runtime.InterpreterConfig.kAllocationRecording
         with captured() as printed:
-            try:
-                self._interpreter = runtime.Interpreter.from_bytes(
-                    model, arena_size=LARGEST_ARENA, intrepreter_config=recording
-                )
-                self._interpreter.print_allocations()
-            except RuntimeError:
-                printed.seek(0)
-                raise UserError(
-                    f"TensorFlow Lite Micro cannot run the network: {_cause(printed.read())}",
-                    "Use other layers, or export without --micro",
-                ) from None
+            self._interpreter = runtime.Interpreter.from_bytes(
+                model, arena_size=LARGEST_ARENA, intrepreter_config=recording
+            )
+            self._interpreter.print_allocations()
             printed.seek(0)
             found = {name: int(count) for name, count in ARENA.findall(printed.read())}
         self.arena = Arena(total=found[b"total"], activations=found[b"head"], rest=found[b"tail"])
@@ -76,12 +93,18 @@ class MicroInterpreter:
         """What ``run`` takes, of normalised images."""
         return self._input.quantized(images)
 
-    def predict(self, images: Values) -> Values:
-        """Logits ``[N, classes]`` of normalised images ``[N, H, W, C]``."""
+    def predict(self, images: Values, copies: int = 1) -> Values:
+        """Logits ``[N, classes]`` of normalised images.
+
+        Args:
+            images: ``[copies * N, H, W, C]``: all images, then all of them in their next copy.
+            copies: Whose mean an image's logits are.
+        """
         taken = self.quantized(images)
-        found = [self.run(taken[at : at + 1]) for at in range(len(taken))]
-        logits: Values = self._output.real(np.concatenate(found))
-        return logits
+        found = np.concatenate([self.run(taken[at : at + 1]) for at in range(len(taken))])
+        exact = np.float32 if found.dtype == np.float32 else np.int32
+        sums = found.reshape(copies, -1, found.shape[1]).sum(0, dtype=exact)
+        return self._output.mean(sums, copies)
 
 
 class _Scaled:
@@ -102,16 +125,18 @@ class _Scaled:
         found = np.rint(values / self._scale) + self._zero
         return np.ascontiguousarray(found.clip(limits.min, limits.max).astype(self._type))
 
-    def real(self, values: Any) -> Values:
-        if not self._is_quantized:
-            return np.asarray(values, dtype=np.float32)
-        found: Values = ((values.astype(np.int32) - self._zero) * self._scale).astype(np.float32)
+    def mean(self, sums: Any, count: int) -> Values:
+        """What the mean of some values is, from their sum."""
+        if self._is_quantized:
+            sums = (sums - count * self._zero).astype(np.float32) * self._scale
+        found: Values = sums / np.float32(count)
         return found
 
 
 def _cause(printed: bytes) -> str:
-    """What the interpreter says of its failure."""
-    lines = [line.strip() for line in printed.decode(errors="replace").splitlines()]
+    """What the interpreter says of its failure, above Python's traceback of it."""
+    text = printed.decode(errors="replace").partition("Traceback (most")[0]
+    lines = [line.strip() for line in text.splitlines()]
     missing = re.findall(r"builtin opcode '(\w+)'", "\n".join(lines))
     if missing:
         return f"it has no operator {missing[0]}"

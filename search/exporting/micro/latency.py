@@ -68,6 +68,12 @@ def steps(graph: Graph) -> tuple[Step, ...]:
             weights = graph.shape(operator.inputs[1] or 0)
             taps = weights[1:3] if operator.kind == "DEPTHWISE_CONV_2D" else weights[1:]
             macs = out.values * math.prod(taps)
+        elif operator.kind == "BATCH_MATMUL":
+            inner = -2 if operator.options.get("adjX") else -1
+            macs = out.values * graph.shape(operator.inputs[0] or 0)[inner]
+        elif operator.kind == "TRANSPOSE_CONV":
+            taken = graph.tensors[operator.inputs[2] or 0]
+            macs = taken.values * math.prod(graph.shape(operator.inputs[1] or 0)[:3])
         found.append(
             Step(kind=operator.kind, shape=out.shape[1:], macs=macs, bytes=moved + out.bytes)
         )

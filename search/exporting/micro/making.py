@@ -11,16 +11,17 @@ import numpy as np
 import torch
 
 from search.common.errors import UserError
+from search.exporting.checks import TOLERATED
 from search.exporting.micro import c_program, latency
 from search.exporting.micro.c_steps import Unwritable
 from search.exporting.micro.converting import to_float32, to_int8
 from search.exporting.micro.graph import read_graph
-from search.exporting.micro.interpreter import Arena, MicroInterpreter
+from search.exporting.micro.interpreter import Arena, MicroInterpreter, try_out
 from search.exporting.micro.parts import Parts, take_apart
 from search.exporting.micro.probing import refuse_layer
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from search.data.dataset import Split
     from search.data.problem import Problem
@@ -57,6 +58,11 @@ class Micro:
     steps: tuple[latency.Step, ...]  # of one copy in int8
     copies: int  # of an image that are classified
     seconds: float  # that conversion and quantising took
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether the float32 file is the network, but for what other arithmetic explains."""
+        return self.float32.other_classes <= max(1, TOLERATED * self.images)
 
     @property
     def macs(self) -> int:
@@ -99,13 +105,7 @@ def write_micro(
     started = time.perf_counter()
     parts = take_apart(network, problem)
     example = parts.prepared(torch.zeros(1, *problem.input_shape, dtype=torch.uint8))[:1]
-    try:
-        models = {"float32": to_float32(parts.core, (example,))}
-        MicroInterpreter(models["float32"])
-    except UserError:
-        refuse_layer(parts.core, example)
-        raise
-    models["int8"] = to_int8(models["float32"], _taken(parts, calibration))
+    models = _converted(parts, example, _taken(parts, calibration))
     seconds = time.perf_counter() - started
     forms = {}
     for kind, model in models.items():
@@ -138,6 +138,30 @@ def write_micro(
     )
 
 
+def _converted(parts: Parts, example: Tensor, images: Values) -> dict[str, bytes]:
+    """Both files, each seen to be read and to run.
+
+    Raises:
+        UserError: If one cannot be made or run; it names the layer where one by itself tells.
+    """
+    try:
+        float32 = to_float32(parts.core, (example,))
+        try_out(float32)
+    except UserError:
+        refuse_layer(parts.core, example)
+        raise
+    int8 = to_int8(float32, images)
+    try_out(int8)
+    try:
+        read_graph(int8)
+    except ValueError as error:
+        raise UserError(
+            f"the network cannot be quantised to int8: {error}",
+            "Use other layers, or export without --micro",
+        ) from None
+    return {"float32": float32, "int8": int8}
+
+
 def _taken(parts: Parts, pixels: Pixels) -> Values:
     """What the layers take of some images, ``[copies * N, H, W, C]``."""
     prepared = parts.prepared(torch.from_numpy(pixels.copy()))
@@ -146,11 +170,12 @@ def _taken(parts: Parts, pixels: Pixels) -> Values:
 
 def _predict(interpreter: MicroInterpreter, parts: Parts, pixels: Pixels) -> Logits:
     """Logits ``[N, classes]``: of an image's copies the mean."""
-    found = []
-    for at in range(0, len(pixels), BATCH):
-        logits = interpreter.predict(_taken(parts, pixels[at : at + BATCH]))
-        found.append(logits.reshape(parts.copies, -1, logits.shape[1]).mean(0))
-    return np.concatenate(found)
+    return np.concatenate(
+        [
+            interpreter.predict(_taken(parts, pixels[at : at + BATCH]), parts.copies)
+            for at in range(0, len(pixels), BATCH)
+        ]
+    )
 
 
 def _program(

@@ -6,7 +6,7 @@ test-time augmentation one after the other in the memory of one: so neither is i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from search.common.errors import UserError
 from search.exporting.micro.rewriting import rewritten
 from search.layers.deskew import Deskew
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
+from search.training.exact import has_hooks, is_exactly
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -59,28 +60,30 @@ def take_apart(network: nn.Module, problem: Problem) -> Parts:
         UserError: If deskewing or copies come elsewhere than before all other layers, or
             torch.export cannot follow the network.
     """
-    layers = list(network) if type(network) is nn.Sequential else [network]
-    deskewed = _takes(layers, lambda layer: isinstance(layer, Deskew))
-    copied = _takes(layers, lambda layer: isinstance(layer, ShiftedCopies))
-    if copied and layers and isinstance(layers[-1], MeanOfCopies):
-        layers = layers[:-1]
-    elif copied:
-        raise UserError(*_misplaced("ShiftedCopies", "its MeanOfCopies comes last"))
-    core = nn.Sequential(*layers).eval()
+    core, deskewed, copied = network, False, False
+    if type(network) is nn.Sequential and not has_hooks(network):
+        layers = list(network.named_children())
+        deskewed = _takes(layers, Deskew)
+        copied = _takes(layers, ShiftedCopies)
+        if copied and layers and is_exactly(layers[-1][1], MeanOfCopies):
+            layers = layers[:-1]
+        elif copied:
+            raise UserError(*_misplaced("ShiftedCopies", "its MeanOfCopies comes last"))
+        core = nn.Sequential(OrderedDict(layers))  # under their own names
     for layer in core.modules():
         if isinstance(layer, Deskew | ShiftedCopies | MeanOfCopies):
             raise UserError(*_misplaced(type(layer).__name__, "it comes before all other layers"))
     return Parts(
-        core=rewritten(core, (torch.zeros(1, *problem.input_shape),)),
+        core=rewritten(core.eval(), (torch.zeros(1, *problem.input_shape),)),
         deskewed=deskewed,
         copies=3 if copied else 1,
         problem=problem,
     )
 
 
-def _takes(layers: list[nn.Module], fits: Callable[[nn.Module], bool]) -> bool:
-    """Take the first layer off if it is the one; returns whether it was."""
-    return bool(layers and fits(layers[0]) and [layers.pop(0)])
+def _takes(layers: list[tuple[str, nn.Module]], kind: type[nn.Module]) -> bool:
+    """Take the first layer off if it is of a kind, none of its subclasses; returns whether."""
+    return bool(layers and is_exactly(layers[0][1], kind) and [layers.pop(0)])
 
 
 def _misplaced(name: str, where: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from torch.fx import Graph, GraphModule, Interpreter, Node
 
 from search.common.errors import UserError
 from search.exporting.micro.converting import to_float32
-from search.exporting.micro.interpreter import MicroInterpreter
+from search.exporting.micro.interpreter import try_out
 
 
 def refuse_layer(core: GraphModule, example: Tensor) -> None:
@@ -30,13 +30,16 @@ def refuse_layer(core: GraphModule, example: Tensor) -> None:
         values.run(example)
     tried = set()
     for node in core.graph.nodes:
-        key = str((node.target, node.args, [v.shape for v in values.of(node)]))
+        given = values.of(node)
+        if not all(isinstance(value, Tensor) for value in given):  # parts of a split, for instance
+            continue
+        key = str((node.target, node.args, [value.shape for value in given]))
         if node.op != "call_function" or not node.meta.get("nn_module_stack") or key in tried:
             continue
         tried.add(key)
         alone = _alone(core, node)
         try:
-            MicroInterpreter(to_float32(alone, tuple(values.of(node)), channels_last=False))
+            try_out(to_float32(alone, tuple(given), channels_last=False))
         except UserError as error:
             path, kind = list(node.meta["nn_module_stack"].values())[-1]
             kind = kind.rsplit(".", 1)[-1] if isinstance(kind, str) else kind.__name__
@@ -52,8 +55,8 @@ class _Values(Interpreter):
     def __init__(self, core: GraphModule) -> None:
         super().__init__(core, garbage_collect_values=False)
 
-    def of(self, node: Node) -> list[Tensor]:
-        """The activations that a node takes."""
+    def of(self, node: Node) -> list[Any]:
+        """What a node takes, its weights aside."""
         return [self.env[given] for given in _given(node)]
 
 

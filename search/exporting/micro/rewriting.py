@@ -25,6 +25,8 @@ RELU = (aten.relu.default, aten.relu_.default)
 MAX_POOL = aten.max_pool2d.default
 CONVOLUTION = aten.conv2d.default
 BATCH_NORM = aten.batch_norm.default
+AVERAGES = (aten.adaptive_avg_pool2d.default,)
+LEAST = 1e-4  # of a channel's bias that its largest weight is
 DROPOUT = (aten.dropout.default, aten.dropout_.default, aten.feature_dropout.default)
 
 
@@ -58,6 +60,7 @@ def rewritten(network: nn.Module, example: tuple[Tensor]) -> GraphModule:
     _compute_constants(made)
     _move_before_pooling(made)
     _write_out(made)
+    _keep_biases_small(made)
     made.graph.eliminate_dead_code()
     return GraphModule(made, made.graph)
 
@@ -107,7 +110,7 @@ def _move_before_pooling(made: GraphModule) -> None:
         moved = False
         for pool in [node for node in made.graph.nodes if node.target == MAX_POOL]:
             source, users = pool.args[0], list(pool.users)
-            if len(users) == 1 and len(source.users) == 1 and _rises(made, users[0]):
+            if len(users) == 1 and len(source.users) == 1 and _folds_and_rises(made, users[0]):
                 after = users[0]
                 after.replace_all_uses_with(pool)
                 after.replace_input_with(pool, source)
@@ -117,10 +120,22 @@ def _move_before_pooling(made: GraphModule) -> None:
     made.graph.lint()
 
 
-def _rises(made: GraphModule, node: Node) -> bool:
+def _folds_and_rises(made: GraphModule, node: Any) -> bool:
+    """Whether a node behind pooling rises, and would become part of the convolution before that."""
+    source = node.args[0].args[0]
     if node.target in RELU:
-        return True
-    return node.target == BATCH_NORM and bool((_scale_and_offset(made, node)[0] >= 0).all())
+        return source.target == CONVOLUTION or _folds(source)
+    if node.target != BATCH_NORM or source.target != CONVOLUTION or node.args[3] is None:
+        return False
+    return bool((_scale_and_offset(made, node)[0] >= 0).all())
+
+
+def _folds(node: Any) -> bool:
+    """Whether a node is a BatchNorm that the convolution before it takes in."""
+    if node.target != BATCH_NORM or node.args[3] is None:
+        return False
+    convolution = node.args[0]
+    return convolution.target == CONVOLUTION and len(convolution.users) == 1
 
 
 def _scale_and_offset(made: GraphModule, node: Any) -> tuple[Tensor, Tensor]:
@@ -138,18 +153,21 @@ def _scale_and_offset(made: GraphModule, node: Any) -> tuple[Tensor, Tensor]:
 
 
 def _write_out(made: GraphModule) -> None:
-    """Replace operators: BatchNorm by its two numbers, what TensorFlow Lite Micro lacks."""
+    """Fold BatchNorm, or write its two numbers; replace what TensorFlow Lite Micro lacks."""
     for node in list(made.graph.nodes):
         with made.graph.inserting_before(node):
-            if node.target == BATCH_NORM and node.args[0].target != CONVOLUTION:
+            if _folds(node):
+                _replace(node, _folded(made, node.args[0], *_scale_and_offset(made, node)))
+            elif node.target == BATCH_NORM and node.args[3] is not None:
                 shape = (1, -1) + (1,) * (node.meta["val"].dim() - 2)
-                scale, offset = _scale_and_offset(made, node)
-                scaled = _call(
-                    made, aten.mul.Tensor, node.args[0], _constant(made, scale.view(shape))
-                )
-                _replace(
-                    node, _call(made, aten.add.Tensor, scaled, _constant(made, offset.view(shape)))
-                )
+                scale, offset = (of.view(shape) for of in _scale_and_offset(made, node))
+                scaled = _call(made, aten.mul.Tensor, node.args[0], _constant(made, scale))
+                _replace(node, _call(made, aten.add.Tensor, scaled, _constant(made, offset)))
+            elif node.target in AVERAGES and tuple(node.args[0].meta["val"].shape[2:]) == (1, 1):
+                _replace(node, node.args[0])
+            elif node.target == aten.mean.dim and _is_of_places(node):
+                kept = _call(made, aten.mean.dim, node.args[0], [2, 3], True)
+                _replace(node, _call(made, aten.flatten.using_ints, kept, 1))
             elif node.target in MADE_OF:
                 settings = (*node.args[1:], *node.kwargs.values())
                 part = torch.fx.symbolic_trace(_Made(MADE_OF[node.target], settings))
@@ -157,6 +175,50 @@ def _write_out(made: GraphModule) -> None:
                     part.graph, {next(iter(part.graph.nodes)): node.args[0]}
                 )
                 _replace(node, copied)
+    made.graph.eliminate_dead_code()
+
+
+def _is_of_places(node: Any) -> bool:
+    """Whether a mean is over height and width, and drops both axes."""
+    axes = [axis % 4 for axis in node.args[1] or []]
+    keeps = len(node.args) > 2 and node.args[2]
+    return node.args[0].meta["val"].dim() == 4 and sorted(axes) == [2, 3] and not keeps
+
+
+def _folded(made: GraphModule, convolution: Any, scale: Tensor, offset: Tensor) -> Node:
+    """A convolution with the BatchNorm behind it in its weights and bias."""
+    weight = _attribute(made, str(convolution.args[1].target))
+    bias = convolution.args[2] if len(convolution.args) > 2 else None
+    before = 0 if bias is None else _attribute(made, str(bias.target))
+    weight = _constant(made, weight * scale.view(-1, 1, 1, 1))
+    fresh = _constant(made, before * scale + offset)
+    rest = convolution.args[3:]
+    folded = _call(made, CONVOLUTION, convolution.args[0], weight, fresh, *rest)
+    folded.meta = dict(convolution.meta)
+    return folded
+
+
+def _keep_biases_small(made: GraphModule) -> None:
+    """Leave no channel whose weights are next to nothing beside its bias.
+
+    Such a channel, of a BatchNorm weight near zero for instance, is all but constant. Its bias in
+    int8 is counted in steps of its weights, and would not fit into 32 bits: its first weight
+    is made ``LEAST`` of the bias, which changes the channel by as much.
+    """
+    for node in made.graph.nodes:
+        if node.target not in (CONVOLUTION, aten.linear.default) or len(node.args) < 3:
+            continue
+        weight, bias = node.args[1:3]
+        if not isinstance(bias, Node) or {weight.op, bias.op} != {"get_attr"}:
+            continue
+        values = _attribute(made, str(weight.target)).detach().clone()
+        flat = values.view(len(values), -1)
+        least = LEAST * _attribute(made, str(bias.target)).detach().abs()
+        dead = flat.abs().amax(1) < least
+        if dead.any():
+            flat[dead, 0] = least[dead]
+            with made.graph.inserting_before(node):
+                node.update_arg(1, _constant(made, values))
 
 
 def _call(made: GraphModule, target: Callable[..., Any], *args: Any) -> Node:

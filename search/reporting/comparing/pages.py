@@ -154,7 +154,7 @@ def headline(comparison: Comparison) -> str:
         won = [pair for pair in comparison.pairs if pair.first is first]
         sure = len(won) == len(tested) - 1 and all(p.difference.distinguishable for p in won)
         apart = "" if sure else ", but within the noise"
-        return f"{first.name} has the best winner: {words.percent(value)}{apart}"
+        return f"{first.name} leads on the test images: {words.percent(value)}{apart}"
     ranked = [study for study in comparison.studies if study.summary.verdict.best]
     if not ranked:
         return "No study has a valid architecture yet"

@@ -24,7 +24,7 @@ def headline(summary: Summary) -> str:
         sure = (
             f" ({words.interval(finalists.chosen.interval)})" if finalists.chosen.interval else ""
         )
-        return f"Best mean test accuracy {words.percent(finalists.chosen.mean)}{sure}"
+        return f"Mean test accuracy of the winner {words.percent(finalists.chosen.mean)}{sure}"
     target = words.points(finalists.target)
     if not finalists.met:
         return f"Target of {target} not reached on the test images"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -26,8 +27,7 @@ from search.data.dataset import Split
 from search.data.problem import MNIST_PROBLEM, Problem
 from search.exporting.micro import converting
 from search.exporting.micro.describing import memory_rows, section
-from search.exporting.micro.graph import read_graph
-from search.exporting.micro.interpreter import MicroInterpreter
+from search.exporting.micro.interpreter import MicroInterpreter, try_out
 from search.exporting.micro.making import Micro, Reference, write_micro
 from search.exporting.micro.parts import take_apart
 from search.layers.deskew import Deskew
@@ -89,11 +89,17 @@ def images_of(problem: Problem, mnist: tuple[np.ndarray, np.ndarray]) -> Split:
     return Split(images=colours, labels=labels[:IMAGES])
 
 
-def written(folder: Path, network: nn.Module, problem: Problem, split: Split) -> Micro:
+def logits_of(network: nn.Module, problem: Problem, split: Split) -> np.ndarray:
     mean, std = (torch.tensor(of).view(-1, 1, 1) for of in (problem.mean, problem.std))
     with torch.no_grad():
-        logits = network.eval()((torch.from_numpy(split.images) / 255 - mean) / std).numpy()
-    reference = Reference(validation=split, logits=logits)
+        logits: np.ndarray = network.eval()(
+            (torch.from_numpy(split.images) / 255 - mean) / std
+        ).numpy()
+    return logits
+
+
+def written(folder: Path, network: nn.Module, problem: Problem, split: Split) -> Micro:
+    reference = Reference(validation=split, logits=logits_of(network, problem, split))
     return write_micro(
         folder, network, problem, reference, calibration=split.images, title="a test's network"
     )
@@ -102,10 +108,12 @@ def written(folder: Path, network: nn.Module, problem: Problem, split: Split) ->
 def library(folder: Path, name: str) -> ctypes.CDLL:
     """A folder's C, compiled without a warning."""
     compiler = shutil.which("cc")
-    if compiler is None:
+    if compiler is None and not os.environ.get("MICRO_TESTS_REQUIRED"):
         pytest.skip("no C compiler")
+    assert compiler is not None
     made = folder / f"{name}.so"
     flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    flags += ["-fsanitize=undefined", "-fno-sanitize-recover"]
     command = [compiler, *flags, "-o", str(made), str(folder / f"{name}.c"), "-lm"]
     subprocess.run(command, check=True)
     return ctypes.CDLL(str(made))
@@ -133,7 +141,7 @@ def compare(
             getattr(functions, f"{name}_run")(pointer(value.copy()), pointer(logits))
             steps.append(np.abs(logits.astype(float) - found.run(value[None])[0]).max())
         assert max(steps) <= (1e-5 if kind == "float32" else 0 if exact else 1)
-        expected = found.predict(taken).reshape(parts.copies, IMAGES, 10).mean(0)
+        expected = found.predict(taken, parts.copies)
         classify = getattr(functions, f"{name}_classify")
         logits = np.zeros((IMAGES, 10), np.float32)
         labels = []
@@ -253,7 +261,94 @@ def test_the_array_in_c_is_the_file(
     assert found == model
     assert f"= {len(model)};" in text
     assert f"Arena: {made.int8.arena.total:,} bytes" in text
-    assert made.int8.operators == read_graph(model).kinds
+    assert set(made.int8.operators) == {"DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN"}
+
+
+class Chunked(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.chunk(2, 1)
+        return nn.functional.pad(first + second, (1, 1, 1, 1), mode="circular")
+
+
+class Plain(nn.Module):
+    """As people write it: pooling without keepdim, a linear layer without bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(1, 8, 3), nn.Linear(8, 10, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x))
+        return self.last((x + torch.sigmoid(20 * x)).mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def dead(weight: float) -> nn.Sequential:
+    """A network of which BatchNorm leaves next to nothing of a channel but its bias."""
+    network = trained(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), *head(8))
+    with torch.no_grad():
+        norm = network[1]
+        assert isinstance(norm, nn.BatchNorm2d)
+        norm.weight[2], norm.bias[2] = weight, 1.0
+    return network
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *(dead(0.0), dead(1e-6), dead(1e-5), Plain()),
+        nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 26 * 26, 10)),
+        trained(
+            *(nn.Conv2d(1, 8, 3), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(), *head(8)),
+            negative=True,
+        ),
+    ],
+)
+@pytest.mark.usefixtures("packages")
+def test_networks_that_are_easily_got_wrong(
+    network: nn.Module, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> None:
+    split = images_of(MNIST_PROBLEM, mnist_1200)
+    made = written(tmp_path / "micro", network, MNIST_PROBLEM, split)
+    assert made.acceptable and made.float32.other_classes == 0
+    assert made.int8.no_c == ""
+    compare(tmp_path / "micro", network, MNIST_PROBLEM, split, exact=not isinstance(network, Plain))
+    logits = logits_of(network, MNIST_PROBLEM, split)
+    model = (tmp_path / "micro" / "model_int8.tflite").read_bytes()
+    taken = take_apart(network, MNIST_PROBLEM).prepared(torch.from_numpy(split.images))
+    found = MicroInterpreter(model).predict(taken.permute(0, 2, 3, 1).numpy())
+    assert np.abs(found - logits).max() < 0.1 * np.abs(logits).max()
+
+
+@pytest.mark.usefixtures("packages")
+def test_what_the_interpreter_aborts_on_ends_in_one_line() -> None:
+    """What is no model at all ends the interpreter's process, and not this one."""
+    with pytest.raises(UserError, match="TensorFlow Lite Micro cannot run the network: .*[a-z]"):
+        try_out(b"TFL3" * 64)
+
+
+@pytest.mark.usefixtures("packages")
+def test_a_layer_is_found_behind_a_split(
+    tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> None:
+    network = nn.Sequential(Deskew(), nn.Conv2d(1, 8, 3), Chunked(), *head(4))
+    split = images_of(MNIST_PROBLEM, mnist_1200)
+    with pytest.raises(UserError, match=r"layer 2 \(Chunked\) cannot be computed"):
+        written(tmp_path / "micro", network, MNIST_PROBLEM, split)
+
+
+@pytest.mark.usefixtures("packages")
+def test_any_title_leaves_the_c_whole(
+    tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> None:
+    network = trained(nn.Conv2d(1, 4, 3), nn.ReLU(), *head(4))
+    split = images_of(MNIST_PROBLEM, mnist_1200)
+    title = "c4*/ int x; /* trial 3\nof **/"
+    reference = Reference(validation=split, logits=logits_of(network, MNIST_PROBLEM, split))
+    write_micro(
+        tmp_path / "micro", network, MNIST_PROBLEM, reference, calibration=split.images, title=title
+    )
+    library(tmp_path / "micro", "model_int8")
+    library(tmp_path / "micro", "model_int8_data")
 
 
 def test_missing_packages_are_said_with_how_to_install_them(

@@ -44,6 +44,11 @@ def test_colours_are_normalised_each_by_its_own() -> None:
     assert white[0, :, 0, 0].tolist() == pytest.approx([1.8, 3.2, 3.5])
 
 
+class Inked(Deskew):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images) * 0.5
+
+
 @pytest.mark.parametrize(
     ("layers", "named"),
     [
@@ -52,6 +57,7 @@ def test_colours_are_normalised_each_by_its_own() -> None:
         ((LAYERS[0], ShiftedCopies(), *LAYERS[1:], MeanOfCopies()), "ShiftedCopies"),
         ((ShiftedCopies(), *LAYERS), "ShiftedCopies"),
         ((*LAYERS, MeanOfCopies()), "MeanOfCopies"),
+        ((Inked(), *LAYERS), "Inked"),
     ],
 )
 def test_what_comes_elsewhere_is_named(layers: tuple[nn.Module, ...], named: str) -> None:

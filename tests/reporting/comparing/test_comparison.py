@@ -138,7 +138,7 @@ def test_the_headline_goes_by_the_test_where_all_were_tested() -> None:
         ("a", with_finalists(study(0.99), SECOND)),
         ("b", with_finalists(study(0.98, seed=3), FIRST)),
     ]
-    assert headline(compare_studies(both)) == "b has the best winner: 99.51 %"
+    assert headline(compare_studies(both)) == "b leads on the test images: 99.51 %"
     assert headline(compare_studies([("a", study()), ("b", study(seed=1))])).startswith("No study")
 
 
@@ -189,4 +189,7 @@ def test_what_began_with_others_candidates_is_another_search() -> None:
 def test_without_a_test_of_the_two_no_winner_is_certain() -> None:
     unknown = {**SETTINGS["dataset"], "fingerprint": ""}
     both = [(n, with_finalists(study(0.99, dataset=unknown), FIRST)) for n in "ab"]
-    assert headline(compare_studies(both)) == "a has the best winner: 99.51 %, but within the noise"
+    assert (
+        headline(compare_studies(both))
+        == "a leads on the test images: 99.51 %, but within the noise"
+    )
