@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_directory(options.output, "--output")
         check_folder(options.output)
     study = open_study(options.storage, options.study, read_only=True)
-    number = options.trial
+    searched, number = study.study_name, options.trial
     if number is None:
         study, number = at_rank(study, options.rank, options.storage)
     trial = recorded(study, number)
@@ -150,8 +150,9 @@ def main(arguments: list[str] | None = None) -> int:
         network = trained_network(trial, settings)
     where = options_of(options, study.study_name)
     origin = origin_of(study, trial, candidate, settings, where=where, retrained=retrained)
-    storage = options.storage if options.micro else None
-    return write(network, candidate, settings, origin, trial, output, micro_of=storage)
+    noted_in = options.storage if study.study_name == searched else None  # no report shows others
+    more = {"micro": options.micro, "noted_in": noted_in}
+    return write(network, candidate, settings, origin, trial, output, **more)
 
 
 def options_of(options: argparse.Namespace, study: str) -> list[str]:
@@ -230,7 +231,8 @@ def write(
     trial: Recorded,
     output: Path,
     *,
-    micro_of: str | None,
+    micro: bool,
+    noted_in: str | None,
 ) -> int:
     """Make all files aside, measure them, put them into place and print the checks.
 
@@ -241,8 +243,8 @@ def write(
         origin: For the card.
         trial: As the study records it.
         output: The directory.
-        micro_of: The storage that is told what a microcontroller makes of it; None for no such
-            files.
+        micro: Whether to write the files for a microcontroller too.
+        noted_in: The storage that is told what was measured of these; None for none.
 
     Returns:
         The exit code.
@@ -281,7 +283,7 @@ def write(
         costs = settings.space.costs(candidate)
         made = (
             write_micro(folder, network, settings, validation, calibration, title=title)
-            if micro_of
+            if micro
             else None
         )
         section = describing.section(made, settings.limits, costs) if made else ""
@@ -296,8 +298,8 @@ def write(
     for line in printed.splitlines():
         say(line)
     say(f"wrote {output}")
-    if made and micro_of:
-        note(made, micro_of, text(origin.study), trial.number)
+    if made and noted_in:
+        note(made, noted_in, text(origin.study), trial.number)
     return 0 if measured.acceptable and (made is None or made.acceptable) else 1
 
 
