@@ -245,7 +245,7 @@ def test_what_is_queued_is_fitted_too(tmp_path: Path) -> None:
     only = FIRST.replace('["ReLU", "GELU"]', '["ReLU"]').replace("4, 16", "4, 9")
     space = space_of(tmp_path, only)
     found = widen(study.trials, space)
-    assert found.lines[0] == "1 of 3 trials are kept"
+    assert found.lines[0] == "1 of 3 trials is kept"
     rewrite(study, found.trials, kept_of("s", 1), NEW)
     after = StoredStudy("s", study.storage)
     asked = after.ask()
