@@ -160,7 +160,7 @@ def _finalists(finalists: Finalists | None) -> Iterable[str]:
     rows = [
         (
             str(entry.place),
-            lead.named(entry),
+            lead.named(entry) + (" (winner)" if entry is finalists.chosen else ""),
             words.accuracy(entry.mean, entry.balanced),
             words.interval(entry.interval),
             words.percent(entry.minimum),
