@@ -84,8 +84,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         type=path_name,
         metavar="DIR",
         help="a new directory, or that of an earlier export, whose files are replaced and others "
-        "kept; default: exports/STUDY-N in the project's root, with the storage's name before it where "
-        "that is another",
+        "kept; default: exports/STUDY-N in the project's root, with the storage's name before it "
+        "where that is another",
     )
     add(
         "--micro",
