@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
         """As ``argparse``'s; an option that there is not is said first, with what is like it."""
-        known = [name for action in self._actions for name in action.option_strings]
+        known = {"--help", *re.findall("--[a-z][a-z-]*", self.format_usage())}
         for given in sys.argv[1:] if args is None else args:
             name = given.partition("=")[0]
             if given == "--":

@@ -12,7 +12,7 @@ import pytest
 
 from search import dashboard
 from search.common.errors import UserError
-from search.console.arguments import LARGEST, whole
+from search.console.arguments import LARGEST, Parser, whole
 from search.study.storages.opening import create_study
 
 # Every numeric option of every command, with its floor and its ceiling.
@@ -95,3 +95,24 @@ def test_an_empty_address_is_not_every_address(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         dashboard.parse(["--host", ""])
     assert "an address is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--trails", "3"], "there is no option --trails (did you mean --trials?)"),
+        (["--tri", "3"], "there is no option --tri"),
+        (["--storage=a.db", "--zzz=1"], "there is no option --zzz."),
+    ],
+)
+def test_an_option_that_there_is_not_is_named_with_what_is_like_it(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parser = Parser(prog="x.py")
+    parser.add_argument("--trials")
+    parser.add_argument("--storage")
+    parser.add_argument("number", type=int)
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(given)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err

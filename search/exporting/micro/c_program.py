@@ -31,11 +31,21 @@ SCALING = {
   const int8_t *shifts;
   int16_t in_zero, out_zero, low, high;
 } scaling_t;
+
+typedef int32_t sum_t;
+#define CENTRED(s, x) ((x) - (s)->in_zero)
+#define FINISHED(s, sum, o)                                                                   \\
+  limited(requantized(sum, (s)->multipliers[o], (s)->shifts[o]) + (s)->out_zero, (s)->low, \\
+          (s)->high)
 """,
     "float32": """typedef struct {
   const float *weights, *bias;
   float low, high;
 } scaling_t;
+
+typedef float sum_t;
+#define CENTRED(s, x) (x)
+#define FINISHED(s, sum, o) limited(sum, (s)->low, (s)->high)
 """,
 }
 BINARY = {

@@ -1,3 +1,64 @@
+/* kernel: conv_2d */
+static void conv_2d(const window_t *p, const scaling_t *s, const value_t *in, value_t *out) {
+  const int taps = p->kernel_h * p->kernel_w * p->group_c;
+  for (int y = 0; y < p->out_h; y++)
+    for (int x = 0; x < p->out_w; x++) {
+      const range_t rows =
+          inside(y * p->stride_h - p->pad_top, p->kernel_h, p->dilation_h, p->in_h);
+      const range_t columns =
+          inside(x * p->stride_w - p->pad_left, p->kernel_w, p->dilation_w, p->in_w);
+      for (int o = 0; o < p->out_c; o++) {
+        const int from = o / (p->out_c / (p->in_c / p->group_c)) * p->group_c;
+        const value_t *weights = s->weights + o * taps;
+        sum_t sum = s->bias ? s->bias[o] : 0;
+        for (int i = rows.first; i < rows.end; i++)
+          for (int j = columns.first; j < columns.end; j++) {
+            const int at = (rows.start + i * p->dilation_h) * p->in_w + columns.start +
+                           j * p->dilation_w;
+            const value_t *values = in + at * p->in_c + from;
+            const value_t *of = weights + (i * p->kernel_w + j) * p->group_c;
+            for (int c = 0; c < p->group_c; c++) sum += of[c] * CENTRED(s, values[c]);
+          }
+        *out++ = FINISHED(s, sum, o);
+      }
+    }
+}
+
+/* kernel: depthwise_conv_2d */
+/* in_c * group_c channels come out: group_c for each that goes in. */
+static void depthwise_conv_2d(const window_t *p, const scaling_t *s, const value_t *in,
+                              value_t *out) {
+  for (int y = 0; y < p->out_h; y++)
+    for (int x = 0; x < p->out_w; x++) {
+      const range_t rows =
+          inside(y * p->stride_h - p->pad_top, p->kernel_h, p->dilation_h, p->in_h);
+      const range_t columns =
+          inside(x * p->stride_w - p->pad_left, p->kernel_w, p->dilation_w, p->in_w);
+      for (int o = 0; o < p->out_c; o++) {
+        sum_t sum = s->bias ? s->bias[o] : 0;
+        for (int i = rows.first; i < rows.end; i++)
+          for (int j = columns.first; j < columns.end; j++) {
+            const int at = (rows.start + i * p->dilation_h) * p->in_w + columns.start +
+                           j * p->dilation_w;
+            sum += s->weights[(i * p->kernel_w + j) * p->out_c + o] *
+                   CENTRED(s, in[at * p->in_c + o / p->group_c]);
+          }
+        *out++ = FINISHED(s, sum, o);
+      }
+    }
+}
+
+/* kernel: fully_connected */
+static void fully_connected(const scaling_t *s, const value_t *in, value_t *out, int rows, int n,
+                            int outputs) {
+  for (int row = 0; row < rows; row++, in += n)
+    for (int o = 0; o < outputs; o++) {
+      sum_t sum = s->bias ? s->bias[o] : 0;
+      for (int i = 0; i < n; i++) sum += s->weights[o * n + i] * CENTRED(s, in[i]);
+      *out++ = FINISHED(s, sum, o);
+    }
+}
+
 /* kernel: copy_padded */
 /* Copies [h][w][c] into the middle of an area filled with one value. */
 static void copy_padded(const value_t *in, value_t *out, int h, int w, int c, int top, int left,
