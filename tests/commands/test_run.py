@@ -182,7 +182,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
     command: list[str], tmp_path: Path
 ) -> None:
     process = subprocess.Popen(
-        [*command, "--trials", "2", "--workers", "1", "--epochs", "15", "--pruner", "none"],
+        [*command, "--trials", "1", "--workers", "1", "--epochs", "60", "--pruner", "none"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -193,7 +193,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     trials = load(tmp_path).trials
-    check_whole(trials, 2)
+    check_whole(trials, 1)
     assert trials[0].user_attrs["resumed_after_epoch"] >= 1
     assert trials[0].user_attrs["worker"] != worker
 
