@@ -36,6 +36,7 @@ from search.reporting.records import Outcome, StudyLimits, TrialRecord
 
 CURVES = SERIES  # how many of the best are drawn in colour
 FAINT_CURVES = 60  # how many others are drawn behind them
+BEHIND_FRONT = 3000  # about how many architectures are drawn behind a front, for small pages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +83,15 @@ def front_against(summary: Summary, axis: Axis) -> list[tuple[int, Entry]]:
     return found[::-1]
 
 
+def drawn_one_in(summary: Summary) -> int:
+    """Of how many architectures behind the front one is drawn, spread evenly over the ranks."""
+    return max(1, math.ceil(len(summary.entries) / BEHIND_FRONT))
+
+
 def accuracy_against(
     summary: Summary, palette: Palette = PAGE, *, axis: Axis = PARAMETERS
 ) -> go.Figure:
-    """Every valid architecture, the Pareto front with its intervals, limit, target, references."""
+    """Valid architectures, the Pareto front with its intervals, limit, target, references."""
     limits = summary.limits
     figure = blank(palette, height=440)
     sizes = [(axis.of(entry), entry) for entry in summary.entries]
@@ -93,6 +99,7 @@ def accuracy_against(
     front = front_against(summary, axis)
     best = {entry.rank for _, entry in front}
     others = [(size, e) for size, e in known if e.trial.is_found and e.rank not in best]
+    others = others[:: drawn_one_in(summary)]
     marked = [(size, entry) for size, entry in known if not entry.trial.is_found]
     figure.add_scatter(
         x=[size for size, _ in others],

@@ -15,6 +15,7 @@ from search.reporting.figures.accuracy_figures import (
     FLASH,
     RAM,
     Axis,
+    drawn_one_in,
     front_against,
     front_range,
 )
@@ -52,7 +53,7 @@ def front(summary: Summary) -> str:
             f" The smallest that reaches {words.points(target or 0.0)} has "
             f"{counted(smallest.parameters, 'parameter')} ({words.named(smallest)})."
         )
-    return text + _hidden([entry.accuracy for entry in summary.entries], front_range(summary)[0])
+    return text + _not_drawn(summary)
 
 
 def memory_front(summary: Summary, axis: Axis) -> str:
@@ -64,7 +65,7 @@ def memory_front(summary: Summary, axis: Axis) -> str:
         f"front, from {least:,} {axis.unit} ({words.named(smallest)}) to {most:,} for the best "
         f"({words.named(best)}); of an int8 network, by formula."
     )
-    return text + _hidden([entry.accuracy for entry in summary.entries], front_range(summary)[0])
+    return text + _not_drawn(summary)
 
 
 def curves(summary: Summary) -> str:
@@ -170,6 +171,13 @@ def cost(summary: Summary) -> str:
         f"An epoch took from {words.duration(rates[0])} to {words.duration(rates[-1])}; "
         "multiply-accumulates, not parameters, say how long."
     )
+
+
+def _not_drawn(summary: Summary) -> str:
+    accuracies = [entry.accuracy for entry in summary.entries]
+    text = _hidden(accuracies, front_range(summary)[0])
+    one_in = drawn_one_in(summary)
+    return text if one_in == 1 else f"{text} Of those in grey one in {one_in} is drawn."
 
 
 def _hidden(accuracies: list[float], lowest: float) -> str:

@@ -69,6 +69,22 @@ def test_memory_has_a_front_of_its_own_with_its_limit(
     assert limit not in [annotation.text for annotation in unlimited.layout.annotations]
 
 
+def test_of_very_many_behind_the_front_some_are_drawn_and_the_sentence_says_so(
+    summary: Summary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = trace(figures.accuracy_against(summary), "valid architecture").x
+    assert "is drawn" not in captions.front(summary)
+    monkeypatch.setattr(figures, "BEHIND_FRONT", len(summary.entries) // 2)
+    one_in = figures.drawn_one_in(summary)
+    assert one_in >= 2
+    figure = figures.accuracy_against(summary)
+    assert trace(figure, "valid architecture").x == every[::one_in]
+    front = trace(figure, "Pareto front, with 95 % intervals")
+    assert list(front.x) == sorted(e.parameters for e in summary.entries if e.on_front)
+    for sentence in (captions.front(summary), captions.memory_front(summary, figures.FLASH)):
+        assert sentence.endswith(f"Of those in grey one in {one_in} is drawn.")
+
+
 def test_the_history_marks_every_ended_trial(summary: Summary) -> None:
     figure = search_figures.history(summary)
 
