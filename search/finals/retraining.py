@@ -85,7 +85,7 @@ class Retraining(ABC):
         """Judge the network that is trained."""
         import torch
 
-        from search.training.loop import evaluate
+        from search.training.evaluation import evaluate
         from search.training.network import make_network
 
         settings, (_, held_out) = self.settings, self.images

@@ -13,6 +13,7 @@ from search.layers.deskew import BATCH, Deskew, moments
 from search.training import loop as training
 from search.training.arithmetic import FLOAT32, Arithmetic
 from search.training.augmentation import distort
+from search.training.evaluation import evaluate
 from search.training.network import make_network
 from search.training.recipe import Augmentation, Recipe
 
@@ -130,7 +131,7 @@ def test_the_rest_is_trained_on_upright_images_and_the_whole_is_judged(
     assert lean(seen[0]).abs().mean() < 0.02
     network = make_network(found.model, arithmetic, torch.device("cpu"))
     last = found.epochs[-1]
-    assert training.evaluate(network, held_out)[:2] == (last.accuracy, last.loss)
+    assert evaluate(network, held_out)[:2] == (last.accuracy, last.loss)
     images = held_out.normalised(held_out.pixels)
     found.model.eval()
     with torch.no_grad():

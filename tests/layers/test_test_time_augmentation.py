@@ -12,6 +12,7 @@ from search.data.images import on_device
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from search.training import loop as training
 from search.training.arithmetic import FLOAT32, Arithmetic
+from search.training.evaluation import evaluate
 from search.training.network import make_network
 from search.training.recipe import Augmentation, Recipe
 
@@ -61,7 +62,7 @@ def test_one_view_is_trained_and_all_are_judged(
     last = whole.epochs[-1]
     assert last.training_loss == plain.epochs[-1].training_loss
     network = make_network(whole.model, arithmetic, torch.device("cpu"))
-    assert training.evaluate(network, held_out)[:2] == (last.accuracy, last.loss)
+    assert evaluate(network, held_out)[:2] == (last.accuracy, last.loss)
     images = held_out.normalised(held_out.pixels)
     plain.model.eval()
     with torch.no_grad():

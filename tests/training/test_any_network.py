@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from search.data.images import Images
 from search.training.arithmetic import Arithmetic
-from search.training.loop import Trainer
 from search.training.network import make_network
 from search.training.recipe import Recipe
+from search.training.trainer import Trainer
 from tests.helpers.networks import CLASSES, IDIOMS, SIDE, network_of, networks
 from tests.training.kernels.reference import needs_bfloat16
 

@@ -22,9 +22,11 @@ from search.training import loop as training
 from search.training.arithmetic import FLOAT32, Arithmetic
 from search.training.augmentation import _basis
 from search.training.epoch import Epoch
+from search.training.evaluation import evaluate
 from search.training.loop import Fit
 from search.training.network import make_network
 from search.training.recipe import Augmentation, Recipe
+from search.training.trainer import Trainer, make_optimizer
 from tests.training.kernels.reference import needs_bfloat16
 
 RECIPE = Recipe(
@@ -120,7 +122,7 @@ def test_the_network_that_is_returned_has_the_last_epochs_accuracy(
 ) -> None:
     fit = run(train, held_out, epochs=3)
     network = make_network(fit.model, FLOAT32, torch.device("cpu"))
-    accuracy, loss, _ = training.evaluate(network, held_out)
+    accuracy, loss, _ = evaluate(network, held_out)
     assert (accuracy, loss) == (fit.epochs[-1].accuracy, fit.epochs[-1].loss)
 
 
@@ -166,10 +168,10 @@ def test_the_optimiser_is_torchs_own_to_the_bit(optimizer: str) -> None:
     else:
         kind = torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW
         expected = kind([theirs], lr=0.1, weight_decay=0.01, fused=True)
-    one = training.make_optimizer(recipe, [ours])
+    one = make_optimizer(recipe, [ours])
     for step in range(4):
         if step == 2:  # what a checkpoint keeps goes from either to either
-            kept, one = one.state_dict(), training.make_optimizer(recipe, [ours])
+            kept, one = one.state_dict(), make_optimizer(recipe, [ours])
             one.load_state_dict(expected.state_dict())
             expected.load_state_dict(kept)
         for values in (ours, theirs):
@@ -189,7 +191,7 @@ def test_distortions_fall_to_their_final_share_step_by_step(
         seen.append(amounts)
         return images
 
-    monkeypatch.setattr(training, "distort", distort)
+    monkeypatch.setattr("search.training.trainer.distort", distort)
     recipe = replace(RECIPE, augmentation=Augmentation(rotation=10, shift=2, final=0.2))
     run(train, held_out, recipe=recipe, epochs=2)
     rotations = [amounts.rotation for amounts in seen]
@@ -226,7 +228,7 @@ def test_the_average_follows_the_weights_by_its_decay(train: Images) -> None:
     """By hand: (1 + step) / (10 + step) of what it was, at most the recipe's share; 0.9 here."""
     torch.manual_seed(0)
     model = network()
-    trainer = training.Trainer(model, RECIPE, train, epochs=20, arithmetic=FLOAT32)
+    trainer = Trainer(model, RECIPE, train, epochs=20, arithmetic=FLOAT32)
 
     def values() -> dict[str, torch.Tensor]:
         found = model.state_dict().items()
@@ -282,7 +284,7 @@ def test_a_recipe_with_a_batch_larger_than_the_data(train: Images, held_out: Ima
 
 def trainer_on(
     device: torch.device, recipe: Recipe, build: Callable[[], nn.Module] = network
-) -> training.Trainer:
+) -> Trainer:
     """A trainer whose images and network live on a device and hold no values."""
     _basis.cache_clear()
     data = Images(
@@ -293,7 +295,7 @@ def trainer_on(
     )
     with device:
         model = build()
-    return training.Trainer(model, recipe, data, epochs=1, arithmetic=FLOAT32)
+    return Trainer(model, recipe, data, epochs=1, arithmetic=FLOAT32)
 
 
 @pytest.mark.parametrize("build", [network, rotated_network])
@@ -349,7 +351,7 @@ def test_balanced_accuracy_is_the_mean_over_the_classes_that_occur() -> None:
     labels = torch.tensor([0] * 600 + [2] * 100)  # of class 1 there is none
     images = Images(pixels=pixels, labels=labels, mean=(0.5,) * 3, std=(0.2,) * 3)
     network = make_network(_Stubborn(), Arithmetic(fused=False), torch.device("cpu"))
-    found = training.evaluate(network, images)
+    found = evaluate(network, images)
     assert found.accuracy == 650 / 700
     assert found.balanced_accuracy == (1.0 + 0.5) / 2
 
