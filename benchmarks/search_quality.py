@@ -93,8 +93,8 @@ def reduced_settings(seed: int, space: Path = DEFAULT_SPACE) -> Settings:
     import torch
 
     from objective import Settings
+    from search.common.allocator import keep_freed_memory
     from search.data.sources import locate
-    from search.training.allocator import keep_freed_memory
     from search.training.hardware import use_bfloat16
 
     torch.set_num_threads(1)

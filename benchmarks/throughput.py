@@ -125,8 +125,8 @@ def fast_seconds(case: Case, source: DataSource, images: int, start: Any, result
     began = time.perf_counter()
     import torch
 
+    from search.common.allocator import keep_freed_memory
     from search.data.images import on_device
-    from search.training.allocator import keep_freed_memory
     from search.training.epoch import Epoch
     from search.training.loop import fit
 
@@ -204,8 +204,8 @@ def stage_shares(case: Case, source: DataSource) -> dict[str, float]:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
+    from search.common.allocator import keep_freed_memory
     from search.data.images import on_device
-    from search.training.allocator import keep_freed_memory
     from search.training.loop import fit
 
     torch.set_num_threads(1)

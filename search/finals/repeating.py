@@ -11,13 +11,13 @@ import torch
 
 from search.architecture.limits import Limits, recorded_limits
 from search.common import values
+from search.common.allocator import keep_freed_memory
 from search.common.errors import UserError
 from search.common.output import say
 from search.data.images import load_images
 from search.data.problem import recorded_problem
 from search.study import attributes
 from search.study.settings import Settings, space_of_study
-from search.training.allocator import keep_freed_memory
 from search.training.arithmetic import Arithmetic
 from search.training.loop import fit
 

@@ -16,10 +16,10 @@ from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
 
 from search.common import passwords
+from search.common.allocator import keep_freed_memory
 from search.common.output import protect
 from search.common.process_id import process_id
 from search.study.judge import Task
-from search.training.allocator import keep_freed_memory
 from search.workers.messages import Broken, Died, Event, MakeTraining, Ready, Stop
 from search.workers.worker import serve
 

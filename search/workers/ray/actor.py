@@ -9,11 +9,11 @@ import threading
 import traceback
 from contextlib import suppress
 
+from search.common.allocator import keep_freed_memory
 from search.common.process_id import process_id
 from search.data.cache import Array
 from search.data.origin import Bytes
 from search.study.judge import Task
-from search.training.allocator import keep_freed_memory
 from search.workers.messages import Broken, Event, Ready, Stop
 from search.workers.worker import serve
 
