@@ -12,16 +12,23 @@ class Arithmetic:
     bfloat16: bool = False  # convolutions and matrix products
     fused: bool = True  # compiled kernels on a CPU, where they can be had
     compile: bool = False  # torch.compile; not with fused kernels
+    stacked: bool = False  # seeds of one architecture as one network; not with fused kernels
 
     def __str__(self) -> str:
         """For instance ``bfloat16, fused``."""
         words = ["bfloat16" if self.bfloat16 else "float32"]
-        return ", ".join(words + ["fused"] * self.fused + ["compiled"] * self.compile)
+        words += ["fused"] * self.fused + ["compiled"] * self.compile
+        return ", ".join(words + ["stacked"] * self.stacked)
 
     @classmethod
     def parse(cls, text: str) -> Arithmetic:
         """The value whose text stands somewhere in another."""
-        return cls(bfloat16="bfloat16" in text, fused="fused" in text, compile="compiled" in text)
+        return cls(
+            bfloat16="bfloat16" in text,
+            fused="fused" in text,
+            compile="compiled" in text,
+            stacked="stacked" in text,
+        )
 
 
 FLOAT32 = Arithmetic()

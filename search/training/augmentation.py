@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -10,11 +11,14 @@ from torch.nn import functional
 
 from search.training.recipe import Augmentation
 
+# What images are drawn for from; several have each as many of the images, one after the other.
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
 
 def distort(
     images: Tensor,
     amounts: Augmentation,
-    generator: torch.Generator | None,
+    generators: Generators,
     moments: Tensor | None = None,
 ) -> Tensor:
     """Move every image's pixels by its own random amounts, and deskew what comes out.
@@ -26,14 +30,14 @@ def distort(
     Args:
         images: ``[N, C, H, W]`` float32, background 0.
         amounts: Half-widths of the uniform distributions.
-        generator: On the images' device; drawn from in a fixed order. None: the global one.
+        generators: On the images' device; drawn from in a fixed order. None: the global one.
         moments: Of the images, ``[N, 5]`` as ``deskew.moments`` gives them; None deskews nothing.
 
     Returns:
         ``[N, C, H, W]`` of the same type.
     """
     count, _, height, width = images.shape
-    draws = torch.rand(4, count, generator=generator, device=images.device) * 2 - 1
+    draws = _drawn(torch.rand, 4, images, generators) * 2 - 1
     angle = draws[0] * (amounts.rotation * torch.pi / 180)
     # The grid maps output positions back to input positions: magnifying divides.
     zoom = 1 / (1 + draws[1] * amounts.scale)
@@ -48,27 +52,26 @@ def distort(
         entries = [cosine, cosine * shear - sine * longer, right + cosine * offset]
         entries += [sine / longer, sine / longer * shear + cosine, down + sine / longer * offset]
     if amounts.mirror:  # x of the output changes its sign
-        sign = torch.randint(0, 2, (count,), generator=generator, device=images.device) * 2 - 1
+        sign = _drawn(partial(torch.randint, 0, 2), 1, images, generators)[0] * 2 - 1
         entries[0], entries[3] = entries[0] * sign, entries[3] * sign
     matrix = torch.stack(entries, dim=1)
     grid = (matrix @ _basis(height, width, images.device)).view(count, height, width, 2)
     return functional.grid_sample(images, grid, align_corners=False)
 
 
-def brighten(pixels: Tensor, amount: float, generator: torch.Generator | None) -> Tensor:
+def brighten(pixels: Tensor, amount: float, generators: Generators) -> Tensor:
     """Multiply every image by its own random factor from 1 - amount to 1 + amount.
 
     Args:
         pixels: ``[N, C, H, W]`` float32, 0 is black.
         amount: From 0 to 1.
-        generator: As ``distort``'s.
+        generators: As ``distort``'s.
     """
-    shape = (len(pixels), 1, 1, 1)
-    draws = torch.rand(shape, generator=generator, device=pixels.device) * 2 - 1
+    draws = _drawn(torch.rand, 1, pixels, generators).view(-1, 1, 1, 1) * 2 - 1
     return pixels * (1 + draws * amount)
 
 
-def cut_out(images: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+def cut_out(images: Tensor, share: float, generators: Generators) -> Tensor:
     """Put a rectangle of the mean pixel at a random place into every image.
 
     After DeVries and Taylor 2017, arXiv:1708.04552: the centre is anywhere, so that a part of the
@@ -77,10 +80,10 @@ def cut_out(images: Tensor, share: float, generator: torch.Generator | None) -> 
     Args:
         images: ``[N, C, H, W]`` float32, normalised: 0 is the mean pixel.
         share: Of the image's height and width that the rectangle has.
-        generator: As ``distort``'s.
+        generators: As ``distort``'s.
     """
     count, _, height, width = images.shape
-    centres = torch.rand(2, count, 1, 1, 1, generator=generator, device=images.device)
+    centres = _drawn(torch.rand, 2, images, generators).view(2, count, 1, 1, 1)
     rows = (torch.arange(height, device=images.device).view(-1, 1) + 0.5) / height
     columns = (torch.arange(width, device=images.device) + 0.5) / width
     beside = (rows - centres[0]).abs() > share / 2
@@ -112,6 +115,15 @@ def _upright(
     shear = moment_xy / moment_yy.clamp_min(1e-12)
     y_centre = (cosine * (y - down) - sine / longer * (x - right)) / (across + along)
     return shear, -shear * y_centre
+
+
+def _drawn(
+    draw: Callable[..., Tensor], rows: int, images: Tensor, generators: Generators
+) -> Tensor:
+    """``[rows, N]``: a column of random numbers for every image."""
+    many = generators if isinstance(generators, Sequence) else [generators]
+    size = (rows, len(images) // len(many))
+    return torch.cat([draw(size, generator=g, device=images.device) for g in many], dim=1)
 
 
 @lru_cache(maxsize=4)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.profiler import record_function
 
+from search.common.errors import TrainingError
 from search.common.seeds import mix_seed
 from search.data.images import Images
 from search.layers.deskew import Deskew
@@ -22,7 +24,7 @@ from search.training.arithmetic import FLOAT32, Arithmetic
 from search.training.epoch import Epoch
 from search.training.evaluation import Evaluation, evaluate
 from search.training.exact import has_hooks, is_exactly
-from search.training.network import make_network
+from search.training.network import Network, make_network
 from search.training.recipe import Recipe
 from search.training.trainer import Trainer
 
@@ -70,20 +72,27 @@ class TrainingRun:
     ) -> None:
         self.curve: list[Epoch] = []
         self.length = epochs
-        self._seed = seed
-        self._validation = validation
+        self.seed = seed
+        self._recipe, self._arithmetic = recipe, arithmetic
+        self._training, self._validation = training, validation
         torch.manual_seed(mix_seed(seed, "weights"))
         device = training.pixels.device
         model = build().to(device)
         _make_lazy_layers(model, training)
         self.model = model.to(memory_format=torch.channels_last)
-        trained, upright = without_surroundings(self.model)
-        self._trainer = Trainer(
-            trained, recipe, training, epochs=epochs, arithmetic=arithmetic, upright=upright
-        )
-        self._judged = self._trainer.network
-        if trained is not self.model:
-            self._judged = make_network(self.model, arithmetic, device)
+        self.trained, self._upright = without_surroundings(self.model)
+        self._at = 0  # among the networks of its trainer
+
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return _make_trainer([self])
+
+    @cached_property
+    def _judged(self) -> Network:
+        alone = not self._arithmetic.stacked
+        if alone and self.trained is self.model:
+            return self._trainer.network
+        return make_network(self.model, self._arithmetic, self._training.pixels.device)
 
     def epochs(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
         """Train the epochs that are left; after the last the model has its averaged weights.
@@ -95,36 +104,91 @@ class TrainingRun:
             TrainingError: If the mean loss of an epoch is not finite.
             InterruptedTraining: If ``should_stop`` said so.
         """
-        for number in range(len(self.curve) + 1, self.length + 1):
-            started = time.perf_counter()
-            training_loss = self._trainer.epoch(number, self._seed, should_stop)
-            found = Evaluation(math.nan, math.nan, math.nan)
-            if self._validation is not None:
-                with self._trainer.averaged_weights(), record_function("validation"):
-                    found = evaluate(self._judged, self._validation)
-            self.curve.append(
-                Epoch(
-                    number=number,
-                    **found._asdict(),
-                    training_loss=training_loss,
-                    seconds=time.perf_counter() - started,
-                )
-            )
-            yield self.curve[-1]
-        self._trainer.keep_average()
+        for (found,) in _train(self._trainer, [self], should_stop):
+            if isinstance(found, TrainingError):
+                raise found
+            yield found
 
     def state(self) -> dict[str, Any]:
         """All that later epochs depend on, beside what the run was made with."""
         curve = [dataclasses.asdict(epoch) for epoch in self.curve]
-        return {"trainer": self._trainer.state(), "curve": curve}
+        return {"trainer": self._trainer.state(self._at), "curve": curve}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what ``state`` gave of a run that was made with the same.
 
         On the CPU what follows is bit-equal to what would have been without the interruption.
         """
-        self._trainer.load_state(state["trainer"])
+        self._trainer.load_states([state["trainer"]])
         self.curve = [Epoch(**values) for values in state["curve"]]
+
+
+def train_stacked(
+    runs: Sequence[TrainingRun], should_stop: Callable[[], bool] = lambda: False
+) -> Iterator[list[Epoch | TrainingError]]:
+    """Train several seeds of one architecture as one network, from where they are.
+
+    Each gets what it would alone, within float32's error: the same images in the same order with
+    the same distortion, and on a CPU the same dropout.
+
+    Args:
+        runs: Of one network, recipe and images, with as many epochs behind each; their arithmetic
+            is stacked.
+        should_stop: Asked before every step.
+
+    Yields:
+        An epoch of each run, with its share of the seconds; or why it has none, from then on: its
+        loss is not finite. The others go on.
+
+    Raises:
+        InterruptedTraining: If ``should_stop`` said so.
+    """
+    states = [run.state() for run in runs] if runs[0].curve else []
+    trainer = _make_trainer(runs)
+    for at, run in enumerate(runs):
+        run._trainer, run._at = trainer, at
+    if states:
+        trainer.load_states([state["trainer"] for state in states])
+    return _train(trainer, runs, should_stop)
+
+
+def _make_trainer(runs: Sequence[TrainingRun]) -> Trainer:
+    one = runs[0]
+    return Trainer(
+        [run.trained for run in runs],
+        one._recipe,
+        one._training,
+        epochs=one.length,
+        arithmetic=one._arithmetic,
+        upright=one._upright,
+    )
+
+
+def _train(
+    trainer: Trainer, runs: Sequence[TrainingRun], should_stop: Callable[[], bool]
+) -> Iterator[list[Epoch | TrainingError]]:
+    ended: dict[TrainingRun, TrainingError] = {}
+    for number in range(len(runs[0].curve) + 1, runs[0].length + 1):
+        started = time.perf_counter()
+        losses = trainer.epoch(number, [run.seed for run in runs], should_stop)
+        for run, loss in zip(runs, losses, strict=True):
+            if not math.isfinite(loss):
+                ended.setdefault(run, TrainingError(f"loss is not finite at epoch {number}"))
+        going = {run: loss for run, loss in zip(runs, losses, strict=True) if run not in ended}
+        if not going:
+            yield list(ended.values())
+            return
+        validated = {run: Evaluation(math.nan, math.nan, math.nan) for run in going}
+        validation = runs[0]._validation
+        if validation is not None:
+            with trainer.averaged_weights(), record_function("validation"):
+                validated = {run: evaluate(run._judged, validation) for run in going}
+        seconds = (time.perf_counter() - started) / len(going)
+        for run, loss in going.items():
+            figures = validated[run]._asdict()
+            run.curve.append(Epoch(number=number, **figures, training_loss=loss, seconds=seconds))
+        yield [ended.get(run) or run.curve[-1] for run in runs]
+    trainer.keep_average()
 
 
 def fit(

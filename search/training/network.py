@@ -51,5 +51,6 @@ def make_network(model: nn.Module, arithmetic: Arithmetic, device: torch.device)
 
 def uses_fused(arithmetic: Arithmetic, device: torch.device) -> bool:
     """Whether computing on a device runs through compiled kernels."""
-    wanted = arithmetic.fused and not arithmetic.compile and device.type == "cpu"
+    plain = arithmetic.compile or arithmetic.stacked
+    wanted = arithmetic.fused and not plain and device.type == "cpu"
     return wanted and fused.available(bfloat16=arithmetic.bfloat16)

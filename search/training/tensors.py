@@ -161,12 +161,13 @@ class OwnTensors:
 
     def _current(self) -> list[Tensor]:
         """As they are now: a layer may have put another tensor in a buffer's place."""
-        return [parameter.detach() for parameter in self.parameters] + [
-            buffer
-            for module in self._model.modules()
-            for name, buffer in module.named_buffers(recurse=False)
-            if name in STATISTICS and buffer.is_floating_point()
-        ]
+        return [*(parameter.detach() for parameter in self.parameters), *self._statistics()]
+
+    def _statistics(self) -> Iterator[Tensor]:
+        for module in self._model.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                if name in STATISTICS and buffer.is_floating_point():
+                    yield buffer
 
 
 def state_of(model: nn.Module) -> dict[str, object]:

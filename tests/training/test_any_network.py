@@ -75,7 +75,7 @@ def run_both(
     """Three steps of the trainer and of the textbook's loop, from equal weights."""
     ours, theirs = (network_of(names, whole=whole).to(dtype) for _ in range(2))
     data = images()
-    trainer = Trainer(ours, recipe, data, epochs=STEPS, arithmetic=Arithmetic(fused=True))
+    trainer = Trainer([ours], recipe, data, epochs=STEPS, arithmetic=Arithmetic(fused=True))
     textbook = Textbook(theirs, recipe)
     x = data.normalised(data.pixels.float()).to(dtype)
     for step in range(STEPS):
@@ -167,15 +167,15 @@ def test_what_is_resumed_ends_with_the_same_bits() -> None:
     ends = []
     for cut in (False, True):
         model = network_of(names)
-        trainer = Trainer(model, RECIPE, data, epochs=STEPS, arithmetic=Arithmetic(fused=True))
+        trainer = Trainer([model], RECIPE, data, epochs=STEPS, arithmetic=Arithmetic(fused=True))
         for step in range(STEPS):
             if cut and step == 2:
                 state = trainer.state()
                 model = network_of(names)
                 trainer = Trainer(
-                    *(model, RECIPE, data), epochs=STEPS, arithmetic=Arithmetic(fused=True)
+                    *([model], RECIPE, data), epochs=STEPS, arithmetic=Arithmetic(fused=True)
                 )
-                trainer.load_state(state)
+                trainer.load_states([state])
             trainer.step(step, torch.arange(8), None, step)
         ends.append(tensors(model))
     for name, value in ends[0].items():

@@ -1,0 +1,1 @@
+"""Seeds of one architecture, trained as one network."""
