@@ -196,6 +196,7 @@ def test_it_stops_within_a_step() -> None:
     assert asked == 6
 
 
+@pytest.mark.processes  # the compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("stacked", [False, True])
 def test_compiled_it_is_the_same(stacked: bool) -> None:
