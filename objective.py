@@ -11,6 +11,7 @@ cannot be reached from here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -103,10 +104,10 @@ class Objective:
         counted = PARAMETERS.of(trial)
         return Task(number=trial.number, seed=seed, candidate=text, parameters=counted)
 
-    def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
+    def begin(self, task: Task, *, stacked: bool = False) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
         candidate = self.settings.space.read(task.candidate)
-        return begin_training(candidate, task, self.settings, *self.images)
+        return begin_training(candidate, task, self.settings, *self.images, stacked=stacked)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """The value of a trial whose epochs are done, and more attributes of it."""
@@ -151,6 +152,8 @@ def begin_training(
     settings: Settings,
     training: Images,
     validation: Images | None,
+    *,
+    stacked: bool = False,
 ) -> tuple[TrainingRun, dict[str, Any]]:
     """Build a candidate's network, to be trained from a seed.
 
@@ -160,6 +163,7 @@ def begin_training(
         settings: Epochs, device and arithmetic count here.
         training: To train on.
         validation: To judge each epoch by; None trains without looking.
+        stacked: To be trained as one network with other seeds of the candidate.
 
     Returns:
         The training, and the attributes of a trial that are known where it is trained.
@@ -171,6 +175,8 @@ def begin_training(
     from search.training.loop import TrainingRun  # imports torch
 
     recipe = candidate.recipe
+    if stacked:
+        settings = replace(settings, arithmetic=replace(settings.arithmetic, stacked=True))
     run = TrainingRun(
         candidate.build,
         recipe,

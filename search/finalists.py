@@ -86,6 +86,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="trainings of each reference; default: as many as --seeds",
     )
     add_workers(parser)
+    add(
+        "--stack",
+        type=whole(1, 100),
+        metavar="N",
+        help="seeds of an architecture that a worker trains at once, as one network; default: 10 "
+        "on a GPU, 1 on a CPU, where compiled kernels are faster",
+    )
     add_device(parser)
     add_space(parser, of_study=True)
     add_data(parser)
@@ -128,7 +135,12 @@ def main(arguments: list[str] | None = None) -> int:
     from search.workers.placement import copies_here
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    runner = StageRunner(storage=options.storage, workers=options.workers, console=Terminal())
+    runner = StageRunner(
+        storage=options.storage,
+        workers=options.workers,
+        stack=options.stack,
+        console=Terminal(),
+    )
     check_directory(options.reports, "--reports")
     check_report(options.reports)
     study = open_study(options.storage, options.study, read_only=True)
@@ -160,7 +172,11 @@ def main(arguments: list[str] | None = None) -> int:
             return code
     reference_seeds = (options.reference_seeds or options.seeds) if references else 0
     entries = trainings(
-        ranked[: options.top], settings, options.seeds, reference_seeds=reference_seeds
+        ranked[: options.top],
+        settings,
+        options.seeds,
+        reference_seeds=reference_seeds,
+        stack=runner.stack_on(settings.device),
     )
     finals, missing = queue(study, entries, options.storage, finalists_of(study.study_name))
     code = 0

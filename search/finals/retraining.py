@@ -76,10 +76,10 @@ class Retraining(ABC):
             parameters=costs.parameters,
         )
 
-    def begin(self, task: Task) -> tuple[TrainingRun, dict[str, Any]]:
+    def begin(self, task: Task, *, stacked: bool = False) -> tuple[TrainingRun, dict[str, Any]]:
         """Build the network where it is trained; also gives what only that place knows."""
-        candidate = self.settings.space.read(task.candidate)
-        return begin_training(candidate, task, self.settings, self.images[0], None)
+        candidate, settings = self.settings.space.read(task.candidate), self.settings
+        return begin_training(candidate, task, settings, self.images[0], None, stacked=stacked)
 
     def end(self, run: TrainingRun) -> tuple[float, dict[str, Any]]:
         """Judge the network that is trained."""

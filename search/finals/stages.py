@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,12 @@ from search.study.companions import shortlist_of
 from search.study.settings import Settings, commit, space_of_study
 from search.study.storages.beside import CHECKPOINTS, folder_beside
 from search.training.arithmetic import Arithmetic
-from search.training.hardware import default_workers, resolve_device, use_bfloat16
+from search.training.hardware import (
+    default_stack,
+    default_workers,
+    resolve_device,
+    use_bfloat16,
+)
 from search.workers.coordinator import coordinate
 from search.workers.job import Job
 from search.workers.local import LocalWorkers
@@ -96,7 +102,12 @@ class StageRunner:
 
     storage: str
     workers: int | None  # None: as many as the device has room for
+    stack: int | None  # seeds that a worker trains as one network; None: as the device is best at
     console: Terminal
+
+    def stack_on(self, device: str) -> int:
+        """Seeds that a worker trains as one network on a device."""
+        return self.stack or default_stack(device)
 
     def train(self, study: optuna.Study, settings: Settings, objective: type[Retraining]) -> int:
         """Run the trainings that are queued in a study; returns the exit code."""
@@ -117,8 +128,12 @@ class StageRunner:
             checkpoints=folder_beside(self.storage, CHECKPOINTS),
         )
         warm_up(settings.arithmetic, settings.device)
-        workers = self.workers or default_workers(settings.device)
-        return coordinate(job, workers, self.console, start=LocalWorkers)
+        workers, stack = (
+            self.workers or default_workers(settings.device),
+            self.stack_on(settings.device),
+        )
+        start = partial(LocalWorkers, places=stack)
+        return coordinate(job, workers * stack, self.console, start=start)
 
 
 def choose(
@@ -140,7 +155,8 @@ def choose(
     Returns:
         The exit code, and the shortlist with the best mean first.
     """
-    entries = trainings(ranked, settings, seeds, kind="shortlist")
+    stack = runner.stack_on(settings.device)
+    entries = trainings(ranked, settings, seeds, kind="shortlist", stack=stack)
     again, missing = queue(study, entries, runner.storage, shortlist_of(study.study_name))
     if missing:
         each = counted(seeds, "seed")

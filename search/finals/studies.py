@@ -37,6 +37,7 @@ def trainings(
     *,
     kind: str = "finalist",
     reference_seeds: int = 0,
+    stack: int = 1,
 ) -> list[QueuedTraining]:
     """Every training that is wanted of the architectures, and of the references.
 
@@ -49,23 +50,27 @@ def trainings(
         seeds: Trainings of each.
         kind: What they are trained for: ``shortlist`` or ``finalist``.
         reference_seeds: Trainings of each reference within the limits; 0 leaves them out.
+        stack: So many seeds of each come one after the other, to be trained at once.
     """
     entries = []
     for at in range(max(seeds, reference_seeds)):
         seed = mix_seed(settings.seed, kind, at)
-        for rank, trial in ranked if at < seeds else []:
-            entries.append(
-                QueuedTraining(
-                    kind=kind,
-                    label=f"trial {trial.number}",
-                    candidate=attributes.CANDIDATE.of(trial) or "",
-                    seed=seed,
-                    rank=rank,
-                    search_trial=trial.number,
-                )
+        found = [
+            QueuedTraining(
+                kind=kind,
+                label=f"trial {trial.number}",
+                candidate=attributes.CANDIDATE.of(trial) or "",
+                seed=seed,
+                rank=rank,
+                search_trial=trial.number,
             )
-        entries += _references(settings, seed) if at < reference_seeds else []
-    return entries
+            for rank, trial in (ranked if at < seeds else [])
+        ]
+        found += _references(settings, seed) if at < reference_seeds else []
+        entries += [(at // stack, entry) for entry in found]
+    order = list(dict.fromkeys(entry.candidate for _, entry in entries))
+    entries.sort(key=lambda one: (one[0], order.index(one[1].candidate)))
+    return [entry for _, entry in entries]
 
 
 def distinct(

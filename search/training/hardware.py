@@ -11,6 +11,7 @@ from search.common.text import counted
 # Tiny networks leave most of a GPU idle between their small kernels; a few processes on one
 # device fill it. Not measured: this project has not run on a GPU yet.
 WORKERS_PER_GPU = 3
+SEEDS_PER_STACK = 10  # on a GPU; not measured either
 
 
 def resolve_device(name: str) -> str:
@@ -56,6 +57,15 @@ def default_workers(device: str) -> int:
     import torch
 
     return WORKERS_PER_GPU * torch.cuda.device_count()
+
+
+def default_stack(device: str) -> int:
+    """Seeds of a network that are trained as one, where there are so many.
+
+    On a CPU compiled kernels are several times faster, and without these it hardly pays: 1.0 to
+    1.2 times at batches of 128 (docs/log/gpu.md).
+    """
+    return 1 if device == "cpu" else SEEDS_PER_STACK
 
 
 def use_bfloat16(precision: str, device: str) -> bool:

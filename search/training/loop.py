@@ -26,6 +26,7 @@ from search.training.evaluation import Evaluation, evaluate
 from search.training.exact import has_hooks, is_exactly
 from search.training.network import Network, make_network
 from search.training.recipe import Recipe
+from search.training.stacked.trial_step import can_be_stacked
 from search.training.trainer import Trainer
 
 STATE_FORMAT = 3  # of ``TrainingRun.state``; one of another is not gone on from
@@ -121,6 +122,18 @@ class TrainingRun:
         """
         self._trainer.load_states([state["trainer"]])
         self.curve = [Epoch(**values) for values in state["curve"]]
+
+
+def can_train_stacked(make: Callable[[int], TrainingRun]) -> bool:
+    """Whether seeds of a network are trained stacked as they are alone; tried by a step.
+
+    Args:
+        make: Makes the run of one of two seeds, 0 or 1, anew.
+    """
+    alone, together = ([make(at) for at in range(2)] for _ in range(2))
+    return can_be_stacked(
+        [run.trained for run in alone], [run.trained for run in together], alone[0]._training
+    )
 
 
 def train_stacked(

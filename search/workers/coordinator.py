@@ -336,8 +336,8 @@ class _Run:
         Raises:
             WorkerError: If workers die again and again.
         """
-        self._deaths += 1
-        if not event.node:
+        self._deaths += not event.again
+        if not (event.node or event.again):
             self._say("1 worker died and was replaced; its trial will be resumed")
         if training is not None:
             alone = None if event.node else len(training.curve)

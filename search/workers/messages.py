@@ -78,6 +78,7 @@ class Died:
 
     how: str  # to stand behind "the last"
     node: str = ""  # the machine that was lost with it; empty where the worker died alone
+    again: bool = False  # of another place of a worker whose death was told
 
 
 Event = Ready | Begun | EpochDone | Trained | Stopped | Failed | Broken | Died

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ from optuna.trial import TrialState, create_trial
 from objective import Settings
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.layers import Conv, Dropout, Pool
+from search.common.errors import UserError
 from search.data.sources import locate
 from search.finals.retraining import QueuedTraining
 from search.finals.studies import distinct, stamp
@@ -41,16 +46,16 @@ def with_test(tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]) -> Path
 
 
 def call(name: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, str(ROOT / "search" / name), "--data", str(folder / "data")),
-            *("--storage", str(folder / "study.db"), "--reports", str(folder / "reports")),
-            *("--device", "cpu", "--workers", "1", *more),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    command = command_of(name, folder, *more)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+def command_of(name: str, folder: Path, *more: str) -> list[str]:
+    return [
+        *(sys.executable, str(ROOT / "search" / name), "--data", str(folder / "data")),
+        *("--storage", str(folder / "study.db"), "--reports", str(folder / "reports")),
+        *("--device", "cpu", "--workers", "1", *more),
+    ]
 
 
 def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_test: Path) -> None:
@@ -83,6 +88,61 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
     assert [trial.state for trial in finals.trials] == [TrialState.COMPLETE] * 6
     assert [opening["count"] for opening in finals.user_attrs[OPENINGS.name]] == [1, 2]
     assert [opening["trainings"] for opening in finals.user_attrs[OPENINGS.name]] == [4, 6]
+
+
+def test_seeds_trained_as_one_network_are_killed_and_go_on(tmp_path: Path, with_test: Path) -> None:
+    """The trials are those of seeds trained alone; a worker's death costs no epoch."""
+    done = call("run.py", tmp_path, "--trials", "3", "--epochs", "8", "--pruner", "none")
+    assert done.returncode == 0, done.stderr
+    wanted = ("--top", "2", "--shortlist", "0", "--no-references", "--seeds", "3", "--stack", "3")
+    process = subprocess.Popen(
+        command_of("finalists.py", tmp_path, *wanted),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def begun() -> list[optuna.trial.FrozenTrial]:
+        try:
+            trials = open_study(str(tmp_path / "study.db"), "cnn-search finalists").trials
+        except UserError:
+            return []
+        return [trial for trial in trials if trial.user_attrs.get("epochs", 0) >= 2]
+
+    deadline = time.monotonic() + 90
+    while len(begun()) < 3:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+    killed = begun()[0].user_attrs["worker"]
+    os.kill(int(killed.split(":")[1]), signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert (out + err).count("1 worker died and was replaced") == 1
+    finals = open_study(str(tmp_path / "study.db"), "cnn-search finalists").trials
+    assert [trial.state for trial in finals] == [TrialState.COMPLETE] * 6
+    labels = [trial.user_attrs["label"] for trial in finals]
+    assert labels[0] != labels[3]
+    assert labels == [labels[0]] * 3 + [labels[3]] * 3  # each candidate's seeds in a row
+    assert [trial.user_attrs["epochs"] for trial in finals] == [8] * 6
+    stacked = ["stacked" in trial.user_attrs["device"] for trial in finals]
+    assert stacked[:3] == [True] * 3
+    assert sum(stacked) >= 5  # one that was handed out late may be alone
+    resumed = [trial.user_attrs.get("resumed_after_epoch", 0) for trial in finals]
+    assert sum(epoch >= 2 for epoch in resumed) >= 3
+
+    alone = tmp_path / "alone"
+    shutil.copytree(tmp_path / "data", alone / "data")
+    assert (
+        call("run.py", alone, "--trials", "3", "--epochs", "8", "--pruner", "none").returncode == 0
+    )
+    assert call("finalists.py", alone, *wanted[:-2]).returncode == 0
+    others = open_study(str(alone / "study.db"), "cnn-search finalists").trials
+    correct = {
+        (t.user_attrs["label"], t.user_attrs["seed"]): t.user_attrs["test_correct"] for t in others
+    }
+    for trial in finals:  # of 200 images; rounding apart, and all that follows from it
+        key = (trial.user_attrs["label"], trial.user_attrs["seed"])
+        assert abs(trial.user_attrs["test_correct"] - correct[key]) <= 20
 
 
 def test_a_shortlist_chooses_the_finalists_before_the_test_images_are_opened(

@@ -265,3 +265,19 @@ def test_what_would_not_be_the_same_is_found_out(name: str) -> None:
         for run, alone in zip(stacked, runs(ALONE), strict=True):
             list(alone.epochs())
             check_equal(run, alone, SIDE)
+
+
+def test_weights_in_one_memory_are_found_out() -> None:
+    """Each step moves them twice."""
+
+    def build(shared: bool) -> nn.Module:
+        first, second = nn.Linear(784, 784), nn.Linear(784, 784)
+        if shared:
+            second.weight = nn.Parameter(first.weight.data)
+        return nn.Sequential(nn.Flatten(), first, second, nn.Linear(784, CLASSES))
+
+    for shared in (False, True):
+        alone, together = ([build(shared) for _ in range(2)] for _ in range(2))
+        for one, other in zip(alone, together, strict=True):
+            other.load_state_dict(one.state_dict())
+        assert can_be_stacked(alone, together, images()) is not shared

@@ -66,7 +66,8 @@ class StackedNetwork:
         low = self._bfloat16 and training
         with torch.autocast(self._device.type, torch.bfloat16) if low else nullcontext():
             logits: Tensor = self._every(tensors.named_parameters, tensors.named_buffers, each)
-        return logits.flatten(0, 1).float()
+        logits = logits.flatten(0, 1)
+        return logits.float() if low else logits
 
 
 class _Dropout(nn.Module):
