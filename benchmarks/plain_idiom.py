@@ -104,6 +104,7 @@ def train(
     train_images: slice,
     validation_images: slice,
     workers: int = 0,
+    device: str = "cpu",
     on_epoch: Callable[[PlainEpoch], None] = lambda epoch: None,
 ) -> list[PlainEpoch]:
     """Train as a user would.
@@ -116,6 +117,7 @@ def train(
         train_images: Which images of the file to train on.
         validation_images: Which to validate on.
         workers: The DataLoader's processes.
+        device: Where the network is; each batch is copied there.
         on_epoch: Called after each epoch.
     """
     torch.manual_seed(seed)
@@ -147,6 +149,7 @@ def train(
     model = (
         plain_layers(candidate) if isinstance(candidate, LayeredCandidate) else candidate.build()
     )
+    model = model.to(device)
     optimizer = _optimizer(model, recipe)
     total = epochs * len(train_loader)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -168,12 +171,12 @@ def train(
         model.train()
         for images, labels in train_loader:
             optimizer.zero_grad()
-            criterion(model(images), labels).backward()
+            criterion(model(images.to(device)), labels.to(device)).backward()
             optimizer.step()
             scheduler.step()
             if average is not None:
                 average.update_parameters(model)
-        accuracy = _validate(average or model, validation_loader)
+        accuracy = _validate(average or model, validation_loader, device)
         results.append(PlainEpoch(accuracy=accuracy, seconds=time.perf_counter() - started))
         on_epoch(results[-1])
     return results
@@ -200,11 +203,14 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return kind(parameters, lr=rate, weight_decay=decay)
 
 
-def _validate(model: nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.Tensor]]) -> float:
+def _validate(
+    model: nn.Module, loader: DataLoader[tuple[torch.Tensor, torch.Tensor]], device: str
+) -> float:
     model.eval()
     right = count = 0
     with torch.no_grad():
         for images, labels in loader:
-            right += int((model(images).argmax(dim=1) == labels).sum())
+            found = model(images.to(device)).argmax(dim=1)
+            right += int((found == labels.to(device)).sum())
             count += len(labels)
     return right / count

@@ -1,7 +1,7 @@
 """What the default space's candidates cost, and whether cheap ones are good enough.
 
-    python benchmarks/hardware/cost.py                 multiply-accumulates of 2,000 random draws
-    python benchmarks/hardware/cost.py study.db        also: cost and accuracy of the trials of a study
+    python benchmarks/hardware/cost.py             multiply-accumulates of 2,000 random draws
+    python benchmarks/hardware/cost.py study.db    also: cost and accuracy of a study's trials
 
 First table: the spread of multiply-accumulates among random draws within the limit of parameters,
 beside the reference systems'. Second table: a study's complete trials in four groups from cheap to

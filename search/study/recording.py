@@ -107,12 +107,12 @@ def device_name(name: str, arithmetic: Arithmetic) -> str:
     """The device, its kind and the arithmetic: what figures depend on to the last bit."""
     import torch
 
+    from search.training.hardware import device_kind
     from search.training.network import uses_fused
 
     device = torch.device(name)
     used = replace(arithmetic, fused=uses_fused(arithmetic, device))
-    kind = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return f"{device} ({kind}, {used})"
+    return f"{device} ({device_kind(name)}, {used})"
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 
 from search.common.errors import UserError
@@ -44,6 +45,15 @@ def device_of_worker(device: str, index: int) -> str:
     import torch
 
     return f"cuda:{index % torch.cuda.device_count()}"
+
+
+def device_kind(name: str) -> str:
+    """What a device is: a GPU's name, or a CPU's kind."""
+    if name == "cpu":
+        return platform.machine()
+    import torch
+
+    return str(torch.cuda.get_device_name(torch.device(name)))
 
 
 def default_workers(device: str) -> int:

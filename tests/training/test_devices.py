@@ -14,9 +14,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from search.data.images import Images
 from search.training.arithmetic import Arithmetic
 from search.training.augmentation import _basis
+from search.training.loop import TrainingRun, train_stacked
 from search.training.recipe import Augmentation, Recipe
 from search.training.trainer import Trainer
 from tests.training.test_loop import RECIPE, network, rotated_network
+from tests.training.test_stacked import images
 
 
 def trainer_on(
@@ -77,3 +79,41 @@ def test_the_forward_pass_on_a_gpu_mixes_no_devices(
         with pytest.raises(RuntimeError, match="device"):
             losses + torch.zeros(seeds, 1)
     _basis.cache_clear()
+
+
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.mark.gpu
+@on_a_gpu
+@pytest.mark.parametrize("low", [False, True])
+@pytest.mark.parametrize("build", [network, rotated_network])
+def test_a_gpu_learns_as_a_cpu_does(build: Callable[[], nn.Module], low: bool) -> None:
+    """Alone and stacked: other random numbers, and the same that is learnt."""
+    losses = {}
+    for device in ("cpu", "cuda"):
+        for seeds in (1, 3):
+            data = images(1000)
+            there = replace(data, pixels=data.pixels.to(device), labels=data.labels.to(device))
+            arithmetic = Arithmetic(bfloat16=low, fused=False, stacked=seeds > 1)
+            runs = [
+                TrainingRun(build, RECIPE, there, there, epochs=4, seed=seed, arithmetic=arithmetic)
+                for seed in range(seeds)
+            ]
+            list(train_stacked(runs) if seeds > 1 else runs[0].epochs())
+            assert next(runs[0].model.parameters()).device.type == device
+            losses[device, seeds] = runs[0].curve[-1].loss
+    assert max(losses.values()) < 1.2 * min(losses.values())
+
+
+@pytest.mark.gpu
+@on_a_gpu
+def test_a_gpu_repeats_itself_to_the_bit() -> None:
+    data = images(1000)
+    there = replace(data, pixels=data.pixels.cuda(), labels=data.labels.cuda())
+    curves = []
+    for _ in range(2):
+        run = TrainingRun(network, RECIPE, there, there, epochs=3, seed=1)
+        list(run.epochs())
+        curves.append([epoch.training_loss for epoch in run.curve])
+    assert curves[0] == curves[1]
