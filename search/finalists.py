@@ -171,18 +171,19 @@ def main(arguments: list[str] | None = None) -> int:
         if code:
             return code
     reference_seeds = (options.reference_seeds or options.seeds) if references else 0
+    stack = runner.stack_of(max(options.seeds, reference_seeds), settings.device)
     entries = trainings(
         ranked[: options.top],
         settings,
         options.seeds,
         reference_seeds=reference_seeds,
-        stack=runner.stack_on(settings.device),
+        stack=stack,
     )
     finals, missing = queue(study, entries, options.storage, finalists_of(study.study_name))
     code = 0
     if missing:
         stamp(finals, settings)
-        code = runner.train(finals, settings, FinalObjective)
+        code = runner.train(finals, settings, FinalObjective, stack)
     announce(study, finals, settings, options.reports)
     return code
 

@@ -105,12 +105,24 @@ class StageRunner:
     stack: int | None  # seeds that a worker trains as one network; None: as the device is best at
     console: Terminal
 
-    def stack_on(self, device: str) -> int:
-        """Seeds that a worker trains as one network on a device."""
-        return self.stack or default_stack(device)
+    def stack_of(self, seeds: int, device: str) -> int:
+        """How many of an architecture's seeds a worker trains as one network on a device."""
+        return min(self.stack or default_stack(device), seeds)
 
-    def train(self, study: optuna.Study, settings: Settings, objective: type[Retraining]) -> int:
-        """Run the trainings that are queued in a study; returns the exit code."""
+    def train(
+        self, study: optuna.Study, settings: Settings, objective: type[Retraining], stack: int
+    ) -> int:
+        """Run the trainings that are queued in a study.
+
+        Args:
+            study: Of the finalists, or of the shortlist.
+            settings: The search's.
+            objective: Judges them.
+            stack: So many seeds of an architecture a worker trains as one network.
+
+        Returns:
+            The exit code.
+        """
         wanted = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.WAITING, TrialState.RUNNING)
         job = Job(
             storage=self.storage,
@@ -128,10 +140,7 @@ class StageRunner:
             checkpoints=folder_beside(self.storage, CHECKPOINTS),
         )
         warm_up(settings.arithmetic, settings.device)
-        workers, stack = (
-            self.workers or default_workers(settings.device),
-            self.stack_on(settings.device),
-        )
+        workers = self.workers or default_workers(settings.device)
         start = partial(LocalWorkers, places=stack)
         return coordinate(job, workers * stack, self.console, start=start)
 
@@ -155,13 +164,13 @@ def choose(
     Returns:
         The exit code, and the shortlist with the best mean first.
     """
-    stack = runner.stack_on(settings.device)
+    stack = runner.stack_of(seeds, settings.device)
     entries = trainings(ranked, settings, seeds, kind="shortlist", stack=stack)
     again, missing = queue(study, entries, runner.storage, shortlist_of(study.study_name))
     if missing:
         each = counted(seeds, "seed")
         say(f"shortlist: the search's best {len(ranked)}, {each} each")
-        code = runner.train(again, settings, ShortlistObjective)
+        code = runner.train(again, settings, ShortlistObjective, stack)
         if code:
             say("the finalists are not chosen yet; run the same command again to resume")
             return code, []
