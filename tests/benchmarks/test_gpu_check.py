@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def test_every_step_is_run_and_written_down(
         *("export", "plain idiom", "10 seeds as one network", "kernels a step, one network"),
     ):
         assert what in written
-    assert "1 trial from where it was" in written or "2 trials from where they" in written
+    assert re.search(r"[12] trials? from where it was", written)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")

