@@ -258,7 +258,11 @@ class Check:
                 if on_gpu:
                     torch.cuda.synchronize()
             seconds = time.perf_counter() - started
-            events = [event for event in recorded.events() if on_gpu or event.cpu_parent is None]
+            events = [
+                event
+                for event in recorded.events()
+                if (event.device_type.name == "CUDA" if on_gpu else event.cpu_parent is None)
+            ]
             of = "one network" if seeds == 1 else f"{seeds} seeds as one network"
             yield f"kernels a step, {of}", f"{len(events) / steps:,.0f}"
             if on_gpu:

@@ -55,7 +55,6 @@ class LocalWorkers:
         self._make_training, self._source = make_training, source
         self._count, self._places = count, places
         self._context = multiprocessing.get_context("spawn")
-        self._notices: list[str] = []
         self._slots = [self._start(index) for index in range(-(-count // places))]
 
     def _start(self, index: int) -> _Slot:

@@ -83,6 +83,8 @@ class Died:
 
 Event = Ready | Begun | EpochDone | Trained | Stopped | Failed | Broken | Died
 Tell = Callable[[Event], None]
+TellOf = Callable[[int, Event], None]  # of the trial of a number, where several are trained at once
+Stops = Callable[[int], bool]  # whether the training of a trial is to end, or has
 
 
 class Training(Protocol):

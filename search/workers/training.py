@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from search.common.errors import InterruptedTraining, TrainingError, reason_of, traceback_of
-from search.workers.messages import Begun, EpochDone, Event, Failed, Tell, Trained
+from search.workers.messages import Begun, EpochDone, Failed, Stops, Tell, TellOf, Trained
 from search.workers.worker import attempt
 
 if TYPE_CHECKING:
@@ -58,12 +58,7 @@ class ObjectiveTraining:
             tell(begun.done(epoch))
         self._end(begun, tell)
 
-    def together(
-        self,
-        tasks: Sequence[Task],
-        tell: Callable[[int, Event], None],
-        stops: Callable[[int], bool],
-    ) -> None:
+    def together(self, tasks: Sequence[Task], tell: TellOf, stops: Stops) -> None:
         """Train seeds of one candidate as one network, where that gives the same as each alone.
 
         What was begun alone goes on alone, and so does what is the only one. See
@@ -91,12 +86,7 @@ class ObjectiveTraining:
                 to = partial(tell, task.number)
                 attempt(partial(self, task, to, partial(stops, task.number)), to)
 
-    def _train(
-        self,
-        group: Sequence[_Begun],
-        tell: Callable[[int, Event], None],
-        stops: Callable[[int], bool],
-    ) -> None:
+    def _train(self, group: Sequence[_Begun], tell: TellOf, stops: Stops) -> None:
         from search.training.loop import train_stacked
 
         def all_stop() -> bool:

@@ -8,7 +8,17 @@ from typing import Protocol, runtime_checkable
 
 from search.common.errors import InterruptedTraining, reason_of, traceback_of
 from search.study.judge import Task
-from search.workers.messages import Event, Failed, Stop, Stopped, Tell, Trained, Training
+from search.workers.messages import (
+    Event,
+    Failed,
+    Stop,
+    Stopped,
+    Stops,
+    Tell,
+    TellOf,
+    Trained,
+    Training,
+)
 
 GATHER_SECONDS = 2.0  # to wait for another task of the same candidate
 
@@ -45,12 +55,7 @@ def attempt(train: Callable[[], None], tell: Tell) -> None:
 class StackedTraining(Protocol):
     """A worker's part of an objective that trains seeds of one candidate as one network."""
 
-    def together(
-        self,
-        tasks: Sequence[Task],
-        tell: Callable[[int, Event], None],
-        stops: Callable[[int], bool],
-    ) -> None:
+    def together(self, tasks: Sequence[Task], tell: TellOf, stops: Stops) -> None:
         """Train; tells of each task by its number, as ``Training`` does, also that one failed.
 
         Raises:

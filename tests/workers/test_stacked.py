@@ -1,15 +1,15 @@
-"""Seeds of one candidate that a worker trains as one network: real networks, real processes."""
+"""A worker with several places: what is trained at once, what waits, what is told to whom."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from search.common.errors import InterruptedTraining
 from search.study.judge import Task
-from search.workers.messages import Begun, Event, Stop, Trained
+from search.workers.messages import Begun, Event, Stop, Stops, TellOf, Trained
 from search.workers.worker import serve_stacked
 
 
@@ -21,12 +21,7 @@ class Recorder:
         self.end = threading.Event()
         self.error: Exception | None = None
 
-    def together(
-        self,
-        tasks: Sequence[Task],
-        tell: Callable[[int, Event], None],
-        stops: Callable[[int], bool],
-    ) -> None:
+    def together(self, tasks: Sequence[Task], tell: TellOf, stops: Stops) -> None:
         self.groups.put([task.number for task in tasks])
         for task in tasks:
             tell(task.number, Begun(facts={}, curve=()))
