@@ -50,8 +50,13 @@ SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "race 0.2, local 0.5": lambda seed: RacingSampler(seed=seed, race=0.2, local=0.5),
     "race 0.2, local 1": lambda seed: RacingSampler(seed=seed, race=0.2, local=1.0),
     "race 0.4, local 0.2": lambda seed: RacingSampler(seed=seed, race=0.4, local=0.2),
+    "default": lambda seed: RacingSampler(seed=seed),
+    "default, stacks of 2": lambda seed: RacingSampler(seed=seed, stack=2),
+    "default, stacks of 4": lambda seed: RacingSampler(seed=seed, stack=4),
+    "default, stacks of 8": lambda seed: RacingSampler(seed=seed, stack=8),
     "optuna's gp": lambda seed: GPSampler(seed=seed),
 }
+STACKS = {f"default, stacks of {count}": count for count in (2, 4, 8)}  # 1 else
 SHARE = 2 / 3  # of the candidates that a landscape is fitted to
 MODELS: dict[str, Callable[[], Any]] = {
     "gaussian process": lambda: GaussianProcessRegressor(
@@ -119,8 +124,14 @@ def search(job: tuple[Recorded, str, str, int, int]) -> tuple[float, float]:
     landscape = recorded.landscape(model, number)
     luck = np.random.default_rng([number, 1])
     study = optuna.create_study(direction="maximize", sampler=SAMPLERS[name](number))
+    queued = 0
     for _ in range(trainings):
         trial = study.ask(dict(recorded.space))
+        if not queued and any(trial.params == one.params for one in study.trials[:-1]):
+            queued = STACKS.get(name, 1)
+            for _ in range(queued - 1):
+                study.enqueue_trial(trial.params)
+        queued = max(0, queued - 1)
         lucky = recorded.luck * luck.normal()
         study.tell(trial, 1 - math.exp(landscape(trial.params) + lucky))
     chosen = max(
@@ -152,6 +163,7 @@ def main() -> int:
     parser.add_argument("--recorded", type=Path, required=True, metavar="FILE")
     parser.add_argument("--searches", type=positive, default=24)
     parser.add_argument("--trainings", type=positive, default=50, help="of a search")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
     options = parser.parse_args()
     recorded = read([json.loads(line) for line in options.recorded.read_text().splitlines()])
     print(
@@ -162,7 +174,7 @@ def main() -> int:
         for model in MODELS:
             results: dict[str, list[tuple[float, float]]] = {}
             print(f"\n{model:20} fresh seed of the chosen  the search says  against tpe, points")
-            for name in SAMPLERS:
+            for name in dict.fromkeys(["tpe", *options.samplers]):
                 jobs = [
                     (recorded, model, name, number, options.trainings)
                     for number in range(options.searches)

@@ -19,7 +19,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -45,7 +45,7 @@ from search.study.storages.opening import open_study
 from search.training.epoch import Epoch
 from search.workers.coordinator import coordinate
 from search.workers.local import LocalWorkers
-from search.workers.messages import Begun, EpochDone, Tell, Trained
+from search.workers.messages import Begun, EpochDone, Stops, Tell, Trained
 from space import suggest
 from tests.helpers.no_data import NO_DATA, job_without_data
 
@@ -80,7 +80,7 @@ def steps(storage: str, name: str, size: int) -> list[float]:
     tasks: list[Task] = []
 
     def dispatch() -> None:
-        study.dispatch(JUDGE, 10**9, "benchmark", tasks.append, tasks.remove)
+        study.dispatch(JUDGE, 10**9, "benchmark", tasks.extend, tasks.remove)
 
     dispatched = milliseconds(dispatch)
     trial, numbers = study.trial(tasks.pop().number), iter(range(1, REPEATS + 1))
@@ -131,9 +131,13 @@ class StandIn:
             time.sleep(0.1)
         time.sleep(self._wait)
 
-    def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
-        """Train a task."""
-        tell(Begun(facts=FACTS, curve=()))
+    def __call__(self, tasks: Sequence[Task], tell: Tell, stops: Stops) -> None:
+        """Train tasks."""
+        for task in tasks:
+            self._train(task.number, tell)
+
+    def _train(self, trial: int, tell: Tell) -> None:
+        tell(Begun(number=trial, facts=FACTS, curve=()))
         if not self._log.exists():
             self._meet()
         for number in range(1, REPORTS + 1):
@@ -141,8 +145,9 @@ class StandIn:
             time.sleep(self._seconds / REPORTS)
             with self._log.open("a") as log:
                 log.write(json.dumps([start, time.time()]) + "\n")
-            tell(EpochDone(epoch=epoch(number), state=STATE if number < REPORTS else None))
-        tell(Trained(value=epoch(REPORTS).accuracy, facts={}, weights=None))
+            state = STATE if number < REPORTS else None
+            tell(EpochDone(number=trial, epoch=epoch(number), state=state))
+        tell(Trained(number=trial, value=epoch(REPORTS).accuracy, facts={}, weights=None))
 
 
 def busy(

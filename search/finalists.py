@@ -34,6 +34,7 @@ from search.console.arguments import (
     add_data,
     add_device,
     add_space,
+    add_stack,
     add_workers,
     check_directory,
     path_name,
@@ -44,6 +45,7 @@ from search.console.arguments import (
 )
 from search.study import attributes
 from search.study.storages.opening import DEFAULT_STORAGE
+from search.training.hardware import SEEDS_PER_STACK
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -86,13 +88,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="trainings of each reference; default: as many as --seeds",
     )
     add_workers(parser)
-    add(
-        "--stack",
-        type=whole(1, 100),
-        metavar="N",
-        help="seeds of an architecture that a worker trains at once, as one network; default: 10 "
-        "on a GPU, 1 on a CPU, where compiled kernels are faster",
-    )
+    add_stack(parser, SEEDS_PER_STACK)
     add_device(parser)
     add_space(parser, of_study=True)
     add_data(parser)

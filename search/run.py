@@ -45,6 +45,7 @@ from search.console.arguments import (
     add_data,
     add_device,
     add_space,
+    add_stack,
     add_workers,
     changed,
     check_directory,
@@ -61,6 +62,7 @@ from search.console.arguments import (
 )
 from search.study.attributes import SETTINGS
 from search.study.storages.opening import DEFAULT_STORAGE, DEFAULT_STUDY
+from search.training.hardware import SEEDS_PER_RACE, default_stack
 from search.training.recipe import MOST_EPOCHS
 
 if TYPE_CHECKING:
@@ -113,6 +115,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="most epochs of a trial",
     )
     add_workers(parser, MOST_WORKERS)
+    more = "; where the racing sampler wants another seed of a candidate, it gets so many"
+    add_stack(parser, SEEDS_PER_RACE, more)
     add(
         "--cluster",
         metavar="ADDRESS",
@@ -288,6 +292,12 @@ def main(arguments: list[str] | None = None) -> int:
             "or --references, which start no search",
             "Leave out one or the other",
         )
+    racing = options.sampler == "racing" and not user_candidates
+    if (options.stack or 1) > 1 and not racing:
+        raise UserError(
+            "--stack is for seeds that the racing sampler draws",
+            "Leave it out, or use --sampler racing without --candidate and --references",
+        )
     source = locate(options.data, image_size=options.image_size, workers=copies_here(options))
     placement = place(options, ROOT, say, data_bytes=source.nbytes)
     settings = _settings(options, source, space_file, placement)
@@ -328,6 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
         epochs=options.epochs,
         validation_images=SETTINGS.of(study)["dataset"]["validation_images"],
         source=settings.source,
+        stack=(options.stack or default_stack(settings.device, SEEDS_PER_RACE)) if racing else 1,
         judge=Objective(settings),
         make_training=training_by(Objective, settings, keep_weights=weights is not None),
         checkpoints=folder_beside(options.storage, CHECKPOINTS),

@@ -231,8 +231,6 @@ def test_plain_optuna_runs_it_without_anything_else_of_ours(source: DataSource) 
 @pytest.mark.processes
 def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path) -> None:
     """The command's first trial is, bit by bit, what the objective makes of its parameters."""
-    from functools import partial
-
     from search.console.terminal import Terminal
     from search.study.storages.opening import RECORDED, create_study
     from search.workers.coordinator import coordinate
@@ -258,7 +256,7 @@ def test_one_process_and_many_train_the_same(source: DataSource, tmp_path: Path)
         judge=Objective(settings),
         make_training=training_by(Objective, settings),
     )
-    assert coordinate(job, 1, Terminal(quiet=True), start=partial(LocalWorkers)) == 0
+    assert coordinate(job, 1, Terminal(quiet=True), start=LocalWorkers) == 0
     plain = new_study()
     plain.enqueue_trial(simplest())
     plain.optimize(Objective(settings), n_trials=1)

@@ -180,6 +180,17 @@ def add_workers(parser: argparse.ArgumentParser, most: int = MOST_WORKERS_HERE) 
     )
 
 
+def add_stack(parser: argparse.ArgumentParser, on_gpu: int, more: str = "") -> None:
+    """The option of how many seeds are one network; ``on_gpu`` is its default there."""
+    parser.add_argument(
+        "--stack",
+        type=whole(1, 100),
+        metavar="N",
+        help=f"seeds of an architecture that a worker trains at once, as one network{more}; "
+        f"default: {on_gpu} on a GPU, 1 on a CPU, where compiled kernels are faster",
+    )
+
+
 def add_device(parser: argparse.ArgumentParser) -> None:
     """The options of where and in what precision to train."""
     add = parser.add_argument

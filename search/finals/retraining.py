@@ -34,7 +34,11 @@ class QueuedTraining:
 
     def to_attributes(self) -> dict[str, Any]:
         """What its trial is queued with."""
-        return {attributes.FINALIST.name: asdict(self), attributes.LABEL.name: self.label}
+        return {
+            attributes.FINALIST.name: asdict(self),
+            attributes.CANDIDATE.name: self.candidate,
+            attributes.LABEL.name: self.label,
+        }
 
 
 class Retraining(ABC):

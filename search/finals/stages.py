@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,13 +135,13 @@ class StageRunner:
             source=settings.source,
             judge=objective(settings),
             make_training=training_by(objective, settings),
+            stack=stack,
             queue_only=True,
             checkpoints=folder_beside(self.storage, CHECKPOINTS),
         )
         warm_up(settings.arithmetic, settings.device)
         workers = self.workers or default_workers(settings.device)
-        start = partial(LocalWorkers, places=stack)
-        return coordinate(job, workers * stack, self.console, start=start)
+        return coordinate(job, workers, self.console, start=LocalWorkers)
 
 
 def choose(

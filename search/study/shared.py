@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import optuna
@@ -19,7 +19,16 @@ from search.common.errors import reason_of, traceback_of
 from search.common.process_id import process_id
 from search.common.values import natural
 from search.study import parents
-from search.study.attributes import DEATHS, PARENT, REASON, RETRIED, TRACEBACK, WORKER
+from search.study.attributes import (
+    CANDIDATE,
+    DEATHS,
+    PARENT,
+    REASON,
+    RETRIED,
+    SEED_OF,
+    TRACEBACK,
+    WORKER,
+)
 from search.study.mirror import MirroredStorage, NumberTaken
 from search.study.storages.location import sqlite_file
 from search.study.storages.locks import study_lock
@@ -125,27 +134,68 @@ class SharedStudy:
         judge: Judge,
         total: int,
         worker: str,
-        give: Callable[[Task], None],
+        give: Callable[[Sequence[Task]], None],
         take: Callable[[Task], None],
         *,
         queue_only: bool = False,
+        stack: int = 1,
     ) -> Answer:
-        """Start the next trial if the study needs one more.
+        """Start the next trial if the study needs one more, or several that are trained at once.
 
         Args:
             judge: Proposes it.
             total: Finished trials that the study shall hold in the end.
             worker: Recorded as the one that trains it.
-            give: Given what is to be trained; the trial is written while that begins.
-            take: Told that what was given could not be written.
+            give: Given what is to be trained; one trial is written while that begins.
+            take: Told that it could not be written.
             queue_only: Start queued trials alone; the sampler draws none.
+            stack: Start at most so many of one candidate: those that wait one after the other, and
+                where the sampler draws another seed of a candidate, so many of it.
         """
 
-        def next_trial() -> Answer:
+        def next_trials() -> Answer:
             answer = self._wanted(total, queue_only=queue_only)
-            return answer or self._start(judge, worker, give, take)
+            if answer is not None:
+                return answer
+            drawn = not self._waiting()
+            first = self._ask(judge, worker)
+            if first is None:
+                return Answer.AGAIN
+            tasks = [first]
+            while (
+                len(tasks) < stack
+                and self._wanted(total, queue_only=queue_only) is None
+                and self._continues(first, drawn=drawn)
+                and (task := self._ask(judge, worker)) is not None
+            ):
+                tasks.append(task)
+            self._mine.update(task.number for task in tasks)
+            give(tasks)
+            try:
+                self._mirror.write_draft(first.number)
+            except BaseException:
+                self._mine.discard(first.number)
+                take(first)
+                raise
+            return Answer.GIVEN
 
-        return self._under_lock(next_trial) or Answer.AGAIN
+        return self._under_lock(next_trials) or Answer.AGAIN
+
+    def _continues(self, task: Task, *, drawn: bool) -> bool:
+        """Whether the next trial is another seed of a task's candidate; sees to it in a race."""
+        waiting = self._waiting()
+        if waiting:
+            return CANDIDATE.of(waiting[0]) == task.candidate
+        trial = self.trial(task.number)
+        races = drawn and SEED_OF.of(trial) is not None
+        if races:
+            self._mirror.write_draft(task.number)  # or it would lose its number
+            self.study.enqueue_trial(trial.params)
+        return races
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """Trials that are queued, the next one first."""
+        return [trial for trial in self.trials() if trial.state == TrialState.WAITING]
 
     def _wanted(self, total: int, *, queue_only: bool) -> Answer | None:
         """Why no trial is to be started; None if one is."""
@@ -158,39 +208,24 @@ class SharedStudy:
             return Answer.FAILING
         if finished + running >= total:
             return Answer.WAIT
-        if queue_only and not any(trial.state == TrialState.WAITING for trial in trials):
+        if queue_only and not self._waiting():
             return Answer.WAIT if running else Answer.ENOUGH
         return None
 
-    def _start(
-        self,
-        judge: Judge,
-        worker: str,
-        give: Callable[[Task], None],
-        take: Callable[[Task], None],
-    ) -> Answer:
+    def _ask(self, judge: Judge, worker: str) -> Task | None:
+        """The next trial's task; None if it is not to be trained."""
         trial = self.study.ask()
         PARENT.set(trial, self._id)
         WORKER.set(trial, worker)
         try:
-            task = judge.propose(trial)
+            return judge.propose(trial)
         except optuna.TrialPruned:
             self.study.tell(trial, state=TrialState.PRUNED)
-            return Answer.AGAIN
         except Exception as error:
             if is_storage_error(error):
                 raise
             self.fail(trial.number, reason_of(error), traceback_of(error))
-            return Answer.AGAIN
-        self._mine.add(task.number)
-        give(task)
-        try:
-            self._mirror.write_draft(task.number)
-        except BaseException:
-            self._mine.discard(task.number)
-            take(task)
-            raise
-        return Answer.GIVEN
+        return None
 
     def failures(self) -> list[FrozenTrial]:
         """Trials of this run that failed with none of a higher number finishing, the last first.

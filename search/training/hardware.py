@@ -12,7 +12,8 @@ from search.common.text import counted
 # Tiny networks leave most of a GPU idle between their small kernels; a few processes on one
 # device fill it. Not measured: this project has not run on a GPU yet.
 WORKERS_PER_GPU = 3
-SEEDS_PER_STACK = 10  # on a GPU; not measured either
+SEEDS_PER_STACK = 10  # of a finalist on a GPU; not measured either
+SEEDS_PER_RACE = 4  # of a candidate that a search trains again on a GPU
 
 
 def resolve_device(name: str) -> str:
@@ -69,13 +70,13 @@ def default_workers(device: str) -> int:
     return WORKERS_PER_GPU * torch.cuda.device_count()
 
 
-def default_stack(device: str) -> int:
-    """Seeds of a network that are trained as one, where there are so many.
+def default_stack(device: str, seeds: int = SEEDS_PER_STACK) -> int:
+    """How many of so many seeds of a network are trained as one.
 
     On a CPU compiled kernels are several times faster, and without these it hardly pays: 1.0 to
     1.2 times at batches of 128 (docs/log/gpu.md).
     """
-    return 1 if device == "cpu" else SEEDS_PER_STACK
+    return 1 if device == "cpu" else seeds
 
 
 def use_bfloat16(precision: str, device: str) -> bool:

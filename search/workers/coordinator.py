@@ -83,7 +83,7 @@ def coordinate(
     study = SharedStudy(
         job.storage,
         job.study,
-        make_sampler(job.sampler, job.seed, job.known),
+        make_sampler(job.sampler, job.seed, job.known, stack=job.stack),
         make_pruner(job.pruner, job.epochs, job.validation_images),
     )
     vanishing = Vanishing(job.storage, job.study, study.find)
@@ -101,7 +101,9 @@ def coordinate(
             say(f"nothing to do: {job.stopping.reason}")
             return 0
         running = sum(trial.state == TrialState.RUNNING for trial in trials)  # by other commands
-        workers = max(1, min(workers, job.trials - finished - running))
+        left = job.trials - finished - running
+        groups = -(-left // job.stack) if job.queue_only else left
+        workers = max(1, min(workers, groups))
         with stop_signals() as signals:
             pool = start(job.make_training, job.source, workers)
             run = _Run(job, study, pool, workers, signals, vanishing.check)
@@ -126,6 +128,7 @@ class _Training:
     """A trial that a worker is at."""
 
     number: int
+    worker: int
     curve: list[Epoch] = field(default_factory=list)
 
 
@@ -147,7 +150,7 @@ class _Run:
         self._states = TrialFiles(job.checkpoints, job.study)
         self._names: dict[int, str] = {}  # of the workers
         self._ready: set[int] = set()
-        self._at: dict[int, _Training] = {}  # by worker
+        self._at: dict[int, _Training] = {}  # by the trial's number
         self._deaths = 0  # of workers, with no epoch finished in between
         self._progress: Progress | None = None
         self._regular = [
@@ -215,17 +218,24 @@ class _Run:
                 partial(self._give, worker),
                 partial(self._take, worker),
                 queue_only=self._job.queue_only,
+                stack=self._job.stack,
             )
         return answer
 
-    def _give(self, worker: int, task: Task) -> None:
+    def _give(self, worker: int, tasks: Sequence[Task]) -> None:
         self._ready.discard(worker)
-        self._at[worker] = _Training(number=task.number)
-        self._pool.give(worker, replace(task, state=self._states.read(task.number)))
+        for task in tasks:
+            self._at[task.number] = _Training(number=task.number, worker=worker)
+        known = [replace(task, state=self._states.read(task.number)) for task in tasks]
+        self._pool.give(worker, known)
 
     def _take(self, worker: int, task: Task) -> None:
-        del self._at[worker]
-        self._pool.stop(worker, task.number)
+        self._end(self._at[task.number])
+
+    def _end(self, training: _Training) -> None:
+        """Have a worker end what is no longer wanted, if it is still at it."""
+        del self._at[training.number]
+        self._pool.stop(training.worker, training.number)
 
     def _hear(self, worker: int, event: Event) -> None:
         """Take in what a worker has told."""
@@ -233,25 +243,21 @@ class _Run:
             case messages.Ready():
                 self._names[worker] = event.name
                 self._ready.add(worker)
-                return
             case messages.Broken():
                 raise WorkerError(
                     f"a worker stopped because of an internal error:\n{event.traceback}"
                 )
             case messages.Died():
-                self._ready.discard(worker)
-                self._died(self._at.pop(worker, None), event)
-                return
-            case messages.Trained() | messages.Failed() | messages.Stopped():
-                self._ready.add(worker)
-                training = self._at.pop(worker, None)
+                self._died(worker, event)
             case _:
-                training = self._at.get(worker)
-        if training is None:  # its trial has ended otherwise
-            return
-        if not self._try(training.number, partial(self._take_in, training, event)):
-            self._at.pop(worker, None)
-            self._pool.stop(worker, training.number)
+                training = self._at.get(event.number)
+                if training is None or training.worker != worker:
+                    return  # its trial has ended otherwise
+                if isinstance(event, messages.Trained | messages.Failed | messages.Stopped):
+                    del self._at[event.number]
+                if not self._try(event.number, partial(self._take_in, training, event)):
+                    self._at.pop(event.number, None)
+                    self._pool.stop(worker, event.number)
 
     def _try(self, number: int, action: Callable[[], Any]) -> bool:
         """Write into a trial; False where it has ended, by this or by somebody else.
@@ -278,6 +284,7 @@ class _Run:
         trial = self._study.trial(number)
         match event:
             case messages.Begun():
+                training.curve.clear()  # of a try with other seeds that gave an error
                 if event.curve:
                     self._set(trial, {attributes.RESUMED.name: event.curve[-1].number})
                 self._set(trial, event.facts)
@@ -330,16 +337,20 @@ class _Run:
             if name not in known or known[name] != value:
                 trial.set_user_attr(name, value)
 
-    def _died(self, training: _Training | None, event: messages.Died) -> None:
+    def _died(self, worker: int, event: messages.Died) -> None:
         """Have what a dead worker trained go on elsewhere.
 
         Raises:
             WorkerError: If workers die again and again.
         """
-        self._deaths += not event.again
-        if not (event.node or event.again):
-            self._say("1 worker died and was replaced; its trial will be resumed")
-        if training is not None:
+        self._ready.discard(worker)
+        self._deaths += 1
+        trainings = [one for one in self._at.values() if one.worker == worker]
+        if not event.node:
+            its = "its trial" if len(trainings) < 2 else f"its {counted(len(trainings), 'trial')}"
+            self._say(f"1 worker died and was replaced; {its} will be resumed")
+        for training in trainings:
+            del self._at[training.number]
             alone = None if event.node else len(training.curve)
             put_back = partial(self._study.put_back, training.number, died_after=alone)
             self._try(training.number, put_back)
@@ -350,11 +361,9 @@ class _Run:
             )
 
     def _beat(self) -> None:
-        lost = self._study.beat()
-        for worker, training in list(self._at.items()):
-            if training.number in lost:
-                del self._at[worker]
-                self._pool.stop(worker, training.number)
+        for number in self._study.beat():
+            if number in self._at:
+                self._end(self._at[number])
 
     def _take_over(self) -> None:
         taken = self._study.take_over()

@@ -34,6 +34,7 @@ class Job:
     make_training: MakeTraining  # and in the workers
     stopping: Stopping = field(default_factory=Stopping)  # what ends it before it has all trials
     known: Sequence[FrozenTrial] = ()  # trials of other studies for the sampler to learn from
+    stack: int = 1  # seeds of a candidate that a worker trains as one network
     queue_only: bool = False  # start what is queued; the sampler draws nothing
     checkpoints: Path | None = None  # folder of the states of running trials; None: in memory
     weights: Path | None = None  # folder of the networks of complete ones; None: not kept

@@ -8,10 +8,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import TYPE_CHECKING
@@ -22,12 +21,10 @@ from search.common.output import protect
 from search.common.process_id import process_id
 from search.study.judge import Task
 from search.workers.messages import Broken, Died, Event, MakeTraining, Ready, Stop
-from search.workers.worker import StackedTraining, serve, serve_stacked
+from search.workers.worker import Inbox, Message, serve
 
 if TYPE_CHECKING:
     from search.data.dataset import DataSource
-
-_Message = tuple[int, Task] | Stop  # to a worker: a task for one of its places, or which to end
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,51 +36,38 @@ class _Slot:
 class LocalWorkers:
     """Worker processes; see ``Workers``.
 
-    A process may have several places, each a worker to who gives tasks: those of one candidate
-    are then trained as one network (``worker.serve_stacked``).
-
     Args:
         make_training: Makes each one's part of the objective.
         source: The data.
-        count: How many workers.
-        places: Of each process.
+        count: How many.
     """
 
-    def __init__(
-        self, make_training: MakeTraining, source: DataSource, count: int, *, places: int = 1
-    ) -> None:
+    def __init__(self, make_training: MakeTraining, source: DataSource, count: int) -> None:
         self._make_training, self._source = make_training, source
-        self._count, self._places = count, places
         self._context = multiprocessing.get_context("spawn")
-        self._slots = [self._start(index) for index in range(-(-count // places))]
+        self._slots = [self._start(index) for index in range(count)]
 
     def _start(self, index: int) -> _Slot:
         here, there = self._context.Pipe()
-        places = len(self._workers_of(index))
         process = self._context.Process(
-            target=_main, args=(there, self._make_training, self._source, index, places)
+            target=_main, args=(there, self._make_training, self._source, index)
         )
         with _nothing_inherited():
             process.start()
         there.close()  # the worker's end alone: when it dies, this one reads the end of file
         return _Slot(process=process, pipe=here)
 
-    def _workers_of(self, index: int) -> range:
-        """The workers that are places of a process."""
-        first = index * self._places
-        return range(first, min(first + self._places, self._count))
-
-    def give(self, worker: int, task: Task) -> None:
+    def give(self, worker: int, tasks: Sequence[Task]) -> None:
         """See ``Workers``."""
-        self._send(worker, (worker % self._places, task))
+        self._send(worker, tasks)
 
     def stop(self, worker: int, number: int) -> None:
         """See ``Workers``."""
         self._send(worker, Stop(number=number))
 
-    def _send(self, worker: int, message: _Message) -> None:
+    def _send(self, worker: int, message: Message) -> None:
         with suppress(OSError):  # it is dead, which ``events`` tells
-            self._slots[worker // self._places].pipe.send(message)
+            self._slots[worker].pipe.send(message)
 
     def events(self, seconds: float) -> list[tuple[int, Event]]:
         """See ``Workers``."""
@@ -94,12 +78,9 @@ class LocalWorkers:
             at = index[pipe]
             try:
                 while pipe.poll():
-                    place, event = pipe.recv()
-                    found.append((at * self._places + place, event))
+                    found.append((at, pipe.recv()))
             except (EOFError, OSError):
-                how = self._how(at)
-                places = enumerate(self._workers_of(at))
-                found += [(worker, Died(how=how, again=place > 0)) for place, worker in places]
+                found.append((at, Died(how=self._how(at))))
                 self._slots[at] = self._start(at)
         return found
 
@@ -153,7 +134,7 @@ class _Parted(BaseException):
 
 
 class _Pipe:
-    """A worker's end of its pipe: its inbox, and how it tells.
+    """A worker's end of its pipe.
 
     A thread sends: a state is larger than what the system keeps of a pipe, and training is not to
     wait until the coordinator has read it.
@@ -161,49 +142,31 @@ class _Pipe:
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
-        self._told: queue.SimpleQueue[tuple[int, Event] | None] = queue.SimpleQueue()
+        self._told: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self.tell = self._told.put  # the coordinator, soon
         self._sender = threading.Thread(target=self._send, daemon=True)
         self._sender.start()
 
     def _send(self) -> None:
         with suppress(OSError):  # the coordinator is gone, which who listens notices
-            while (told := self._told.get()) is not None:
-                self._pipe.send(told)
-
-    def tell(self, place: int, event: Event) -> None:
-        """To the coordinator, soon."""
-        self._told.put((place, event))
+            while (event := self._told.get()) is not None:
+                self._pipe.send(event)
 
     def close(self) -> None:
         """Wait until all is told."""
         self._told.put(None)
         self._sender.join()
 
-    def receive(self, seconds: float | None = None) -> _Message | None:
-        """What there is to do; waits so long, or for ever."""
+    def receive(self, wait: bool) -> Message | None:
+        """The next message; see ``Inbox``."""
         try:
-            message: _Message | None = self._pipe.recv() if self._pipe.poll(seconds) else None
+            return self._pipe.recv() if wait or self._pipe.poll() else None
         except (EOFError, OSError):
             raise _Parted from None
-        return message
-
-    def next_task(self) -> Task | None:
-        """See ``Inbox``; what was to stop has ended already."""
-        while not isinstance(message := self.receive(), tuple):
-            continue
-        return message[1]
-
-    def stops(self, number: int) -> bool:
-        """See ``Inbox``."""
-        return self.receive(0) == Stop(number=number)
 
 
 def _main(
-    connection: Connection,
-    make_training: MakeTraining,
-    source: DataSource,
-    index: int,
-    places: int,
+    connection: Connection, make_training: MakeTraining, source: DataSource, index: int
 ) -> None:
     """A worker process from start to end; it ends with the process that started it."""
     protect()
@@ -217,13 +180,7 @@ def _main(
             keep_freed_memory()
             training = make_training(index, source)
         except Exception:
-            pipe.tell(0, Broken(traceback=traceback.format_exc()))
+            pipe.tell(Broken(traceback=traceback.format_exc()))
             pipe.close()
             return
-        for place in range(places):
-            pipe.tell(place, Ready(name=process_id()))
-        if places == 1:
-            serve(pipe, partial(pipe.tell, 0), training)
-        else:
-            assert isinstance(training, StackedTraining)
-            serve_stacked(pipe.receive, pipe.tell, training, places)
+        serve(Inbox(pipe.receive), pipe.tell, training, Ready(name=process_id()))

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class Stop:
     """To a worker: end the training of a trial now, if you are still at it."""
 
-    number: int
+    number: int  # the trial's
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
-    """From a worker: it can be given a task."""
+    """From a worker: it can be given tasks."""
 
     name: str  # of its process, as ``process_id`` gives it
     node: str = ""  # of its machine, as Ray names it
@@ -29,16 +29,18 @@ class Ready:
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """Its network is built."""
+    """Its network is built; all epochs are to come but those of the state that it goes on from."""
 
+    number: int  # the trial's, as in all that follow
     facts: dict[str, Any]  # the trial's attributes that only the worker knows
-    curve: Sequence[Epoch]  # the epochs of the state that it goes on from
+    curve: Sequence[Epoch]  # of that state
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochDone:
     """An epoch more is trained."""
 
+    number: int
     epoch: Epoch
     state: bytes | None  # to go on from; None after the last epoch
 
@@ -47,6 +49,7 @@ class EpochDone:
 class Trained:
     """All epochs are."""
 
+    number: int
     value: float
     facts: dict[str, Any]
     weights: bytes | None  # where networks are kept
@@ -56,11 +59,14 @@ class Trained:
 class Stopped:
     """It ended its training because it was told to."""
 
+    number: int
+
 
 @dataclass(frozen=True, kw_only=True)
 class Failed:
     """The candidate raised an error."""
 
+    number: int
     reason: str
     traceback: str
 
@@ -78,24 +84,27 @@ class Died:
 
     how: str  # to stand behind "the last"
     node: str = ""  # the machine that was lost with it; empty where the worker died alone
-    again: bool = False  # of another place of a worker whose death was told
 
 
 Event = Ready | Begun | EpochDone | Trained | Stopped | Failed | Broken | Died
 Tell = Callable[[Event], None]
-TellOf = Callable[[int, Event], None]  # of the trial of a number, where several are trained at once
-Stops = Callable[[int], bool]  # whether the training of a trial is to end, or has
+Stops = Callable[[int], bool]  # whether the training of a trial is to end
 
 
 class Training(Protocol):
-    """A worker's part of an objective: trains one task after the other."""
+    """A worker's part of an objective."""
 
-    def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
-        """Train; tells ``Begun``, ``EpochDone`` and ``Trained``.
+    def __call__(self, tasks: Sequence[Task], tell: Tell, stops: Stops) -> None:
+        """Train a task, or several of one candidate; tells how each goes.
+
+        Args:
+            tasks: What to train.
+            tell: Told ``Begun``, ``EpochDone`` and ``Trained`` of each.
+            stops: Asked before every step.
 
         Raises:
-            search.common.errors.InterruptedTraining: If ``should_stop``, asked often, said so.
-            Exception: Of the candidate.
+            search.common.errors.InterruptedTraining: If all that had not ended were to stop.
+            Exception: Of the candidate, for all that have not been told to have ended.
         """
         ...
 
@@ -107,12 +116,12 @@ MakeTraining = Callable[[int, "DataSource"], Training]
 class Workers(Protocol):
     """Some workers, each replaced when it dies, here or on other machines.
 
-    A worker is known by its index. It is ready when ``events`` has told ``Ready`` of it, and again
-    after ``Trained``, ``Stopped`` and ``Failed``.
+    A worker is known by its index. It is ready when ``events`` has told ``Ready`` of it, which it
+    does again when all that it was given has ended.
     """
 
-    def give(self, worker: int, task: Task) -> None:
-        """Have a worker that is ready train a task."""
+    def give(self, worker: int, tasks: Sequence[Task]) -> None:
+        """Have a worker that is ready train a task, or several of one candidate."""
         ...
 
     def stop(self, worker: int, number: int) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from search.common.errors import InterruptedTraining, TrainingError, reason_of, traceback_of
-from search.workers.messages import Begun, EpochDone, Failed, Stops, Tell, TellOf, Trained
-from search.workers.worker import attempt
+from search.common.errors import TrainingError
+from search.workers.messages import Begun, EpochDone, Event, Failed, Stopped, Stops, Tell, Trained
+from search.workers.worker import attempt, failed
 
 if TYPE_CHECKING:
     from objective import Settings
@@ -50,20 +50,37 @@ class ObjectiveTraining:
         self._objective = objective
         self._keep_weights = keep_weights
 
-    def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
-        """Train a task, from its state on where that is of the very same training."""
+    def __call__(self, tasks: Sequence[Task], tell: Tell, stops: Stops) -> None:
+        """Train tasks; each goes on from its state, where that is of the very same training.
+
+        Several are trained as one network, where that gives the same as each alone. What was begun
+        alone goes on alone, and so does each of those whose network as a whole raised an error: it
+        may need more memory than there is.
+        """
+        if len(tasks) == 1:
+            return self._alone(tasks[0], tell, stops)
+        left = {task.number: task for task in tasks}
+
+        def pass_on(event: Event) -> None:
+            if isinstance(event, Trained | Stopped | Failed):
+                del left[event.number]
+            tell(event)
+
+        for group in self._groups(tasks):
+            with suppress(Exception):
+                self._stacked(group, pass_on, stops)
+        for task in list(left.values()):
+            attempt(partial(self._alone, task, stops=stops), [task.number], tell)
+
+    def _alone(self, task: Task, tell: Tell, stops: Stops) -> None:
         begun = self._begin(task)
         begun.tell_of(tell)
-        for epoch in begun.run.epochs(should_stop):
+        for epoch in begun.run.epochs(partial(stops, task.number)):
             tell(begun.done(epoch))
         self._end(begun, tell)
 
-    def together(self, tasks: Sequence[Task], tell: TellOf, stops: Stops) -> None:
-        """Train seeds of one candidate as one network, where that gives the same as each alone.
-
-        What was begun alone goes on alone, and so does what is the only one. See
-        ``worker.StackedTraining``.
-        """
+    def _groups(self, tasks: Sequence[Task]) -> list[list[_Begun]]:
+        """Those that can be trained as one network: with as many epochs behind them."""
         from search.training.loop import can_train_stacked
 
         every = [self._begin(task, stacked=True) for task in tasks]
@@ -71,42 +88,36 @@ class ObjectiveTraining:
         fresh = [begun for begun in every if begun.task.state is None]
         groups = [[one for one in going_on if len(one.run.curve) == n] for n in _lengths(going_on)]
         groups += [fresh] if len(fresh) > 1 else []
-        if groups:
-            pair = (tasks[0], tasks[-1])
+        pair = (tasks[0], tasks[-1])
 
-            def make(at: int) -> TrainingRun:
-                return self._objective.begin(pair[at], stacked=True)[0]
+        def make(at: int) -> TrainingRun:
+            return self._objective.begin(pair[at], stacked=True)[0]
 
-            groups = groups if can_train_stacked(make) else []
-        for group in groups:
-            self._train(group, tell, stops)
-        stacked = {begun.task.number for group in groups for begun in group}
-        for task in tasks:
-            if task.number not in stacked:
-                to = partial(tell, task.number)
-                attempt(partial(self, task, to, partial(stops, task.number)), to)
+        return groups if groups and can_train_stacked(make) else []
 
-    def _train(self, group: Sequence[_Begun], tell: TellOf, stops: Stops) -> None:
+    def _stacked(self, group: Sequence[_Begun], tell: Tell, stops: Stops) -> None:
         from search.training.loop import train_stacked
 
         def all_stop() -> bool:
             return all([stops(begun.task.number) for begun in group])
 
         for begun in group:
-            begun.tell_of(partial(tell, begun.task.number))
+            begun.tell_of(tell)
         runs = [begun.run for begun in group]
-        with suppress(InterruptedTraining):
-            for found in train_stacked(runs, all_stop):
-                for begun, epoch in zip(group, found, strict=True):
-                    number = begun.task.number
-                    if isinstance(epoch, TrainingError):
-                        tell(number, Failed(reason=reason_of(epoch), traceback=traceback_of(epoch)))
-                    else:
-                        tell(number, begun.done(epoch))
-        for begun in group:
-            if not stops(begun.task.number):
-                to = partial(tell, begun.task.number)
-                attempt(partial(self._end, begun, to), to)
+        going = list(group)
+        for found in train_stacked(runs, all_stop):
+            for begun, epoch in zip(group, found, strict=True):
+                if not isinstance(epoch, TrainingError):
+                    tell(begun.done(epoch))
+                elif begun in going:
+                    going.remove(begun)
+                    tell(failed(begun.task.number, epoch))
+        for begun in going:
+            number = begun.task.number
+            if stops(number):
+                tell(Stopped(number=number))
+            else:
+                attempt(partial(self._end, begun), [number], tell)
 
     def _begin(self, task: Task, *, stacked: bool = False) -> _Begun:
         from search.training.checkpoint import unpack
@@ -125,7 +136,7 @@ class ObjectiveTraining:
 
         value, facts = self._objective.end(begun.run)
         weights = pack_weights(begun.run.model, begun.task) if self._keep_weights else None
-        tell(Trained(value=value, facts=facts, weights=weights))
+        tell(Trained(number=begun.task.number, value=value, facts=facts, weights=weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +150,7 @@ class _Begun:
 
     def tell_of(self, tell: Tell) -> None:
         """That it is begun."""
-        tell(Begun(facts=self.facts, curve=tuple(self.run.curve)))
+        tell(Begun(number=self.task.number, facts=self.facts, curve=tuple(self.run.curve)))
 
     def done(self, epoch: Epoch) -> EpochDone:
         """What to tell of an epoch, the last of the run."""
@@ -147,7 +158,7 @@ class _Begun:
 
         more = epoch.number < self.run.length
         state = pack(self.identity, self.run.state()) if more else None
-        return EpochDone(epoch=epoch, state=state)
+        return EpochDone(number=self.task.number, epoch=epoch, state=state)
 
 
 def _lengths(every: Sequence[_Begun]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import optuna
 from optuna.pruners import NopPruner
@@ -12,7 +12,7 @@ from optuna.samplers import RandomSampler
 from search.study.judge import Task
 from search.study.shared import SharedStudy
 from search.training.epoch import Epoch
-from search.workers.messages import Begun, EpochDone, Tell, Trained
+from search.workers.messages import Begun, EpochDone, Stops, Tell, Trained
 
 
 class StandIn:
@@ -29,13 +29,14 @@ class StandIn:
         trial.set_user_attr("epochs", len(curve))
 
 
-def train(task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
+def train(tasks: Sequence[Task], tell: Tell, stops: Stops) -> None:
     """A training of one epoch, over at once."""
-    value = json.loads(task.candidate)["x"]
-    epoch = Epoch(number=1, accuracy=value, loss=0.0, training_loss=0.0, seconds=0.0)
-    tell(Begun(facts={}, curve=()))
-    tell(EpochDone(epoch=epoch, state=None))
-    tell(Trained(value=value, facts={}, weights=None))
+    for task in tasks:
+        number, value = task.number, json.loads(task.candidate)["x"]
+        epoch = Epoch(number=1, accuracy=value, loss=0.0, training_loss=0.0, seconds=0.0)
+        tell(Begun(number=number, facts={}, curve=()))
+        tell(EpochDone(number=number, epoch=epoch, state=None))
+        tell(Trained(number=number, value=value, facts={}, weights=None))
 
 
 def share(storage: str) -> SharedStudy:

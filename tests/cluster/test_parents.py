@@ -31,7 +31,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def dispatch(study: SharedStudy) -> list[int]:
     """The number of the trial that is given, if one is."""
     given: list[Task] = []
-    study.dispatch(StandIn(), 1, "worker", given.append, given.remove)
+    study.dispatch(StandIn(), 1, "worker", given.extend, given.remove)
     return [task.number for task in given]
 
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,8 @@ class Restarting(StandIn):
         self.at("drawn")
         return super().propose(trial)
 
-    def give(self, task: Task) -> None:
-        self.given.append(task.number)
+    def give(self, tasks: Sequence[Task]) -> None:
+        self.given += [task.number for task in tasks]
         self.at("given")
 
     def take(self, task: Task) -> None:
@@ -113,10 +113,9 @@ def restart(server: PostgresServer) -> None:
 
 def dispatched(study: SharedStudy) -> optuna.Trial:
     """A trial that is started, and written."""
-    numbers: list[int] = []
-    answer = study.dispatch(StandIn(), 10**9, "me", lambda task: numbers.append(task.number), print)
-    assert answer is Answer.GIVEN
-    return study.trial(numbers[0])
+    given: list[Task] = []
+    assert study.dispatch(StandIn(), 10**9, "me", given.extend, print) is Answer.GIVEN
+    return study.trial(given[0].number)
 
 
 def stored(database: str) -> list[FrozenTrial]:

@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from search import run as search_run
 from search.common.errors import UserError
 from search.data.cache import cache_directory
+from search.study.attributes import DEVICE, SEED, SEED_OF
 from search.study.storages.opening import open_study
 from search.workers.stopping import Stopping
 from tests.faults.processes import check_whole
@@ -77,6 +78,28 @@ def test_it_searches_reports_goes_on_and_knows_when_it_is_done(
     after = facts(load(tmp_path))
     assert len(after) == 5
     assert after[:3] == before
+
+
+def test_seeds_that_the_racing_sampler_draws_are_trained_as_one_network(
+    command: list[str], tmp_path: Path
+) -> None:
+    done = run(command, "--trials", "40", "--epochs", "1", "--stack", "3", "--pruner", "none")
+    assert done.returncode == 0, done.stderr
+    trials = load(tmp_path).trials
+    again = [trial for trial in trials if SEED_OF.of(trial) is not None]
+    together = [trial for trial in trials if "stacked" in (DEVICE.of(trial) or "")]
+    assert len(together) >= 3
+    assert {trial.number for trial in together} <= {trial.number for trial in again}
+    assert len(again) - len(together) <= 2, "but for the last, one of whose stack was wanted"
+    first, second, third = together[:3]
+    assert first.params == second.params == third.params
+    assert len({SEED.of(trial) for trial in together}) == len(together)
+    assert [trial.number for trial in (first, second, third)] == [
+        first.number + at for at in range(3)
+    ]
+    other = run(command, "--trials", "41", "--stack", "3", "--sampler", "tpe")
+    assert other.returncode == 2
+    assert "--stack is for seeds that the racing sampler draws" in other.stderr
 
 
 def test_a_search_ends_when_its_user_has_what_he_wants(command: list[str], tmp_path: Path) -> None:

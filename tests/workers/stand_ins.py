@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from search.common.errors import InterruptedTraining
 from search.data.dataset import DataSource
 from search.study.judge import Task
 from search.training.epoch import Epoch
-from search.workers.messages import Begun, EpochDone, Tell, Trained
+from search.workers.messages import Begun, EpochDone, Stops, Tell, Trained
 
 
 class Judge:
@@ -50,21 +50,28 @@ class Training:
     def __init__(self, folder: Path, epochs: int = 3, seconds: float = 0.0) -> None:
         self.folder, self.epochs, self.seconds = folder, epochs, seconds
 
-    def __call__(self, task: Task, tell: Tell, should_stop: Callable[[], bool]) -> None:
+    def __call__(self, tasks: Sequence[Task], tell: Tell, stops: Stops) -> None:
+        for task in tasks:
+            self.one(task, tell, stops)
+
+    def one(self, task: Task, tell: Tell, stops: Stops) -> None:
         before = int(task.state or b"0")
         with (self.folder / f"{task.number}.txt").open("a") as file:
             file.write(f"{before}\n")
-        tell(Begun(facts={"device": "none"}, curve=[epoch(at + 1) for at in range(before)]))
+        done = [epoch(at + 1) for at in range(before)]
+        tell(Begun(number=task.number, facts={"device": "none"}, curve=done))
         for number in range(before + 1, self.epochs + 1):
-            self.train(task, number, should_stop)
-            tell(EpochDone(epoch=epoch(number), state=str(number).encode()))
-        tell(Trained(value=epoch(self.epochs).accuracy, facts={}, weights=b"weights"))
+            self.train(task, number, stops)
+            state = str(number).encode()
+            tell(EpochDone(number=task.number, epoch=epoch(number), state=state))
+        value = epoch(self.epochs).accuracy
+        tell(Trained(number=task.number, value=value, facts={}, weights=b"weights"))
 
-    def train(self, task: Task, number: int, should_stop: Callable[[], bool]) -> None:
+    def train(self, task: Task, number: int, stops: Stops) -> None:
         """One epoch."""
         until = time.monotonic() + self.seconds
-        while time.monotonic() < until or should_stop():
-            if should_stop():
+        while time.monotonic() < until or stops(task.number):
+            if stops(task.number):
                 raise InterruptedTraining
             time.sleep(0.01)
 
@@ -74,7 +81,7 @@ class Deadly(Training):
 
     times: int = 10**9
 
-    def train(self, task: Task, number: int, should_stop: Callable[[], bool]) -> None:
+    def train(self, task: Task, number: int, stops: Stops) -> None:
         begun = (self.folder / f"{task.number}.txt").read_text().count("\n")
         if number == 2 and begun <= self.times:
             time.sleep(0.1)  # so that what was told before is on its way

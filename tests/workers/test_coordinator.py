@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +211,7 @@ class NoWorkers:
     def __init__(self, make: MakeTraining, source: DataSource, count: int) -> None:
         self.heard = {name: signal.getsignal(name) for name in (signal.SIGHUP, signal.SIGTERM)}
 
-    def give(self, worker: int, task: object) -> None: ...
+    def give(self, worker: int, tasks: object) -> None: ...
 
     def stop(self, worker: int, number: int) -> None: ...
 
@@ -250,7 +249,7 @@ def test_nohup_is_respected_and_signals_are_handed_back(path: str, begun: Path) 
 
 
 class _Fails(Training):
-    def __call__(self, task: object, tell: object, should_stop: Callable[[], bool]) -> None:
+    def __call__(self, tasks: object, tell: object, stops: object) -> None:
         raise RuntimeError("\x1b[2J\nx")
 
 

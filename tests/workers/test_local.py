@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -25,49 +26,59 @@ pytestmark = pytest.mark.processes
 ROOT = Path(__file__).parents[2]
 
 
-def until(pool: LocalWorkers, kind: type[Event]) -> list[Event]:
-    """What is told, up to the first event of a kind."""
-    told: list[Event] = []
+def heard(pool: LocalWorkers) -> Iterator[Event]:
+    """What is told, for at most a minute."""
     deadline = time.monotonic() + 60
-    while not told or not isinstance(told[-1], kind):
-        assert time.monotonic() < deadline, told
+    while time.monotonic() < deadline:
         for _, event in pool.events(0.5):
-            told.append(event)
-    return told
+            yield event
+    raise AssertionError("nothing more was told")
+
+
+def until(told: Iterator[Event], kind: type[Event]) -> list[Event]:
+    """What is told, up to the first event of a kind."""
+    found = [next(told)]
+    while not isinstance(found[-1], kind):
+        found.append(next(told))
+    return found
 
 
 def test_a_worker_trains_what_it_is_given_and_stops_when_told(tmp_path: Path) -> None:
     pool = LocalWorkers(Make(Training, tmp_path, 3, 0.0), NO_DATA, 1)
+    told = heard(pool)
     try:
-        until(pool, Ready)
-        pool.give(0, Task(number=7, seed=0, candidate="", state=b"1"))
-        told = until(pool, Trained)
-        assert [type(event) for event in told] == [Begun, EpochDone, EpochDone, Trained]
+        until(told, Ready)
+        pool.give(0, [Task(number=7, seed=0, candidate="", state=b"1")])
+        events = until(told, Trained)
+        assert [type(event) for event in events] == [Begun, EpochDone, EpochDone, Trained]
+        until(told, Ready)
         pool.stop(0, 7)  # late: it must not end the next one
-        pool.give(0, Task(number=8, seed=0, candidate=""))
-        assert len(until(pool, Trained)) == 5
+        pool.give(0, [Task(number=8, seed=0, candidate="")])
+        assert len(until(told, Trained)) == 5
     finally:
         pool.close()
     slow = LocalWorkers(Make(Training, tmp_path, 3, 60.0), NO_DATA, 1)
+    told = heard(slow)
     try:
-        until(slow, Ready)
-        slow.give(0, Task(number=9, seed=0, candidate=""))
-        until(slow, Begun)
+        until(told, Ready)
+        slow.give(0, [Task(number=9, seed=0, candidate="")])
+        until(told, Begun)
         slow.stop(0, 9)
-        assert isinstance(until(slow, Stopped)[-1], Stopped)
+        assert isinstance(until(told, Stopped)[-1], Stopped)
     finally:
         slow.close()
 
 
 def test_a_dead_worker_is_told_of_and_replaced(tmp_path: Path) -> None:
     pool = LocalWorkers(Make(Deadly, tmp_path), NO_DATA, 1)
+    told = heard(pool)
     try:
-        until(pool, Ready)
-        pool.give(0, Task(number=0, seed=0, candidate=""))
-        died = until(pool, Died)[-1]
+        until(told, Ready)
+        pool.give(0, [Task(number=0, seed=0, candidate="")])
+        died = until(told, Died)[-1]
         assert isinstance(died, Died)
         assert "by SIGKILL" in died.how
-        until(pool, Ready)
+        until(told, Ready)
     finally:
         pool.close()
 

@@ -18,20 +18,20 @@ from search.study.sampling.wrapped import WrappedSampler
 STARTUP_TRIALS = 10  # so many are drawn at random before what was learned counts
 
 
-def _racing(seed: int) -> BaseSampler:
-    return RacingSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+def _racing(seed: int, stack: int) -> BaseSampler:
+    return RacingSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, stack=stack)
 
 
-def _tpe(seed: int) -> BaseSampler:
+def _tpe(seed: int, stack: int) -> BaseSampler:
     return TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
 
 
-def _random(seed: int) -> BaseSampler:
+def _random(seed: int, stack: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-# By name: makes one from a seed below 2**32.
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+# By name: makes one from a seed below 2**32, and how many seeds of a candidate are given at once.
+SAMPLERS: dict[str, Callable[[int, int], BaseSampler]] = {
     "racing": _racing,
     "tpe": _tpe,
     "random": _random,
@@ -60,15 +60,18 @@ class SamplerByTrial(WrappedSampler):
         super().before_trial(study, trial)
 
 
-def make_sampler(name: str, seed: int, known: Sequence[FrozenTrial] = ()) -> BaseSampler:
+def make_sampler(
+    name: str, seed: int, known: Sequence[FrozenTrial] = (), *, stack: int = 1
+) -> BaseSampler:
     """The sampler of a name in ``SAMPLERS``.
 
     Args:
         name: As the command line gives it.
         seed: The study's.
         known: Trials of other studies to learn from too.
+        stack: Seeds of a candidate that is raced that whoever asks trains at once.
     """
-    sampler = SamplerByTrial(seed, SAMPLERS[name])
+    sampler = SamplerByTrial(seed, lambda trial_seed: SAMPLERS[name](trial_seed, stack))
     return InformedSampler(sampler, known) if known else sampler
 
 

@@ -62,6 +62,8 @@ class RacingSampler(BaseSampler):
     Args:
         seed: Of all draws; None draws one.
         race: Share of the later trials that are seeds of earlier ones.
+        stack: Whoever asks gives a candidate that is drawn for a race so many trials, one after
+            the other. So it is drawn the more seldom.
         local: Share of the others that are changes of the best.
         n_startup_trials: So many are drawn at random first. Nothing is raced or changed until so
             many candidates are complete.
@@ -77,9 +79,12 @@ class RacingSampler(BaseSampler):
         race: float = 0.3,
         local: float = 0.5,
         n_startup_trials: int = 10,
+        stack: int = 1,
     ) -> None:
         self._draw = random.Random(seed)
-        self._race, self._local, self._startup = race, local, n_startup_trials
+        # The chance c of a draw with which c * stack of c * stack + 1 - c trials are seeds.
+        self._race = race / (stack - race * (stack - 1))
+        self._local, self._startup = local, n_startup_trials
         self._random = RandomSampler(seed=self._draw.getrandbits(32))
         self._plan: Params = {}  # what the trial that begins shall be
 

@@ -13,9 +13,8 @@ from search.common.allocator import keep_freed_memory
 from search.common.process_id import process_id
 from search.data.cache import Array
 from search.data.origin import Bytes
-from search.study.judge import Task
-from search.workers.messages import Broken, Event, Ready, Stop
-from search.workers.worker import serve
+from search.workers.messages import Broken, Event, Ready
+from search.workers.worker import Inbox, Message, serve
 
 
 class SearchWorker:
@@ -34,7 +33,7 @@ class SearchWorker:
 
         self._job, self._index, self._arrays = job, index, (images, labels)
         self._node = ray.get_runtime_context().get_node_id()
-        self._inbox: queue.SimpleQueue[Task | Stop] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[Event] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -50,22 +49,15 @@ class SearchWorker:
         except Exception:
             self._told.put(Broken(traceback=traceback.format_exc()))
             return
-        self._told.put(Ready(name=process_id(), node=self._node))
-        serve(self, self._told.put, training)
+        ready = Ready(name=process_id(), node=self._node)
+        serve(Inbox(self._receive), self._told.put, training, ready)
 
-    def next_task(self) -> Task:
-        """See ``worker.Inbox``."""
-        while not isinstance(message := self._inbox.get(), Task):
-            continue  # what was to stop has ended already
-        return message
-
-    def stops(self, number: int) -> bool:
-        """See ``worker.Inbox``."""
+    def _receive(self, wait: bool) -> Message | None:
         with suppress(queue.Empty):
-            return self._inbox.get_nowait() == Stop(number=number)
-        return False
+            return self._inbox.get(block=wait)
+        return None
 
-    def hear(self, message: Task | Stop) -> None:
+    def hear(self, message: Message) -> None:
         """Take what the search says."""
         self._inbox.put(message)
 

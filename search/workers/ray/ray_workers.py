@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,9 +72,9 @@ class RayWorkers:
         self._started = time.monotonic()
         return _Slot(actor=actor, answer=actor.events.remote())
 
-    def give(self, worker: int, task: Task) -> None:
+    def give(self, worker: int, tasks: Sequence[Task]) -> None:
         """See ``Workers``."""
-        self._slots[worker].actor.hear.remote(task)
+        self._slots[worker].actor.hear.remote(tasks)
 
     def stop(self, worker: int, number: int) -> None:
         """See ``Workers``."""

@@ -75,6 +75,28 @@ def test_a_race_gives_seeds_to_what_may_be_the_best() -> None:
     assert len(worst) <= 3
 
 
+def test_its_share_stays_where_each_draw_is_given_several_trials() -> None:
+    def seeds(stack: int) -> int:
+        study = optuna.create_study(
+            direction="maximize", sampler=RacingSampler(seed=1, local=1.0, stack=stack)
+        )
+        drawn = 0
+        while len(study.trials) < 310:
+            trial = study.ask(SPACE)
+            again = any(trial.params == one.params for one in study.trials[:-1])
+            every = [trial]
+            for _ in range(stack - 1 if again else 0):
+                study.enqueue_trial(trial.params)
+                every.append(study.ask(SPACE))
+            for one in every:
+                study.tell(one, quality(one.params))
+            drawn += again * len(every)
+        return drawn
+
+    assert 60 < seeds(1) < 120
+    assert 60 < seeds(4) < 120
+
+
 def test_a_local_trial_changes_one_thing_and_stays_in_range() -> None:
     study = search(RacingSampler(seed=1, race=0.0, local=1.0), 120)
     changes = [changed(study, number) for number in range(10, 120)]
