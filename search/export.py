@@ -18,10 +18,8 @@ if __name__ == "__main__":  # Ctrl-C while Python imports the rest: its end, wit
     )
 
 import argparse
-import contextlib
 import dataclasses
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,7 +29,6 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
     sys.path[0] = str(ROOT)
 
 from search.common.command_lines import shell_line
-from search.common.errors import UserError
 from search.common.output import say
 from search.console.arguments import (
     HelpFormatter,
@@ -49,17 +46,11 @@ from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     import optuna
-    from torch import nn
 
     from search.candidates.candidate import AnyCandidate
-    from search.data.dataset import Split
     from search.exporting.card import Origin
-    from search.exporting.micro.making import Micro
-    from search.exporting.onnx_files import Pixels
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
-
-CALIBRATION_IMAGES = 1_000  # 100 to 3,000 gave 9,811 to 9,817 of 10,000 right, for one network
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -111,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     from search.exporting.choice import at_rank, directory_name, refuse_incomplete
     from search.exporting.folder import check_folder
     from search.exporting.network import kept_network, trained_network
+    from search.exporting.writing import write
     from search.finals.repeating import (
         read_candidate,
         recorded,
@@ -222,162 +214,6 @@ def origin_of(
         reproduce=shell_line(["python", "search/reproduce.py", str(trial.number), *where]),
         export=shell_line(["python", "search/export.py", "--trial", str(trial.number), *where]),
     )
-
-
-def write(
-    network: nn.Module,
-    candidate: AnyCandidate,
-    settings: Settings,
-    origin: Origin,
-    trial: Recorded,
-    output: Path,
-    *,
-    micro: bool,
-    noted_in: str | None,
-) -> int:
-    """Make all files aside, measure them, put them into place and print the checks.
-
-    Args:
-        network: Trained.
-        candidate: Its candidate.
-        settings: That it was trained under.
-        origin: For the card.
-        trial: As the study records it.
-        output: The directory.
-        micro: Whether to write the files for a microcontroller too.
-        noted_in: The storage that is told what was measured of these; None for none.
-
-    Returns:
-        The exit code.
-    """
-    from search.common.values import text
-    from search.data.dataset import load_training
-    from search.exporting import card, checks, onnx_files, program, standalone
-    from search.exporting.folder import FIGURES
-    from search.exporting.micro import describing
-
-    training, validation = load_training(settings.source)
-    calibration = training.images[: min(CALIBRATION_IMAGES, origin.train_images)]
-    with tempfile.TemporaryDirectory(prefix="export-") as name:
-        folder = Path(name)
-        problem = settings.problem
-        title = f"{candidate.name}: trial {trial.number} of {text(origin.study)}."
-        if standalone.is_writable(network):
-            standalone.write_standalone(folder, network, problem, title=title)
-            ready = standalone.load_standalone(folder)
-        else:
-            ready = program.Ready(network, problem.mean, problem.std).eval()
-            program.write_program(folder, ready, problem, title=title)
-        onnx_files.write_onnx(ready, folder / onnx_files.FLOAT32, problem.input_shape)
-        onnx_files.write_int8(
-            folder / onnx_files.FLOAT32,
-            folder / onnx_files.INT8,
-            calibration,
-        )
-        (folder / "candidate.json").write_text(trial.candidate + "\n", encoding="utf-8")
-        measured = checks.measure(
-            folder,
-            validation,
-            recorded=trial.curve[max(trial.curve)],
-            uneven=settings.source.uneven,
-        )
-        costs = settings.space.costs(candidate)
-        made = (
-            write_micro(folder, network, settings, validation, calibration, title=title)
-            if micro
-            else None
-        )
-        section = describing.section(made, settings.limits, costs) if made else ""
-        sizes = card.measure_sizes(costs, folder)
-        readme = card.model_card(origin, measured, sizes, section)
-        (folder / "README.md").write_text(readme, encoding="utf-8")
-        figures = card.figures_json(origin, measured, sizes, made)
-        (folder / FIGURES).write_text(figures, encoding="utf-8")
-        publish(folder, output)
-    printed = card.printed(measured, sizes)
-    printed += f"\n{describing.printed(made, settings.limits, costs)}" if made else ""
-    for line in printed.splitlines():
-        say(line)
-    say(f"wrote {output}")
-    if made and noted_in:
-        note(made, noted_in, text(origin.study), trial.number)
-    return 0 if measured.acceptable and (made is None or made.acceptable) else 1
-
-
-def write_micro(
-    folder: Path,
-    network: nn.Module,
-    settings: Settings,
-    validation: Split,
-    calibration: Pixels,
-    *,
-    title: str,
-) -> Micro:
-    """Write the files for a microcontroller beside the others, and measure them."""
-    from search.exporting.checks import by_torch
-    from search.exporting.folder import MICRO
-    from search.exporting.micro import making
-
-    reference = making.Reference(
-        validation=validation,
-        logits=by_torch(folder, validation),
-        uneven=settings.source.uneven,
-    )
-    return making.write_micro(
-        folder / MICRO,
-        network.eval(),
-        settings.problem,
-        reference,
-        calibration=calibration,
-        title=title,
-    )
-
-
-def note(made: Micro, storage: str, study: str, trial: int) -> None:
-    """Have the study's reports show what was measured; says so where that cannot be."""
-    from search.study.microcontrollers import record_measured
-
-    figures = {
-        "images": made.images,
-        "float32_right": made.float32.right,
-        "right": made.int8.right,
-        "same": made.images - made.int8.other_classes,
-        "activations": made.int8.arena.activations,
-        "arena": made.int8.arena.total,
-        "c_ram": made.int8.c_ram,
-        "c_flash": made.int8.c_flash,
-        "file_bytes": made.int8.file_bytes,
-    }
-    try:
-        record_measured(storage, study, trial, figures)
-    except UserError as error:
-        say(f"reports of the study will not show this: {error}")
-
-
-def publish(folder: Path, output: Path) -> None:
-    """Copy finished files into a directory, all of them or none.
-
-    Raises:
-        UserError: If they cannot be written, or would replace files of others.
-    """
-    from search.common.publishing import put
-    from search.exporting.folder import ALL, MICRO, check_folder, written_before
-
-    check_folder(output)
-    before = written_before(output)
-    files = [folder / name for name in ALL if (folder / name).exists()]
-    try:
-        put(output, {file.relative_to(folder).as_posix(): file.read_bytes() for file in files})
-        for name in before:  # by an earlier export, of another kind of network
-            if not (folder / name).exists():
-                (output / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            (output / MICRO).rmdir()  # where nothing is left in it
-    except OSError as error:
-        problem = error.strerror or type(error).__name__
-        raise UserError(
-            f"the export cannot be written to {output}: {problem}", "Name a directory with --output"
-        ) from None
 
 
 if __name__ == "__main__":

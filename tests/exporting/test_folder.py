@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search.common.errors import UserError
-from search.export import publish
+from search.exporting.writing import publish
 from search.exporting.folder import FIGURES, FILES, check_folder
 
 
