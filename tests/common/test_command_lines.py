@@ -33,7 +33,8 @@ def test_a_shell_reads_the_names_that_were_given(name: str) -> None:
 
 def test_every_option_that_was_given_is_in_the_line() -> None:
     arguments = [
-        *("--trials", "7", "--epochs", "2", "--workers", "3", "--cluster", "local"),
+        *("--trials", "7", "--epochs", "2", "--workers", "3", "--stack", "2"),
+        *("--cluster", "local"),
         *("--candidate", "a.json", "b.json", "--references", "--max-params", "5000"),
         *("--max-macs", "9", "--max-ram", "8", "--max-flash", "7"),
         *("--seed", "4", "--sampler", "random", "--pruner", "none"),

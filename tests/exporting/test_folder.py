@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from search.common.errors import UserError
-from search.exporting.writing import publish
 from search.exporting.folder import FIGURES, FILES, check_folder
+from search.exporting.writing import publish
 
 
 def made(folder: Path, size: int = 10) -> Path:
