@@ -8,12 +8,10 @@ and each is written into the study as it comes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from search.common.errors import UserError
@@ -34,6 +32,7 @@ from search.workers import messages
 from search.workers.job import Job
 from search.workers.messages import Event, MakeTraining, Workers
 from search.workers.regularly import Regularly
+from search.workers.trial_writer import TrialAtWorker, TrialWriter
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from search.console.terminal import Terminal
     from search.data.dataset import DataSource
     from search.study.judge import Task
-    from search.training.epoch import Epoch
 
 WAIT_SECONDS = 0.5  # for the workers to tell something
 SHOW_SECONDS = 0.5  # between two looks of the user at the study
@@ -123,15 +121,6 @@ def coordinate(
                 pool.close()
 
 
-@dataclass(kw_only=True)
-class _Training:
-    """A trial that a worker is at."""
-
-    number: int
-    worker: int
-    curve: list[Epoch] = field(default_factory=list)
-
-
 class _Run:
     """One call of ``coordinate``."""
 
@@ -148,9 +137,10 @@ class _Run:
         self._workers = workers
         self._limits = read_limits(attributes.SETTINGS.of(study.study))
         self._states = TrialFiles(job.checkpoints, job.study)
+        self._writer = TrialWriter(job, study, self._states)
         self._names: dict[int, str] = {}  # of the workers
         self._ready: set[int] = set()
-        self._at: dict[int, _Training] = {}  # by the trial's number
+        self._at: dict[int, TrialAtWorker] = {}  # by the trial's number
         self._deaths = 0  # of workers, with no epoch finished in between
         self._progress: Progress | None = None
         self._regular = [
@@ -190,7 +180,7 @@ class _Run:
                 why = "" if self._signals else f", as {job.stopping.reason}"
                 self._say(f"stopping{why}: run the same command again to resume")
                 for training in self._at.values():
-                    self._try(training.number, partial(self._study.put_back, training.number))
+                    self._writer.put_back(training.number)
             self._show(on_look)
         ended = {t.number for t in self._study.trials() if t.state.is_finished()}
         self._states.sweep(ended)  # also of trials that somebody ended in the dashboard
@@ -225,14 +215,14 @@ class _Run:
     def _give(self, worker: int, tasks: Sequence[Task]) -> None:
         self._ready.discard(worker)
         for task in tasks:
-            self._at[task.number] = _Training(number=task.number, worker=worker)
+            self._at[task.number] = TrialAtWorker(number=task.number, worker=worker)
         known = [replace(task, state=self._states.read(task.number)) for task in tasks]
         self._pool.give(worker, known)
 
     def _take(self, worker: int, task: Task) -> None:
         self._end(self._at[task.number])
 
-    def _end(self, training: _Training) -> None:
+    def _end(self, training: TrialAtWorker) -> None:
         """Have a worker end what is no longer wanted, if it is still at it."""
         del self._at[training.number]
         self._pool.stop(training.worker, training.number)
@@ -253,89 +243,13 @@ class _Run:
                 training = self._at.get(event.number)
                 if training is None or training.worker != worker:
                     return  # its trial has ended otherwise
-                if isinstance(event, messages.Trained | messages.Failed | messages.Stopped):
+                if isinstance(event, messages.EpochDone):
+                    self._deaths = 0
+                if isinstance(event, messages.Ended):
                     del self._at[event.number]
-                if not self._try(event.number, partial(self._take_in, training, event)):
+                if not self._writer.take_in(training, event):
                     self._at.pop(event.number, None)
                     self._pool.stop(worker, event.number)
-
-    def _try(self, number: int, action: Callable[[], Any]) -> bool:
-        """Write into a trial; False where it has ended, by this or by somebody else.
-
-        What others do in the dashboard stays as they left it.
-        """
-        try:
-            action()
-        except optuna.TrialPruned:
-            return False
-        except UpdateFinishedTrialError:
-            self._study.was_ended(number)
-            self._states.remove(number)
-            return False
-        return True
-
-    def _take_in(self, training: _Training, event: Event) -> None:
-        """Write what was told of a trial into the study.
-
-        Raises:
-            optuna.TrialPruned: If that ended it.
-        """
-        number, judge = training.number, self._job.judge
-        trial = self._study.trial(number)
-        match event:
-            case messages.Begun():
-                training.curve.clear()  # of a try with other seeds that gave an error
-                if event.curve:
-                    self._set(trial, {attributes.RESUMED.name: event.curve[-1].number})
-                self._set(trial, event.facts)
-                for epoch in event.curve:
-                    self._report(training, epoch)
-            case messages.EpochDone():
-                self._deaths = 0
-                if event.state is not None:
-                    self._states.write(number, event.state)
-                self._report(training, event.epoch)
-            case messages.Trained():
-                judge.record(trial, training.curve)
-                self._set(trial, event.facts)
-                if event.weights is not None:
-                    TrialFiles(self._job.weights, self._job.study).write(number, event.weights)
-                self._study.complete(number, event.value)
-                self._states.remove(number)
-            case messages.Failed():
-                judge.record(trial, training.curve)
-                self._study.fail(number, event.reason, event.traceback)
-                self._states.remove(number)
-
-    def _report(self, training: _Training, epoch: Epoch) -> None:
-        """Take in one more epoch, unless an earlier attempt at the trial has reported the same.
-
-        Raises:
-            optuna.TrialPruned: If the trial was pruned.
-        """
-        number = training.number
-        training.curve.append(epoch)
-        before = self._study.reported(number, epoch.number)
-        if before == epoch.accuracy:
-            return
-        if before is not None:  # it began anew, on a machine that computes otherwise
-            self._study.overwrite(number, epoch.number, epoch.accuracy)
-            return
-        trial = self._study.trial(number)
-        try:
-            self._job.judge.report(trial, training.curve)
-        except optuna.TrialPruned:
-            self._job.judge.record(trial, training.curve)
-            self._study.prune(number)
-            self._states.remove(number)
-            raise
-
-    @staticmethod
-    def _set(trial: optuna.Trial, facts: dict[str, Any]) -> None:
-        known = trial.user_attrs
-        for name, value in facts.items():
-            if name not in known or known[name] != value:
-                trial.set_user_attr(name, value)
 
     def _died(self, worker: int, event: messages.Died) -> None:
         """Have what a dead worker trained go on elsewhere.
@@ -352,8 +266,7 @@ class _Run:
         for training in trainings:
             del self._at[training.number]
             alone = None if event.node else len(training.curve)
-            put_back = partial(self._study.put_back, training.number, died_after=alone)
-            self._try(training.number, put_back)
+            self._writer.put_back(training.number, died_after=alone)
         if self._deaths >= DEATHS_IN_A_ROW * self._workers:
             raise WorkerError(
                 f"workers died {counted(self._deaths, 'time')} with no epoch finished in between, "

@@ -86,7 +86,8 @@ class Died:
     node: str = ""  # the machine that was lost with it; empty where the worker died alone
 
 
-Event = Ready | Begun | EpochDone | Trained | Stopped | Failed | Broken | Died
+Ended = Trained | Stopped | Failed
+Event = Ready | Begun | EpochDone | Ended | Broken | Died
 Tell = Callable[[Event], None]
 Stops = Callable[[int], bool]  # whether the training of a trial is to end
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from search.common.errors import TrainingError
-from search.workers.messages import Begun, EpochDone, Event, Failed, Stopped, Stops, Tell, Trained
+from search.workers.messages import Begun, Ended, EpochDone, Event, Stopped, Stops, Tell, Trained
 from search.workers.worker import attempt, failed
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class ObjectiveTraining:
         left = {task.number: task for task in tasks}
 
         def pass_on(event: Event) -> None:
-            if isinstance(event, Trained | Stopped | Failed):
+            if isinstance(event, Ended):
                 del left[event.number]
             tell(event)
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from search.common.errors import InterruptedTraining, reason_of, traceback_of
 from search.study.judge import Task
-from search.workers.messages import Event, Failed, Ready, Stop, Stopped, Tell, Trained, Training
+from search.workers.messages import Ended, Event, Failed, Ready, Stop, Stopped, Tell, Training
 
 Message = Sequence[Task] | Stop  # from the coordinator
 
@@ -65,7 +65,7 @@ def attempt(train: Callable[[Tell], None], numbers: Collection[int], tell: Tell)
     left = set(numbers)
 
     def pass_on(event: Event) -> None:
-        if isinstance(event, Trained | Stopped | Failed):
+        if isinstance(event, Ended):
             left.discard(event.number)
         tell(event)
 
