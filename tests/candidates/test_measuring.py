@@ -1,4 +1,4 @@
-"""What a network costs, measured by a run: hand counts, and the candidates' formulas."""
+"""What a network costs, measured by a run: hand counts."""
 
 from __future__ import annotations
 
@@ -11,56 +11,19 @@ import optuna
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from search.architecture.building import build
-from search.architecture.candidate import LayeredCandidate
-from search.architecture.counting import (
-    count_macs,
-    count_parameters,
-    flash_bytes,
-    peak_activation_bytes,
-)
-from search.architecture.layers import HEADS, TTA, Conv, Deskew, Dropout, Head, Pool
-from search.architecture.references import REFERENCES
-from search.candidates.costs import Costs
 from search.candidates.measuring import measure
 from search.layers import deskew
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from tests.helpers.draws import draw
+from tests.helpers.measured import Wrapped, costs, made_on, positions_mean
 from tests.helpers.networks import CLASSES, SIDE, network_of, networks
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
-
-
-def costs(
-    *layers: nn.Module, shape: tuple[int, int, int] = (4, 8, 8), classes: int | None = None
-) -> Costs:
-    """Of a sequence; behind it a mean over positions, unless it gives the classes."""
-    head = () if classes else (nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    network = nn.Sequential(*layers, *head)
-    if classes is None:
-        classes = network.eval()(torch.zeros(2, *shape)).shape[1]
-    return measure(lambda: network.to("meta"), shape, classes)
-
-
-class Wrapped(nn.Module):
-    """A network that is one function of its image and its modules."""
-
-    def __init__(self, function: Callable[[Wrapped, Tensor], object], **parts: nn.Module) -> None:
-        super().__init__()
-        self.function = function
-        self.parts = nn.ModuleDict(parts)
-
-    def forward(self, x: Tensor) -> object:
-        return self.function(self, x)
-
-
-def positions_mean(x: Tensor) -> Tensor:
-    return x.mean((2, 3))
 
 
 @pytest.mark.parametrize(
@@ -118,86 +81,6 @@ def test_frozen_parameters_count_and_buffers_do_not() -> None:
     assert costs(norm).parameters == 2 * 4
 
 
-MAP = 4 * 8 * 8
-
-
-@pytest.mark.parametrize(
-    ("function", "peak"),
-    [
-        # stem 64 + MAP; then in and out
-        (lambda net, x: net.parts["b"](net.parts["stem"](x).relu()), 2 * MAP),
-        # while b works, what a read is still needed
-        (
-            lambda net, x: (s := net.parts["stem"](x)) + net.parts["b"](net.parts["a"](s).relu()),
-            3 * MAP,
-        ),
-        # the sum is written before the last convolution: nothing is left of the skip
-        (
-            lambda net, x: net.parts["b"]((s := net.parts["stem"](x)) + net.parts["a"](s)),
-            2 * MAP,
-        ),
-        # both in and the joined map out
-        (
-            lambda net, x: torch.cat([s := net.parts["stem"](x), net.parts["a"](s)], 1)[:, :4],
-            4 * MAP,
-        ),
-        # an activation of what is needed later has memory of its own
-        (lambda net, x: (s := net.parts["stem"](x)) + s.relu() * s.sigmoid(), 3 * MAP),
-        # maps that are filled bit by bit are activations too
-        (lambda net, x: filled(net.parts["stem"](x)), 2 * MAP + MAP // 2),
-        # the image is kept for the end
-        (lambda net, x: net.parts["a"](net.parts["stem"](x)) + x, 2 * MAP + 64),
-        # views are free
-        (lambda net, x: net.parts["stem"](x).permute(0, 1, 3, 2).flatten(1).view(1, 4, 8, 8), 0),
-    ],
-    ids=["plain", "skip", "sum", "cat", "gate", "filled", "image kept", "views"],
-)
-def test_what_is_still_needed_stays_in_memory(
-    function: Callable[[Wrapped, Tensor], Tensor], peak: int
-) -> None:
-    def network() -> nn.Module:
-        parts = {name: nn.Conv2d(4, 4, 3, padding=1) for name in "ab"}
-        stem = nn.Conv2d(1, 4, 3, padding=1)
-        return Wrapped(lambda net, x: positions_mean(function(net, x)), stem=stem, **parts)
-
-    found = measure(network, (1, 8, 8), 4)
-    assert found.peak_activation_bytes == 4 * max(peak, 64 + MAP)
-
-
-def filled(x: Tensor) -> Tensor:
-    result = torch.zeros(x.shape)
-    result[:, :2] = functional.max_pool2d(x[:, :2], 1)
-    result[:, 2:] = x[:, 2:]
-    return result
-
-
-def test_logits_stay_while_other_work_is_done() -> None:
-    def forward(net: Wrapped, x: Tensor) -> Tensor:
-        logits = x.flatten(1).relu()
-        net.parts["unused"](x)
-        return logits
-
-    unused = nn.Conv2d(1, 4, 3, padding=1)
-    found = measure(lambda: Wrapped(forward, unused=unused.to("meta")), (1, 8, 8), 64)
-    assert found.peak_activation_bytes == 4 * (64 + 64 + MAP)
-
-
-def test_what_is_written_to_a_buffer_is_no_activation() -> None:
-    class Remembers(nn.Module):
-        memory: Tensor
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("memory", torch.zeros(1, 64))
-
-        def forward(self, x: Tensor) -> Tensor:
-            y = x.flatten(1)
-            self.memory.copy_(y)
-            return y.relu()
-
-    assert measure(Remembers, (1, 8, 8), 64).peak_activation_bytes == 4 * 64
-
-
 def test_a_squeeze_and_excitation_block() -> None:
     def block(net: Wrapped, x: Tensor) -> Tensor:
         y: Tensor = net.parts["conv"](x)
@@ -212,83 +95,6 @@ def test_a_squeeze_and_excitation_block() -> None:
     assert found.parameters == 8 + (8 * 2 + 2) + (2 * 8 + 8)
     assert found.macs == 8 * 36 + 8 * 2 + 2 * 8
     assert found.peak_activation_bytes == 4 * (36 + 8 * 36)
-
-
-TOKENS, WIDTH, HEADS_OF_ATTENTION = 16, 8, 2
-
-
-def attention(kind: str) -> nn.Module:
-    """A patch embedding to 16 tokens of width 8, attention, a mean over the tokens."""
-
-    def forward(net: Wrapped, x: Tensor) -> Tensor:
-        tokens = net.parts["embed"](x).flatten(2).transpose(1, 2)
-        if kind == "module":
-            mixed, _ = net.parts["attend"](tokens, tokens, tokens)
-        else:
-            three = net.parts["inner"](tokens).view(1, TOKENS, 3, HEADS_OF_ATTENTION, -1)
-            q, k, v = three.permute(2, 0, 3, 1, 4)
-            mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-            mixed = net.parts["outer"](mixed.flatten(2))
-        return mixed.mean(1)  # type: ignore[no-any-return]
-
-    embed = nn.Conv2d(1, WIDTH, 2, stride=2)
-    if kind == "module":
-        attend = nn.MultiheadAttention(WIDTH, HEADS_OF_ATTENTION, batch_first=True)
-        return Wrapped(forward, embed=embed, attend=attend)
-    inner, outer = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-    return Wrapped(forward, embed=embed, inner=inner, outer=outer)
-
-
-def made_on(device: str, network: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
-    """The network, in a way that only works on this device."""
-
-    def make() -> nn.Module:
-        if device == "cpu":
-            torch.ones(1).item()
-        return network()
-
-    return make
-
-
-@pytest.mark.parametrize("device", ["meta", "cpu"])
-@pytest.mark.parametrize("kind", ["module", "function"])
-def test_attention(kind: str, device: str) -> None:
-    found = measure(made_on(device, lambda: attention(kind)), (1, 8, 8), WIDTH)
-    assert found.parameters == (8 * 4 + 8) + (8 * 24 + 24) + (8 * 8 + 8)
-    scores = TOKENS * TOKENS * WIDTH  # of all heads together
-    assert found.macs == 8 * 4 * TOKENS + TOKENS * (8 * 24) + 2 * scores + TOKENS * 8 * 8
-    if kind == "function":
-        # the scores of two heads, written while queries, keys and values are there and both
-        # scaled queries and keys
-        assert found.peak_activation_bytes == 4 * (2 * 16 * 16 + 3 * 16 * 8 + 2 * 16 * 8)
-
-
-@pytest.mark.parametrize("device", ["meta", "cpu"])
-def test_an_encoder_layer_hides_nothing(device: str) -> None:
-    def forward(net: Wrapped, x: Tensor) -> Tensor:
-        return net.parts["encode"](x.flatten(2)).mean(1)  # type: ignore[no-any-return]
-
-    def network() -> nn.Module:
-        encode = nn.TransformerEncoderLayer(16, 2, dim_feedforward=32, batch_first=True)
-        return Wrapped(forward, encode=encode)
-
-    own = 16 * 48 + 16 * 16 + 16 * 32 + 32 * 16
-    assert measure(made_on(device, network), (4, 4, 4), 16).macs == 4 * own + 2 * 4 * 4 * 16
-
-
-@pytest.mark.parametrize("device", ["meta", "cpu"])
-@pytest.mark.parametrize(("kind", "gates"), [(nn.GRU, 3), (nn.LSTM, 4), (nn.RNN, 1)])
-def test_recurrent_layers_count_every_step(
-    kind: type[nn.GRU | nn.LSTM | nn.RNN], gates: int, device: str
-) -> None:
-    def forward(net: Wrapped, x: Tensor) -> Tensor:
-        return net.parts["rows"](x.flatten(1, 2))[0][:, -1]  # type: ignore[no-any-return]
-
-    def network() -> nn.Module:
-        return Wrapped(forward, rows=kind(8, 5, batch_first=True))
-
-    found = measure(made_on(device, network), (1, 6, 8), 5)
-    assert found.macs == 6 * gates * (8 * 5 + 5 * 5)
 
 
 class Product(nn.Module):
@@ -499,63 +305,6 @@ def test_whatever_people_write_costs_the_same_on_meta_and_on_the_cpu(
     assert found.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert sum(row.parameters for row in found.layers) == found.parameters
     assert sum(row.macs for row in found.layers) == found.macs
-
-
-def assert_as_the_formula_says(candidate: LayeredCandidate) -> None:
-    found = measure(lambda: build(candidate), GREY, candidate.head.classes)
-    assert found.parameters == count_parameters(candidate)
-    assert found.macs == count_macs(candidate)
-    assert found.peak_activation_bytes == peak_activation_bytes(candidate)
-    assert found.flash_bytes == flash_bytes(candidate)
-    assert sum(row.parameters for row in found.layers) == found.parameters
-    assert sum(row.macs for row in found.layers) == found.macs
-    largest = max(row.input_values + row.output_values for row in found.layers)
-    assert 4 * largest == found.peak_activation_bytes  # of a plain sequence
-
-
-@given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_candidates_of_layers_cost_what_their_formula_says(seed: int) -> None:
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    assert_as_the_formula_says(draw(study.ask()))
-
-
-@pytest.mark.parametrize("key", REFERENCES)
-def test_references_cost_what_their_formula_says(key: str) -> None:
-    assert_as_the_formula_says(REFERENCES[key].candidate)
-
-
-@pytest.mark.parametrize("kind", HEADS)
-@pytest.mark.parametrize("before", [(), (Deskew(),), (TTA(),), (Deskew(), TTA())])
-@pytest.mark.parametrize("conv", [Conv(width=8, rotated=True), Conv(width=6, early_pool=True)])
-def test_every_layer_costs_what_its_formula_says(
-    kind: str, before: tuple[Deskew | TTA, ...], conv: Conv
-) -> None:
-    layers = (*before, conv, Dropout(rate=0.1), Pool(), Conv(width=8, rotated=True, bias=True))
-    assert_as_the_formula_says(LayeredCandidate(layers=layers, head=Head(kind=kind)))
-
-
-@pytest.mark.parametrize(
-    ("candidate", "values"),
-    [
-        # pooling reads 8×26×26 and writes 8×13×13, more than the image
-        (LayeredCandidate(layers=(Conv(width=8, early_pool=True),)), 8 * 26**2 + 8 * 13**2),
-        # the average of one channel is written, and not yet ten logits
-        (LayeredCandidate(layers=()), 28 * 28 + 1),
-        # the averages of 1,000 channels, more than the image
-        (LayeredCandidate(layers=(Conv(width=1_000),)), 1_000 * 26**2 + 1_000),
-        # ten averages of ten small maps
-        (LayeredCandidate(layers=(), head=Head(kind="conv-gap")), 784 + 7_840),
-        # a thousand averages, where nine values came in
-        (
-            LayeredCandidate(layers=(Pool(),) * 3, head=Head(kind="conv-gap", classes=1_000)),
-            9_000 + 1_000,
-        ),
-    ],
-)
-def test_pooling_is_a_step_of_its_own(candidate: LayeredCandidate, values: int) -> None:
-    assert peak_activation_bytes(candidate) == 4 * values
-    assert_as_the_formula_says(candidate)
 
 
 def test_measuring_takes_less_than_50_milliseconds() -> None:
