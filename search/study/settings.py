@@ -68,18 +68,22 @@ def same_as(recorded: object) -> frozenset[str]:
 
 
 def commit(root: Path = ROOT) -> str:
-    """The commit of this program with ``-dirty`` for changes, or ``unknown`` outside git."""
+    """The commit of this program with ``-dirty`` for changes, or ``unknown`` outside git.
+
+    What is kept in ``reports/`` is no part of the program: a run that goes on there changes it.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(root), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
     try:
-        described = subprocess.run(
-            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        described = git("describe", "--always", "--abbrev=12")
+        changes = git("diff", "--name-only", "HEAD", "--", ".", ":(exclude)reports")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return described.stdout.strip()
+    return f"{described}-dirty" if changes else described
 
 
 def code_fingerprint(root: Path = ROOT) -> str:
