@@ -122,7 +122,8 @@ def test_its_study_is_one_small_file_that_can_be_read_where_nothing_can_be_writt
     trials = re.findall(r"search/run.py --trials (\d+)", about)  # the last that was asked for
     assert summary.finished == int(trials[-1])
     assert summary.finished == 100 or folder.name != "reference"
-    assert "-dirty" not in about and "unknown" not in about
+    assert "unknown" not in about
+    assert "-dirty |" not in about or "\n`-dirty`: " in about, "what had changed is to be said"
 
 
 def test_the_readme_shows_it() -> None:
