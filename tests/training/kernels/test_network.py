@@ -9,7 +9,7 @@ from dataclasses import replace
 import optuna
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -31,6 +31,7 @@ from tests.training.kernels.reference import (
 )
 
 SEED = 12345
+MOST_AMPLIFIED = 1e5
 
 
 def batch(
@@ -59,6 +60,8 @@ def check(
     before = list(model.state_dict())
     twin = plain_twin(model, SEED)
     images, labels = batch(side=side, dtype=dtype, shape=shape)
+    if not amplification(twin, images.double(), labels) < MOST_AMPLIFIED:
+        reject()  # rounding says all
     expected = twin(images.double())
     backward(expected, labels)
     logits = FusedNetwork(model)(images, SEED)
@@ -73,6 +76,27 @@ def check(
     for buffer, true_buffer in zip(model.buffers(), twin.buffers(), strict=True):
         torch.testing.assert_close(buffer.double(), true_buffer.double(), rtol=1e-5, atol=1e-6)
     assert list(model.state_dict()) == before
+
+
+def amplification(model: nn.Sequential, images: Tensor, labels: Tensor) -> float:
+    """How many times larger the rounding of all layers' outputs is in the gradient.
+
+    A norm of a channel that is constant divides by the root of its epsilon, so several in a row
+    make rounding as large as what it rounds.
+    """
+    change = 1e-10
+    generator = torch.Generator().manual_seed(0)
+
+    def rounded(layer: nn.Module, given: object, out: Tensor) -> Tensor:
+        return out * (1 + change * torch.randn(out.shape, generator=generator, dtype=out.dtype))
+
+    exact, changed = copy.deepcopy(model), copy.deepcopy(model)
+    for layer in changed:
+        layer.register_forward_hook(rounded)
+    for network in (exact, changed):
+        backward(network(images), labels)
+    scale = gradient(exact).norm().clamp_min(1e-6)
+    return float((gradient(changed) - gradient(exact)).norm() / scale) / change
 
 
 def candidate_of(number: int) -> LayeredCandidate:
@@ -152,6 +176,7 @@ KINDS = ["conv", "conv", "conv", "pool", "norm", "norm", "relu", "relu", "drop",
 @st.composite
 def odd_networks(draw: st.DrawFn) -> nn.Sequential:
     """Layers in any order that fits 13x11 maps, with a classifier."""
+    torch.manual_seed(draw(st.integers(0, 2**16)))  # so that an example is the same again
     layers: list[nn.Module] = []
     channels, height, width = 1, 13, 13
     for kind in draw(st.lists(st.sampled_from(KINDS), min_size=2, max_size=12)):
