@@ -26,20 +26,13 @@ if __package__ in (None, ""):  # run as a script: Python put search/ on the path
 
 from search.common.errors import UserError
 from search.common.output import complain, say
-from search.console.arguments import HelpFormatter, Parser, run_command, storage_name, whole
-from search.study.storages.opening import DEFAULT_STORAGE
+from search.console.arguments import HelpFormatter, Parser, add_storage, run_command, whole
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line as a namespace."""
     parser = Parser(prog="dashboard.py", description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument(
-        "--storage",
-        type=storage_name,
-        default=DEFAULT_STORAGE,
-        metavar="FILE|URL",
-        help="SQLite file or database URL; default: study.db in the project's root",
-    )
+    add_storage(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=whole(1, 65_535), default=8080, metavar="N", help="port")
     options = parser.parse_args(arguments)

@@ -35,12 +35,12 @@ from search.console.arguments import (
     Parser,
     add_data,
     add_space,
+    add_storage,
     check_directory,
     natural,
     path_name,
     positive,
     run_command,
-    storage_name,
 )
 from search.study.storages.opening import DEFAULT_STORAGE
 
@@ -62,13 +62,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--rank", type=positive, default=1, metavar="K", help="place on the leaderboard"
     )
     add = parser.add_argument
-    add(
-        "--storage",
-        type=storage_name,
-        default=DEFAULT_STORAGE,
-        metavar="FILE|URL",
-        help="SQLite file or database URL; default: study.db in the project's root",
-    )
+    add_storage(parser)
     add("--study", metavar="NAME", help="name within the storage; default: the search's")
     add(
         "--output",

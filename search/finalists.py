@@ -35,16 +35,15 @@ from search.console.arguments import (
     add_device,
     add_space,
     add_stack,
+    add_storage,
     add_workers,
     check_directory,
     path_name,
     run_command,
     seed_count,
-    storage_name,
     whole,
 )
 from search.study import attributes
-from search.study.storages.opening import DEFAULT_STORAGE
 from search.training.hardware import SEEDS_PER_STACK
 
 
@@ -92,13 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_device(parser)
     add_space(parser, of_study=True)
     add_data(parser)
-    add(
-        "--storage",
-        type=storage_name,
-        default=DEFAULT_STORAGE,
-        metavar="FILE|URL",
-        help="SQLite file or database URL; default: study.db in the project's root",
-    )
+    add_storage(parser)
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
     add(
         "--reports",

@@ -33,11 +33,10 @@ from search.console.arguments import (
     Parser,
     add_data,
     add_space,
+    add_storage,
     natural,
     run_command,
-    storage_name,
 )
-from search.study.storages.opening import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from search.finals.repeating import Recorded
@@ -50,13 +49,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(prog="reproduce.py", description=__doc__, formatter_class=HelpFormatter)
     add = parser.add_argument
     add("trial", type=natural, metavar="TRIAL", help="number of the trial")
-    add(
-        "--storage",
-        type=storage_name,
-        default=DEFAULT_STORAGE,
-        metavar="FILE|URL",
-        help="SQLite file or database URL; default: study.db in the project's root",
-    )
+    add_storage(parser)
     add("--study", metavar="NAME", help="name within the storage; default: the only one")
     add_space(parser, of_study=True)
     add_data(parser)

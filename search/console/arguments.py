@@ -25,6 +25,7 @@ from search.data.names import KNOWN
 from search.data.problem import ImageSize
 from search.study.storages.location import sqlite_file
 from search.study.storages.naming import storage_of
+from search.study.storages.opening import DEFAULT_STORAGE
 
 USAGE_ERROR = 2
 LARGEST = 2**63 - 1  # the largest number that databases and PyTorch hold
@@ -166,6 +167,17 @@ def hours(text: str) -> float:
             f"{reprlib.repr(text)}"
         )
     return value
+
+
+def add_storage(parser: argparse.ArgumentParser) -> None:
+    """The option of where the study is."""
+    parser.add_argument(
+        "--storage",
+        type=storage_name,
+        default=DEFAULT_STORAGE,
+        metavar="FILE|URL",
+        help="SQLite file or database URL; default: study.db in the project's root",
+    )
 
 
 def add_workers(parser: argparse.ArgumentParser, most: int = MOST_WORKERS_HERE) -> None:

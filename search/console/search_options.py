@@ -11,18 +11,18 @@ from search.console.arguments import (
     add_device,
     add_space,
     add_stack,
+    add_storage,
     add_workers,
     hours,
     natural,
     path_name,
     percentage,
     positive,
-    storage_name,
     study_name,
     trial_count,
     whole,
 )
-from search.study.storages.opening import DEFAULT_STORAGE, DEFAULT_STUDY
+from search.study.storages.opening import DEFAULT_STUDY
 from search.training.hardware import SEEDS_PER_RACE
 from search.training.recipe import MOST_EPOCHS
 
@@ -163,13 +163,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="train on the first N images only, for a quick look; default: all",
     )
     # Study
-    add(
-        "--storage",
-        type=storage_name,
-        default=DEFAULT_STORAGE,
-        metavar="FILE|URL",
-        help="SQLite file or database URL; default: study.db in the project's root",
-    )
+    add_storage(parser)
     add("--study", default=DEFAULT_STUDY, metavar="NAME", help="name within the storage")
     add(
         "--continue-anyway",

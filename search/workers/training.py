@@ -66,11 +66,16 @@ class ObjectiveTraining:
                 del left[event.number]
             tell(event)
 
-        for group in self._groups(tasks):
-            with suppress(Exception):
-                self._stacked(group, pass_on, stops)
+        with suppress(Exception):
+            self._together(tasks, pass_on, stops)
         for task in list(left.values()):
             attempt(partial(self._alone, task, stops=stops), [task.number], tell)
+
+    def _together(self, tasks: Sequence[Task], tell: Tell, stops: Stops) -> None:
+        """Train what can be as one network; all that this takes of memory is free afterwards."""
+        for group in self._groups(tasks):
+            with suppress(Exception):
+                self._stacked(group, tell, stops)
 
     def _alone(self, task: Task, tell: Tell, stops: Stops) -> None:
         begun = self._begin(task)

@@ -96,6 +96,18 @@ def test_what_is_too_much_at_once_is_trained_one_by_one(monkeypatch: pytest.Monk
         assert losses(events) == losses(told(tasks(number))[number])
 
 
+def test_what_cannot_even_be_built_at_once_is_trained_one_by_one() -> None:
+    class Large(Trainee):
+        def begin(self, task: Task, *, stacked: bool = False) -> tuple[TrainingRun, dict[str, Any]]:
+            if stacked and task.number == 6:
+                raise torch.OutOfMemoryError("out of memory")
+            return super().begin(task, stacked=stacked)
+
+    for events in told(tasks(4, 6), Large()).values():
+        assert stacked(events) == [False]
+        assert isinstance(events[-1], Trained)
+
+
 def test_an_error_of_the_network_itself_is_told_of_each() -> None:
     class Broken(nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
