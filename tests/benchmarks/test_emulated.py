@@ -35,8 +35,7 @@ def test_both_cores_give_the_label_and_count_the_work(core: str, tmp_path: Path)
         pytest.skip(f"{', '.join(missing)} not installed")
     pytest.importorskip("litert_torch")
     from search.data.dataset import Split
-    from tests.exporting.micro.test_making import head, written
-    from tests.exporting.micro.test_rewriting import trained
+    from tests.helpers.micro import head, trained, written
 
     network = trained(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.MaxPool2d(2), *head(8))
     chance = np.random.default_rng(0)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.common.text import one_line
-from search.exporting.micro.c_steps import Steps, number_text
+from search.exporting.micro.c_declarations import number_text
+from search.exporting.micro.c_steps import Steps
 
 if TYPE_CHECKING:
     from search.exporting.micro.graph import Graph
@@ -96,7 +97,7 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
     scales = 1 / (255 * std)
     offsets = np.array(parts.problem.mean, dtype=np.float32) / std
     is_int8 = writer.kind == "int8"
-    used = [*ALWAYS[writer.kind], *writer.kernels]
+    used = [*ALWAYS[writer.kind], *writer.declared.kernels]
     about = "Weights and activations are " + ("int8." if is_int8 else "float32.")
     settings: dict[str, Any] = {
         "title": in_comment(title),
@@ -112,7 +113,7 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
         "scaling": SCALING[writer.kind],
         "binary": BINARY[writer.kind] if {"add", "multiply"} & set(used) else "",
         "kernels": "\n\n".join(_kernels(writer.kind, used)),
-        "constants": "\n".join(writer.constants),
+        "constants": "\n".join(writer.declared.constants),
         "arena_bytes": writer.plan.bytes,
         "arena_values": writer.plan.bytes // taken.type().itemsize,
         "steps": steps,
@@ -138,7 +139,7 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
         source=_rendered("program.c.jinja", settings),
         header=_rendered("program.h.jinja", settings),
         ram=writer.plan.bytes,
-        flash=writer.flash,
+        flash=writer.declared.flash,
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from search.exporting.micro.c_declarations import (
+    Declarations,
+    divided,
+    multiplier_of,
+    number_text,
+)
 from search.exporting.micro.graph import SAME, Graph, Operator
 from search.exporting.micro.planning import VIEWS, Plan, plan
 
@@ -34,28 +38,8 @@ class Unwritable(ValueError):
     """The program would need an operator that is not written here; the message names it."""
 
 
-def multiplier_of(factor: float) -> tuple[int, int]:
-    """A factor as ``multiplier * 2**(shift - 31)``, the multiplier in 31 bits.
-
-    Source: Jacob et al. 2018, equation 6.
-    """
-    if factor == 0:
-        return 0, 0
-    share, shift = math.frexp(factor)
-    multiplier = math.floor(share * 2**31 + 0.5)
-    if multiplier == 2**31:
-        multiplier, shift = multiplier // 2, shift + 1
-    return (0, 0) if shift < -31 else (multiplier, shift)
-
-
-def divided(multiplier: int, shift: int, count: int) -> tuple[int, int]:
-    """A factor divided by a count, rounded down as TensorFlow Lite Micro's mean does."""
-    more = min(count.bit_length() - 1, 32, 31 + shift)
-    return (multiplier << more) // count, shift - more
-
-
 class Steps:
-    """Writes the steps of a graph, and gathers the constants and kernels that they need.
+    """Writes the steps of a graph, and declares the constants and kernels that they need.
 
     Args:
         graph: All in int8 or all in float32.
@@ -66,9 +50,7 @@ class Steps:
     Attributes:
         kind: int8 or float32.
         plan: Where its activations lie.
-        constants: Declarations in C.
-        kernels: Names of the functions that are called.
-        flash: Bytes of weights, biases, multipliers, shifts and tables.
+        declared: What the steps written so far need.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -80,10 +62,7 @@ class Steps:
         for tensor in graph.tensors:
             if tensor.data is None and tensor.type is not taken:
                 raise Unwritable("a mixture of int8 and float32")
-        self._known: dict[tuple[str, bytes], str] = {}
-        self.constants: list[str] = []
-        self.kernels: list[str] = []
-        self.flash = 0
+        self.declared = Declarations()
 
     @property
     def is_int8(self) -> bool:
@@ -121,30 +100,12 @@ class Steps:
         shapes = " x ".join(map(str, self.graph.shape(operator.outputs[0])[1:]))
         return f"  {call} /* {operator.kind}: {shapes} */"
 
-    def _use(self, kernel: str) -> str:
-        if kernel not in self.kernels:
-            self.kernels.append(kernel)
-        return kernel
-
-    def _constant(self, name: str, kind: str, values: Any) -> str:
-        """A constant array; returns its name."""
-        flat = np.asarray(values).reshape(-1)
-        key = (name.split("_")[0], flat.tobytes())
-        if key in self._known and name.startswith("weights"):  # of a layer that is used twice
-            return self._known[key]
-        self._known[key] = name
-        self.flash += flat.size * {"int8_t": 1}.get(kind, 4)
-        text = ", ".join(map(number_text, flat.tolist()))
-        lines = "\n".join(_wrapped(text))
-        self.constants.append(f"static const {kind} {name}[{flat.size}] = {{\n{lines}\n}};")
-        return name
-
     def _at(self, index: int | None, name: str) -> str:
         """An activation's place, or a constant's name."""
         assert index is not None
         tensor = self.graph.tensors[index]
         if tensor.data is not None:
-            return self._constant(name, self.type, tensor.data)
+            return self.declared.array(name, self.type, tensor.data)
         return f"AT({self.offset(index)})"
 
     def _places(self, operator: Operator) -> tuple[str, str]:
@@ -180,8 +141,7 @@ class Steps:
         ]
         sizes = (in_h, in_w, in_c, out_h, out_w, out_c, *kernel, group)
         listed = ", ".join(map(str, (*sizes, *strides, *dilations, *pads)))
-        self.constants.append(f"static const window_t window_{number} = {{{listed}}};")
-        return f"window_{number}"
+        return self.declared.struct("window_t", f"window_{number}", listed)
 
     def _four(self, operator: Operator) -> tuple[tuple[int, ...], tuple[int, ...]]:
         shapes = self.graph.shape(operator.inputs[0] or 0), self.graph.shape(operator.outputs[0])
@@ -196,24 +156,23 @@ class Steps:
         a, w, out = (self.graph.tensors[index] for index in (taken, weights, given))
         if w.data is None:
             raise Unwritable(f"{operator.kind} whose weights are computed")
-        names = [self._constant(f"weights_{number}", self.type, w.data)]
+        names = [self.declared.weights(f"weights_{number}", self.type, w.data)]
         bias = operator.inputs[2] if len(operator.inputs) > 2 else None
         if bias is None:
             names.append("NULL")
         else:
             kind = "int32_t" if self.is_int8 else "float"
             data = self.graph.tensors[bias].data
-            names.append(self._constant(f"bias_{number}", kind, data))
+            names.append(self.declared.array(f"bias_{number}", kind, data))
         if self.is_int8:
             scales = np.broadcast_to(w.scales.astype(np.float64), channels)
             factors = [multiplier_of(a.scale * float(of) / out.scale) for of in scales]
             multipliers, shifts = zip(*factors, strict=True)
-            names.append(self._constant(f"multipliers_{number}", "int32_t", multipliers))
-            names.append(self._constant(f"shifts_{number}", "int8_t", shifts))
+            names.append(self.declared.array(f"multipliers_{number}", "int32_t", multipliers))
+            names.append(self.declared.array(f"shifts_{number}", "int8_t", shifts))
             names += [str(a.zero), str(out.zero)]
         listed = ", ".join((*names, *self._limits(operator)))
-        self.constants.append(f"static const scaling_t scaling_{number} = {{{listed}}};")
-        return f"scaling_{number}"
+        return self.declared.struct("scaling_t", f"scaling_{number}", listed)
 
     def _convolution(self, operator: Operator, number: int) -> str:
         in_c, out_c = (shape[3] for shape in self._four(operator))
@@ -222,7 +181,7 @@ class Steps:
         group = out_c // in_c if depthwise else last
         window = self._window(operator, number, (kernel_h, kernel_w), group)
         scaling = self._scaling(operator, number, out_c)
-        kernel = self._use("depthwise_conv_2d" if depthwise else "conv_2d")
+        kernel = self.declared.use("depthwise_conv_2d" if depthwise else "conv_2d")
         source, target = self._places(operator)
         return f"{kernel}(&{window}, &{scaling}, {source}, {target});"
 
@@ -231,13 +190,13 @@ class Steps:
         rows = self.graph.tensors[operator.outputs[0]].values // outputs
         scaling = self._scaling(operator, number, outputs)
         source, target = self._places(operator)
-        kernel = self._use("fully_connected")
+        kernel = self.declared.use("fully_connected")
         return f"{kernel}(&{scaling}, {source}, {target}, {rows}, {taken}, {outputs});"
 
     def _pool(self, operator: Operator, number: int) -> str:
         kernel = (operator.options["filterHeight"], operator.options["filterWidth"])
         window = self._window(operator, number, kernel, 1)
-        name = self._use("max_pool" if operator.kind == "MAX_POOL_2D" else "average_pool")
+        name = self.declared.use("max_pool" if operator.kind == "MAX_POOL_2D" else "average_pool")
         source, target = self._places(operator)
         low, high = self._limits(operator)
         return f"{name}(&{window}, {source}, {target}, {low}, {high});"
@@ -252,7 +211,7 @@ class Steps:
         if found != list(range(1, len(shape) - 1)) or outer[0] != 1:
             raise Unwritable(f"{operator.kind} over axes {found} of {len(shape)}")
         places = math.prod(outer)
-        kernel, (source, target) = self._use("mean"), self._places(operator)
+        kernel, (source, target) = self.declared.use("mean"), self._places(operator)
         given_places = f"{kernel}({source}, {target}, {places}, {c}"
         if not self.is_int8:
             return f"{given_places});"
@@ -278,10 +237,10 @@ class Steps:
             multipliers, shifts = zip(*factors, strict=True)
             fields += map(str, (*multipliers, *shifts, a.zero, b.zero, out.zero))
         fields += [low, high, str(minus)]
-        self.constants.append(f"static const binary_t binary_{number} = {{{', '.join(fields)}}};")
-        kernel = self._use("multiply" if operator.kind == "MUL" else "add")
+        how = self.declared.struct("binary_t", f"binary_{number}", ", ".join(fields))
+        kernel = self.declared.use("multiply" if operator.kind == "MUL" else "add")
         places = [self._at(first, f"first_{number}"), self._at(second, f"second_{number}")]
-        return f"{kernel}(&binary_{number}, {places[0]}, {places[1]}, AT({self.offset(given)}));"
+        return f"{kernel}(&{how}, {places[0]}, {places[1]}, AT({self.offset(given)}));"
 
     def _pad(self, operator: Operator, number: int) -> str:
         (_, in_h, in_w, c), (_, out_h, out_w, out_c) = self._four(operator)
@@ -296,7 +255,9 @@ class Steps:
             fill = value.reshape(-1)[0].item()
         source, target = self._places(operator)
         sizes = ", ".join(map(str, (in_h, in_w, c, pads[1][0], pads[2][0], out_h, out_w)))
-        return f"{self._use('copy_padded')}({source}, {target}, {sizes}, {number_text(fill)});"
+        return (
+            f"{self.declared.use('copy_padded')}({source}, {target}, {sizes}, {number_text(fill)});"
+        )
 
     def _transpose(self, operator: Operator, number: int) -> str:
         shape = self.graph.shape(operator.inputs[0] or 0)
@@ -310,9 +271,11 @@ class Steps:
         moves = [0] * unused + [steps[axis] for axis in order]
         for name, values in (("size", sizes), ("step", moves)):
             listed = ", ".join(map(str, values))
-            self.constants.append(f"static const int {name}_{number}[5] = {{{listed}}};")
+            self.declared.struct("int", f"{name}_{number}[5]", listed)
         source, target = self._places(operator)
-        return f"{self._use('transpose')}({source}, {target}, size_{number}, step_{number});"
+        return (
+            f"{self.declared.use('transpose')}({source}, {target}, size_{number}, step_{number});"
+        )
 
     def _concatenation(self, operator: Operator, number: int) -> str:
         given = operator.outputs[0]
@@ -326,7 +289,7 @@ class Steps:
             size = math.prod(self.graph.shape(index or 0)[axis:])
             source = self._at(index, f"part_{number}_{position}")
             calls.append(
-                f"{self._use('join')}({source}, AT({self.offset(given)}), "
+                f"{self.declared.use('join')}({source}, AT({self.offset(given)}), "
                 f"{rows}, {size}, {row}, {at});"
             )
             at += size
@@ -340,17 +303,17 @@ class Steps:
             if operator.kind not in FLOATS:
                 raise Unwritable(operator.kind)
             name, settings = FLOATS[operator.kind]
-            self._use("each")
+            self.declared.use("each")
             values = settings.format(alpha=number_text(alpha)) or "0"
-            self.constants.append(f"static const float settings_{number}[] = {{{values}}};")
-            return f"each({source}, {target}, {n}, {self._use(name)}, settings_{number});"
+            self.declared.struct("float", f"settings_{number}[]", values)
+            return f"each({source}, {target}, {n}, {self.declared.use(name)}, settings_{number});"
         if operator.kind not in TABLES:
             raise Unwritable(operator.kind)
         a, out = self.graph.tensors[operator.inputs[0] or 0], self.graph.tensors[given]
         reals = [(value - a.zero) * a.scale for value in range(-128, 128)]
         made = [round(TABLES[operator.kind](real) / out.scale) + out.zero for real in reals]
-        table = self._constant(f"table_{number}", "int8_t", np.clip(made, -128, 127))
-        return f"{self._use('table')}({source}, {target}, {n}, {table});"
+        table = self.declared.array(f"table_{number}", "int8_t", np.clip(made, -128, 127))
+        return f"{self.declared.use('table')}({source}, {target}, {n}, {table});"
 
 
 def _repeat(shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[int, int]:
@@ -363,17 +326,3 @@ def _repeat(shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[int, int]:
     if full[first : last + 1] != out[first : last + 1]:
         raise Unwritable("arrays repeated over several axes")
     return math.prod(out[last + 1 :]), math.prod(full)
-
-
-def number_text(value: float) -> str:
-    """A number in C."""
-    if isinstance(value, int):
-        return str(value)
-    if math.isinf(value):
-        return "INFINITY" if value > 0 else "-INFINITY"
-    text = f"{value:.9g}"
-    return f"{text}f" if "." in text or "e" in text else f"{text}.0f"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 98, initial_indent="  ", subsequent_indent="  ")

@@ -1,179 +1,38 @@
-"""The files for a microcontroller: each form agrees with TensorFlow Lite Micro, image by image."""
+"""The files for a microcontroller: what is written, how large it is, and what cannot be written."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from optuna.samplers import RandomSampler
 from torch import Tensor, nn
 
 from search.architecture.limits import Limits
 from search.candidates.costs import Costs
 from search.common.errors import UserError
-from search.data.dataset import Split
-from search.data.problem import MNIST_PROBLEM, Problem
+from search.data.problem import MNIST_PROBLEM
 from search.exporting.micro import converting
 from search.exporting.micro.describing import memory_rows, section
-from search.exporting.micro.interpreter import MicroInterpreter, try_out
-from search.exporting.micro.making import Micro, Reference, write_micro
-from search.exporting.micro.parts import take_apart
+from search.exporting.micro.interpreter import try_out
+from search.exporting.micro.making import Reference, write_micro
 from search.layers.deskew import Deskew
-from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
 from space import suggest
 from tests.conftest import ROOT
-from tests.exporting.micro.test_rewriting import trained
+from tests.helpers.micro import head, images_of, library, logits_of, trained, written
 
 pytestmark = pytest.mark.processes
 
-IMAGES = 24
-SqueezeAndExcitation = importlib.import_module("examples.depthwise").SqueezeAndExcitation
 Residual = importlib.import_module("examples.residual").Residual
 TINY = Costs(parameters=1, macs=1, peak_activation_bytes=4, flash_bytes=1, layers=())
-COLOUR = replace(MNIST_PROBLEM, input_shape=(3, 16, 20), mean=(0.4,) * 3, std=(0.2, 0.25, 0.3))
-
-
-def head(channels: int) -> list[nn.Module]:
-    return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10)]
-
-
-class Joined(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([x, torch.relu(x) - 0.5], 1)
-
-
-NETWORKS: dict[str, list[nn.Module]] = {
-    "deskewing and copies": [
-        *(Deskew(), ShiftedCopies(), nn.Conv2d(1, 8, 3, bias=False), nn.MaxPool2d(2)),
-        *(nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.1), *head(8), MeanOfCopies()),
-    ],
-    "depthwise, strides, groups": [
-        *(nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.ReLU6(), nn.Conv2d(8, 8, 3, 2, 1, groups=8)),
-        *(nn.Conv2d(8, 16, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, groups=4, dilation=2)),
-        *(nn.BatchNorm2d(16), nn.ReLU(), *head(16)),
-    ],
-    "average pooling, joined maps": [
-        *(nn.BatchNorm2d(1), nn.Conv2d(1, 8, 3), nn.AvgPool2d(3, 2, 1), Joined(), *head(16)),
-    ],
-    "flattened": [
-        *(nn.Conv2d(1, 8, 3), nn.LeakyReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten()),
-        nn.Linear(8 * 13 * 13, 10),
-    ],
-    "squeeze and excitation": [
-        *(nn.Conv2d(1, 8, 3), nn.Hardswish(), SqueezeAndExcitation(8, 2), nn.SiLU(), *head(8)),
-    ],
-}
-EXACT = {"deskewing and copies", "depthwise, strides, groups", "flattened"}
-EXACT |= {"average pooling, joined maps"}
-
-
-def images_of(problem: Problem, mnist: tuple[np.ndarray, np.ndarray]) -> Split:
-    images, labels = mnist
-    if problem.channels == 1:
-        return Split(images=images[:IMAGES, None], labels=labels[:IMAGES])
-    chance = np.random.default_rng(0)
-    shape = (IMAGES, *problem.input_shape)
-    colours = chance.integers(0, 256, shape, dtype=np.uint8)
-    return Split(images=colours, labels=labels[:IMAGES])
-
-
-def logits_of(network: nn.Module, problem: Problem, split: Split) -> np.ndarray:
-    mean, std = (torch.tensor(of).view(-1, 1, 1) for of in (problem.mean, problem.std))
-    with torch.no_grad():
-        logits: np.ndarray = network.eval()(
-            (torch.from_numpy(split.images) / 255 - mean) / std
-        ).numpy()
-    return logits
-
-
-def written(folder: Path, network: nn.Module, problem: Problem, split: Split) -> Micro:
-    reference = Reference(validation=split, logits=logits_of(network, problem, split))
-    return write_micro(
-        folder, network, problem, reference, calibration=split.images, title="a test's network"
-    )
-
-
-def library(folder: Path, name: str) -> ctypes.CDLL:
-    """A folder's C, compiled without a warning."""
-    compiler = shutil.which("cc")
-    if compiler is None and not os.environ.get("MICRO_TESTS_REQUIRED"):
-        pytest.skip("no C compiler")
-    assert compiler is not None
-    made = folder / f"{name}.so"
-    flags = ["-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    flags += ["-fsanitize=undefined", "-fno-sanitize-recover"]
-    command = [compiler, *flags, "-o", str(made), str(folder / f"{name}.c"), "-lm"]
-    subprocess.run(command, check=True)
-    return ctypes.CDLL(str(made))
-
-
-def pointer(array: np.ndarray) -> Any:
-    return array.ctypes.data_as(ctypes.c_void_p)
-
-
-def compare(
-    folder: Path, network: nn.Module, problem: Problem, split: Split, *, exact: bool
-) -> None:
-    """The C's layers against the interpreter's, and the C as a whole on pixels."""
-    parts = take_apart(network, problem)
-    taken = np.ascontiguousarray(
-        parts.prepared(torch.from_numpy(split.images)).permute(0, 2, 3, 1).numpy()
-    )
-    for kind in ("float32", "int8"):
-        name = f"model_{kind}"
-        found = MicroInterpreter((folder / f"{name}.tflite").read_bytes())
-        functions = library(folder, name)
-        values, steps = found.quantized(taken), []
-        for value in values:
-            logits = np.zeros(10, values.dtype)
-            getattr(functions, f"{name}_run")(pointer(value.copy()), pointer(logits))
-            steps.append(np.abs(logits.astype(float) - found.run(value[None])[0]).max())
-        assert max(steps) <= (1e-5 if kind == "float32" else 0 if exact else 1)
-        expected = found.predict(taken, parts.copies)
-        classify = getattr(functions, f"{name}_classify")
-        logits = np.zeros((IMAGES, 10), np.float32)
-        labels = []
-        for at, image in enumerate(split.images):
-            pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
-            labels.append(classify(pointer(pixels), pointer(logits[at])))
-        assert labels == logits.argmax(1).tolist() == expected.argmax(1).tolist()
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.usefixtures("packages")
-def test_the_c_agrees_with_tensorflow_lite_micro(
-    name: str, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
-) -> None:
-    network = trained(*NETWORKS[name])
-    split = images_of(MNIST_PROBLEM, mnist_1200)
-    made = written(tmp_path / "micro", network, MNIST_PROBLEM, split)
-    assert made.float32.other_classes == 0
-    assert made.int8.no_c == made.float32.no_c == ""
-    compare(tmp_path / "micro", network, MNIST_PROBLEM, split, exact=name in EXACT)
-
-
-@pytest.mark.usefixtures("packages")
-def test_colour_images_go_through_with_their_channels_side_by_side(
-    tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
-) -> None:
-    network = trained(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), *head(8))
-    split = images_of(COLOUR, mnist_1200)
-    written(tmp_path / "micro", network, COLOUR, split)
-    compare(tmp_path / "micro", network, COLOUR, split, exact=True)
-    pixels = (tmp_path / "micro" / "images.bin").read_bytes()
-    assert pixels == split.images.transpose(0, 2, 3, 1).tobytes()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -268,55 +127,6 @@ class Chunked(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         first, second = x.chunk(2, 1)
         return nn.functional.pad(first + second, (1, 1, 1, 1), mode="circular")
-
-
-class Plain(nn.Module):
-    """As people write it: pooling without keepdim, a linear layer without bias."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.last = nn.Conv2d(1, 8, 3), nn.Linear(8, 10, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = torch.relu(self.conv(x))
-        return self.last((x + torch.sigmoid(20 * x)).mean((2, 3)))  # type: ignore[no-any-return]
-
-
-def dead(weight: float) -> nn.Sequential:
-    """A network of which BatchNorm leaves next to nothing of a channel but its bias."""
-    network = trained(nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), *head(8))
-    with torch.no_grad():
-        norm = network[1]
-        assert isinstance(norm, nn.BatchNorm2d)
-        norm.weight[2], norm.bias[2] = weight, 1.0
-    return network
-
-
-@pytest.mark.parametrize(
-    "network",
-    [
-        *(dead(0.0), dead(1e-6), dead(1e-5), Plain()),
-        nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 26 * 26, 10)),
-        trained(
-            *(nn.Conv2d(1, 8, 3), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(), *head(8)),
-            negative=True,
-        ),
-    ],
-)
-@pytest.mark.usefixtures("packages")
-def test_networks_that_are_easily_got_wrong(
-    network: nn.Module, tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
-) -> None:
-    split = images_of(MNIST_PROBLEM, mnist_1200)
-    made = written(tmp_path / "micro", network, MNIST_PROBLEM, split)
-    assert made.acceptable and made.float32.other_classes == 0
-    assert made.int8.no_c == ""
-    compare(tmp_path / "micro", network, MNIST_PROBLEM, split, exact=not isinstance(network, Plain))
-    logits = logits_of(network, MNIST_PROBLEM, split)
-    model = (tmp_path / "micro" / "model_int8.tflite").read_bytes()
-    taken = take_apart(network, MNIST_PROBLEM).prepared(torch.from_numpy(split.images))
-    found = MicroInterpreter(model).predict(taken.permute(0, 2, 3, 1).numpy())
-    assert np.abs(found - logits).max() < 0.1 * np.abs(logits).max()
 
 
 @pytest.mark.usefixtures("packages")

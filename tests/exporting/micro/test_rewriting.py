@@ -9,23 +9,9 @@ from torch import Tensor, nn
 from search.common.errors import UserError
 from search.exporting.micro.rewriting import rewritten
 from search.layers.rotated import RotatedBatchNorm2d, RotatedConv2d
+from tests.helpers.micro import trained
 
 IMAGE = (1, 1, 20, 20)
-
-
-def trained(*layers: nn.Module, negative: bool = False) -> nn.Sequential:
-    """A network whose BatchNorm has statistics and weights of its own."""
-    torch.manual_seed(0)
-    network = nn.Sequential(*layers).eval()
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            if layer.running_mean is not None and layer.running_var is not None:
-                layer.running_mean.normal_()
-                layer.running_var.uniform_(0.5, 2)
-            if layer.affine:
-                layer.weight.data.uniform_(-2 if negative else 0.5, 2)
-                layer.bias.data.normal_()
-    return network
 
 
 def steps(network: nn.Module) -> list[str]:
