@@ -102,11 +102,12 @@ def says(shortlist: Sequence[Shortlisted]) -> str:
     luck = statistics.fmean(one.luck for one in shortlist)
     seeds = max(len(one.fresh) for one in shortlist)
     again = counted(seeds, "fresh seed")
-    first = f"best {len(shortlist)} were" if len(shortlist) > 1 else "best one was"
+    several = f"best {len(shortlist)} networks of different layers were"
+    first = several if len(shortlist) > 1 else "best one was"
     side = "above" if luck >= 0 else "below"
     return (
-        f"The search's {first} trained again with {again} each, on the images "
-        "of the search; the finalists have the best means over all trainings there. On average the "
+        f"The search's {first} trained again with {again} each, on its own "
+        "images; the finalists have the best means over all trainings there. On average the "
         "search's own value "
         f"lay {100 * abs(luck):.3f} points {side} the mean of the fresh seeds."
     )
