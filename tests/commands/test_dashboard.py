@@ -14,8 +14,8 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.commands.test_run import ROOT, load, trials_so_far, wait_until
 from tests.helpers.browser import browser, needs_browser
+from tests.helpers.commands import ROOT, load, trials_so_far, wait_until
 
 pytestmark = pytest.mark.processes
 

@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from search.study.storages.opening import create_study, open_study
-from tests.commands.test_run import run
 from tests.conftest import ROOT
+from tests.helpers.commands import run
 
 pytestmark = pytest.mark.processes
 

@@ -13,7 +13,7 @@ from search.data.sources import locate
 from search.finals.user_candidates import check_fit, read_all
 from search.run import parse
 from search.study.settings import Settings
-from tests.commands.test_run import load, run
+from tests.helpers.commands import load, run
 
 pytestmark = pytest.mark.processes
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_run import ROOT, load, run
+from tests.helpers.commands import ROOT, load, run
 
 pytestmark = pytest.mark.processes
 

@@ -5,42 +5,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
-import psutil
 import pytest
 from mlflow import MlflowClient
-from optuna.trial import TrialState
 
 from search import run as search_run
-from search.common.errors import UserError
 from search.data.cache import cache_directory
 from search.study.attributes import DEVICE, SEED, SEED_OF
-from search.study.storages.opening import open_study
 from search.workers.stopping import Stopping
-from tests.faults.processes import check_whole
+from tests.helpers.commands import ROOT, load, run
 
 pytestmark = pytest.mark.processes
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(
-    command: list[str], *more: str, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*command, *more], capture_output=True, text=True, timeout=240, cwd=cwd or ROOT
-    )
-
-
-def load(tmp_path: Path) -> optuna.Study:
-    return open_study(str(tmp_path / "study.db"), "cnn-search")
 
 
 def facts(study: optuna.Study) -> list[object]:
@@ -146,81 +125,6 @@ def test_one_worker_and_one_seed_give_identical_studies(command: list[str], tmp_
     assert studies[0] == studies[1]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_all_and_the_same_command_goes_on(
-    command: list[str], tmp_path: Path, how: signal.Signals
-) -> None:
-    process = subprocess.Popen(
-        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2", "--pruner", "none"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: count_training(tmp_path) >= 2, process)
-    started = time.monotonic()
-    os.killpg(process.pid, how)  # as a terminal does: the workers get it too
-    out, err = process.communicate(timeout=60)
-    assert time.monotonic() - started < 20, "a few seconds on an idle machine"
-    assert process.returncode == 128 + how
-    assert "Traceback" not in err
-    assert "the same command again" in out
-    trials = load(tmp_path).trials
-    assert [t for t in trials if t.state == TrialState.RUNNING] == []
-    waiting = [t for t in trials if t.state == TrialState.WAITING]
-    assert len(waiting) == 2
-    assert all(t.params and t.intermediate_values for t in waiting)
-    wait_until(lambda: not group_alive(process.pid))
-
-
-def group_alive(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def trials_so_far(tmp_path: Path) -> list[optuna.trial.FrozenTrial]:
-    """A study's trials, none while it is not there yet."""
-    try:
-        return load(tmp_path).trials
-    except UserError:
-        return []
-
-
-def count_training(tmp_path: Path) -> int:
-    return sum(bool(trial.intermediate_values) for trial in trials_so_far(tmp_path))
-
-
-def wait_until(done: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 90
-    while not done():
-        assert process is None or process.poll() is None, process and process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
-    command: list[str], tmp_path: Path
-) -> None:
-    process = subprocess.Popen(
-        [*command, "--trials", "1", "--workers", "1", "--epochs", "60", "--pruner", "none"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_until(lambda: count_training(tmp_path) >= 1, process)
-    worker = load(tmp_path).trials[0].user_attrs["worker"]
-    os.kill(int(worker.split(":")[1]), signal.SIGKILL)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    trials = load(tmp_path).trials
-    check_whole(trials, 1)
-    assert trials[0].user_attrs["resumed_after_epoch"] >= 1
-    assert trials[0].user_attrs["worker"] != worker
-
-
 def test_other_settings_are_named_and_refused_until_told(
     command: list[str], tmp_path: Path
 ) -> None:
@@ -312,24 +216,6 @@ def test_a_tiny_search_on_the_whole_of_mnist(tmp_path: Path) -> None:
     assert settings["dataset"]["train_images"] == 50_000
     assert settings["dataset"]["validation_images"] == 10_000
     assert "cnn-search" in (tmp_path / "reports/leaderboard.md").read_text()
-
-
-def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: bool(psutil.Process(process.pid).children()), process)
-    time.sleep(0.3)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
-    assert err == ""
-    running = [t for t in trials_so_far(tmp_path) if t.state == TrialState.RUNNING]
-    assert running == []
 
 
 def test_the_line_that_searches_on_is_the_command_with_more_trials(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_run import ROOT, load
+from tests.helpers.commands import ROOT, load
 
 pytestmark = pytest.mark.processes
 

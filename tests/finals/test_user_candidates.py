@@ -19,8 +19,8 @@ from search.common.errors import UserError
 from search.finals import user_candidates
 from search.study.storages.opening import open_study
 from search.training.recipe import Recipe
-from tests.commands.test_run import load, run
 from tests.faults.processes import kill_group, start, wait_for
+from tests.helpers.commands import load, run
 from tests.helpers.draws import gate
 
 TINY = LayeredCandidate(

@@ -31,8 +31,8 @@ from search.study.storages.opening import RECORDED, create_study
 from search.study.storages.stored import StoredStudy
 from search.study.weights import pack_weights, weights_files
 from tests.commands.test_dashboard import DASHBOARD, answers, free_port
-from tests.commands.test_run import wait_until
 from tests.helpers.browser import browser, needs_browser
+from tests.helpers.commands import wait_until
 from tests.reporting.studies import complete, failed, pruned, realistic, study_of
 
 SMALL = LayeredCandidate(layers=(Conv(width=4), Pool()))
