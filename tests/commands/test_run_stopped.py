@@ -26,6 +26,17 @@ def group_alive(group: int) -> bool:
     return True
 
 
+def begin(command: list[str], *more: str) -> subprocess.Popen[str]:
+    """The command in a process group of its own, as in a terminal."""
+    return subprocess.Popen(
+        [*command, *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def count_training(tmp_path: Path) -> int:
     return sum(bool(trial.intermediate_values) for trial in trials_so_far(tmp_path))
 
@@ -34,12 +45,8 @@ def count_training(tmp_path: Path) -> int:
 def test_a_signal_stops_all_and_the_same_command_goes_on(
     command: list[str], tmp_path: Path, how: signal.Signals
 ) -> None:
-    process = subprocess.Popen(
-        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2", "--pruner", "none"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    process = begin(
+        command, "--trials", "3", "--epochs", "2000", "--workers", "2", "--pruner", "none"
     )
     wait_until(lambda: count_training(tmp_path) >= 2, process)
     started = time.monotonic()
@@ -58,13 +65,7 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(
 
 
 def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*command, "--trials", "3", "--epochs", "2000", "--workers", "2"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = begin(command, "--trials", "3", "--epochs", "2000", "--workers", "2")
     wait_until(lambda: bool(psutil.Process(process.pid).children()), process)
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
@@ -78,11 +79,8 @@ def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path:
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
     command: list[str], tmp_path: Path
 ) -> None:
-    process = subprocess.Popen(
-        [*command, "--trials", "1", "--workers", "1", "--epochs", "60", "--pruner", "none"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    process = begin(
+        command, "--trials", "1", "--workers", "1", "--epochs", "60", "--pruner", "none"
     )
     wait_until(lambda: count_training(tmp_path) >= 1, process)
     worker = load(tmp_path).trials[0].user_attrs["worker"]
