@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from search.data.sources import locate
-from tests.helpers.idx_files import write_idx
+from tests.helpers.data.idx_files import write_idx
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests" / "data" / "mnist_1200.npz"

@@ -51,7 +51,7 @@ from tests.faults.processes import (  # noqa: E402
     wait_for,
     workers,
 )
-from tests.helpers.idx_files import write_idx  # noqa: E402
+from tests.helpers.data.idx_files import write_idx  # noqa: E402
 
 VICTIMS = ("worker", "parent", "all")
 LATEST = 5.0  # seconds after a trial began at which the last kill falls

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.idx_files import write_idx
+from tests.helpers.data.idx_files import write_idx
 
 pytestmark = pytest.mark.processes
 

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from search.study.storages.opening import connect, open_study
 from tests.cluster.postgres import USER, PostgresServer, free_port
 from tests.faults.processes import check_whole
-from tests.helpers.idx_files import write_idx
+from tests.helpers.data.idx_files import write_idx
 
 pytestmark = pytest.mark.processes
 

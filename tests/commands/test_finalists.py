@@ -25,7 +25,7 @@ from search.reporting.records import StudyLimits
 from search.study.attributes import OPENINGS
 from search.study.storages.opening import open_study
 from search.training.recipe import Recipe
-from tests.helpers.idx_files import write_idx
+from tests.helpers.data.idx_files import write_idx
 
 pytestmark = pytest.mark.processes
 

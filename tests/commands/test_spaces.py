@@ -13,7 +13,7 @@ import pytest
 
 from search.study.storages.opening import open_study
 from tests.conftest import ROOT
-from tests.helpers.idx_files import write_idx
+from tests.helpers.data.idx_files import write_idx
 
 pytestmark = pytest.mark.processes
 

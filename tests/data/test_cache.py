@@ -14,7 +14,7 @@ import pytest
 
 from search.common.errors import UserError
 from search.data import cache
-from tests.helpers.idx_files import some_images, some_labels
+from tests.helpers.data.idx_files import some_images, some_labels
 
 ARRAYS = {"train_images": some_images(60), "train_labels": some_labels(60)}
 DIGESTS = cache.digests(ARRAYS)

@@ -19,7 +19,7 @@ from search.data.dataset import (
     load_training,
 )
 from search.data.splits import validation_size
-from tests.helpers.idx_files import some_images, some_labels
+from tests.helpers.data.idx_files import some_images, some_labels
 
 
 def decoded(folder: Path, count: int) -> DataSource:

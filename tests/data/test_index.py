@@ -14,7 +14,7 @@ import pytest
 from search.data import index
 from search.data.dataset import DataSource
 from search.data.sources import locate
-from tests.helpers.idx_files import some_labels, write_dataset, write_idx
+from tests.helpers.data.idx_files import some_labels, write_dataset, write_idx
 
 LABELS = "train-labels-idx1-ubyte"
 

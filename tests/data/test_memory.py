@@ -11,7 +11,7 @@ from search.common.errors import UserError
 from search.data import memory
 from search.data.sources import locate
 from search.data.testset import load_test
-from tests.helpers.idx_files import write_dataset
+from tests.helpers.data.idx_files import write_dataset
 
 
 @pytest.fixture(autouse=True)

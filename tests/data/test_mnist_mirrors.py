@@ -16,7 +16,7 @@ import pytest
 
 from search.data.formats import idx
 from search.data.mnist import FetchError, download, from_mirrors
-from tests.helpers.idx_files import some_images, some_labels, write_dataset
+from tests.helpers.data.idx_files import some_images, some_labels, write_dataset
 
 pytestmark = pytest.mark.processes
 

@@ -16,7 +16,7 @@ import pytest
 
 from search.data import mnist
 from search.data.mnist import FetchError, load_arrays, read_wheel
-from tests.helpers.idx_files import some_images, some_labels
+from tests.helpers.data.idx_files import some_images, some_labels
 
 
 class _Attack:

@@ -16,7 +16,7 @@ from search.data import cache
 from search.data.dataset import load_labels, load_training, load_whole
 from search.data.sources import locate, pixel_statistics
 from search.data.splits import remarks, stratified_order
-from tests.helpers.idx_files import some_images, some_labels, write_dataset, write_idx
+from tests.helpers.data.idx_files import some_images, some_labels, write_dataset, write_idx
 
 ROOT = Path(__file__).resolve().parents[2]
 

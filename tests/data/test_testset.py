@@ -10,7 +10,7 @@ import pytest
 from search.common.errors import UserError
 from search.data.sources import locate
 from search.data.testset import load_test
-from tests.helpers.idx_files import some_images, some_labels, write_dataset, write_idx
+from tests.helpers.data.idx_files import some_images, some_labels, write_dataset, write_idx
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from search.data.formats import mnist_bytes
 from search.data.mnist import from_wheel
 from search.data.sources import locate
 from search.data.testset import load_test
-from tests.helpers.idx_files import some_images, some_labels, write_idx
+from tests.helpers.data.idx_files import some_images, some_labels, write_idx
 
 pytestmark = [pytest.mark.network, pytest.mark.processes]
 

@@ -12,8 +12,9 @@ import torch
 
 from search.common.errors import UserError
 from search.exporting.checks import TOLERATED
-from search.exporting.micro import c_program, latency
-from search.exporting.micro.c_steps import Unwritable
+from search.exporting.micro import latency
+from search.exporting.micro.c.program import Program, array_of, example_program, write_program
+from search.exporting.micro.c.steps import Unwritable
 from search.exporting.micro.converting import to_float32, to_int8
 from search.exporting.micro.graph import read_graph
 from search.exporting.micro.interpreter import Arena, MicroInterpreter, try_out
@@ -121,7 +122,7 @@ def write_micro(
             (folder / f"{name}.h").write_text(program.header, encoding="utf-8")
         forms[kind] = _form(model, interpreter, logits, reference, program, why)
     if all(form.c_ram is not None for form in forms.values()):
-        for name, text in c_program.example_program(parts).items():
+        for name, text in example_program(parts).items():
             (folder / name).write_text(text, encoding="utf-8")
     images = reference.validation.images[:EXAMPLES].transpose(0, 2, 3, 1)
     (folder / "images.bin").write_bytes(np.ascontiguousarray(images).tobytes())
@@ -178,12 +179,10 @@ def _predict(interpreter: MicroInterpreter, parts: Parts, pixels: Pixels) -> Log
     )
 
 
-def _program(
-    graph: Graph, parts: Parts, *, name: str, title: str
-) -> tuple[c_program.Program | None, str]:
+def _program(graph: Graph, parts: Parts, *, name: str, title: str) -> tuple[Program | None, str]:
     """The network in C, or why it is not written."""
     try:
-        return c_program.write_program(graph, parts, name=name, title=title), ""
+        return write_program(graph, parts, name=name, title=title), ""
     except Unwritable as error:
         return None, f"{error} is not written in C here"
 
@@ -193,7 +192,7 @@ def _form(
     interpreter: MicroInterpreter,
     logits: Logits,
     reference: Reference,
-    program: c_program.Program | None,
+    program: Program | None,
     why: str,
 ) -> Form:
     labels, answers = reference.validation.labels, logits.argmax(axis=1)
@@ -218,4 +217,4 @@ def _array(model: bytes, form: Form, title: str) -> str:
         f"Operators: {', '.join(form.operators)}.",
         f"Arena: {form.arena.total:,} bytes on a machine of 64 bits, less on one of 32.",
     )
-    return c_program.array_of(model, name="model_int8_tflite", about=about)
+    return array_of(model, name="model_int8_tflite", about=about)

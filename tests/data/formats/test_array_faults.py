@@ -13,7 +13,7 @@ import pytest
 from search.common.errors import UserError
 from search.data.sources import locate
 from search.data.testset import load_test, require_test
-from tests.helpers.npz_files import (
+from tests.helpers.data.npz_files import (
     Array,
     keras,
     labels,

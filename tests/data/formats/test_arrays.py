@@ -16,7 +16,7 @@ from search.data.formats.arrays import ArraySet
 from search.data.problem import ImageSize
 from search.data.sources import locate
 from search.data.testset import load_test, require_test
-from tests.helpers.npz_files import (
+from tests.helpers.data.npz_files import (
     Array,
     by_bytes,
     keras,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from search.data.testset import load_test, require_test
-from tests.helpers.folder_sets import (
+from tests.helpers.data.folder_sets import (
     fill,
     find,
     grey,

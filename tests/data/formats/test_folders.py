@@ -15,7 +15,7 @@ import pytest
 from search.data.dataset import load_training
 from search.data.formats.folders import FolderSet
 from search.data.testset import load_test, require_test
-from tests.helpers.folder_sets import (
+from tests.helpers.data.folder_sets import (
     colour,
     fill,
     find,

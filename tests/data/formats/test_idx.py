@@ -12,7 +12,7 @@ import pytest
 
 from search.common.errors import UserError
 from search.data.formats import idx
-from tests.helpers.idx_files import (
+from tests.helpers.data.idx_files import (
     idx_bytes,
     some_images,
     some_labels,

@@ -13,7 +13,7 @@ from PIL import Image
 from search.data.formats.folders import FolderSet
 from search.data.problem import ImageSize
 from search.data.testset import load_test
-from tests.helpers.folder_sets import (
+from tests.helpers.data.folder_sets import (
     Pixels,
     colour,
     find,

@@ -12,7 +12,7 @@ from search.data.formats.scaled import scaled
 from search.data.problem import ImageSize, problem_of
 from search.data.sources import locate
 from search.data.testset import load_test
-from tests.helpers.idx_files import write_dataset
+from tests.helpers.data.idx_files import write_dataset
 
 
 @pytest.mark.parametrize("size", [ImageSize(14, 14), ImageSize(10, 40), ImageSize(56, 56)])

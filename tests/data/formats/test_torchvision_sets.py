@@ -23,8 +23,8 @@ from search.data.problem import ImageSize, problem_of
 from search.data.sources import locate
 from search.data.splits import stratified_order
 from search.data.testset import load_test
-from tests.helpers.idx_files import write_dataset
-from tests.helpers.torchvision_files import TEST, TRAIN, Web, serving
+from tests.helpers.data.idx_files import write_dataset
+from tests.helpers.data.torchvision_files import TEST, TRAIN, Web, serving
 
 KINDS = {  # the last class's name, and whether they are handwriting
     "fashion-mnist": ("Ankle boot", False),

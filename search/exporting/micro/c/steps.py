@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from search.exporting.micro.c_declarations import (
+from search.exporting.micro.c.declarations import (
     Declarations,
     divided,
     multiplier_of,

@@ -22,7 +22,7 @@ import pytest
 import scipy.io
 from torchvision import datasets
 
-from tests.helpers.idx_files import idx_bytes
+from tests.helpers.data.idx_files import idx_bytes
 
 TRAIN, TEST = 300, 30
 CLASSES = {"emnist-letters": 26, "emnist-balanced": 47, "cifar100": 100}  # 10 elsewhere

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from search.common.text import one_line
-from search.exporting.micro.c_declarations import number_text
-from search.exporting.micro.c_steps import Steps
+from search.exporting.micro.c.declarations import number_text
+from search.exporting.micro.c.steps import Steps
 
 if TYPE_CHECKING:
     from search.exporting.micro.graph import Graph
     from search.exporting.micro.parts import Parts
 
-SOURCES = Path(__file__).with_name("c")
+SOURCES = Path(__file__).parent
 ALWAYS = {"int8": ("requantized",), "float32": ("limited",)}
 SCALING = {
     "int8": """typedef struct {

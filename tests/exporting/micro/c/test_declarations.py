@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.exporting.micro.c_declarations import Declarations, multiplier_of, number_text
+from search.exporting.micro.c.declarations import Declarations, multiplier_of, number_text
 
 
 def test_weights_of_a_layer_that_is_used_twice_are_declared_and_counted_once() -> None:
