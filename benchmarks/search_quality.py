@@ -26,8 +26,9 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 if __package__ in (None, ""):
@@ -44,6 +45,8 @@ from search.study.settings import commit
 from search.training.arithmetic import Arithmetic
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from objective import Objective, Settings
 
 TRAIN_IMAGES = 10_000
@@ -57,6 +60,8 @@ KINDS = {
 }
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+KeptJob = TypeVar("KeptJob", bound="DataclassInstance")
+KeptResult = TypeVar("KeptResult", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,49 +165,86 @@ def _again(objective: Objective, candidate: str, seed: int) -> Iterator[float]:
         yield objective.end(training)[0]
 
 
-def run_all(jobs: Sequence[Search], keep: Path | None) -> dict[Search, Found]:
-    """What all searches found; runs those that the file does not hold of this commit.
+def read(search: dict[str, Any], found: dict[str, Any]) -> tuple[Search, Found]:
+    """A search and what it found, of their fields in a file of --keep."""
+    return Search(**search), Found(**{**found, "fresh": tuple(map(float, found["fresh"]))})
 
-    Args:
-        jobs: The searches.
-        keep: A file of JSON lines, one a search, which is read and added to; None keeps nothing.
+
+def add_keep(parser: argparse.ArgumentParser) -> None:
+    """Add --keep."""
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="what has ended, JSON lines")
+
+
+def check_keep(keep: Path | None) -> None:
+    """Refuse a file that cannot be written to.
 
     Raises:
-        UserError: A line of the file is none of a kept search.
+        UserError: It is a folder, or lies where nothing can be written.
+    """
+    if keep is not None:
+        check_directory(keep.parent, "--keep")
+        if keep.is_dir():
+            raise UserError(f"--keep {keep} is a folder", "Name a file")
+
+
+def run_all(
+    do: Callable[[KeptJob], KeptResult],
+    jobs: Sequence[KeptJob],
+    keep: Path | None,
+    read: Callable[[dict[str, Any], dict[str, Any]], tuple[KeptJob, KeptResult]],
+) -> dict[KeptJob, KeptResult]:
+    """What all jobs gave; runs those that the file does not hold of this commit.
+
+    Args:
+        do: Runs a job; a function of a module, as a process of its own calls it.
+        jobs: Dataclasses that say what to run.
+        keep: A file of JSON lines, one a job, which is read and added to; None keeps nothing.
+        read: Makes a job and its result of their fields in the file.
+
+    Raises:
+        UserError: A line of the file is none that this command kept.
     """
     made_by = commit(ROOT)
-    kept = _kept(keep, made_by) if keep is not None and keep.exists() else {}
+    kept = _kept(keep, made_by, read) if keep is not None and keep.exists() else {}
     found = {job: kept[job] for job in jobs if job in kept}
     missing = [job for job in jobs if job not in found]
     if found:
-        print(f"{len(found)} of {len(jobs)} searches from {keep}", flush=True)
-    for job, result in beside(run_named, missing):
+        print(f"{len(found)} of {len(jobs)} from {keep}", flush=True)
+    for job, result in beside(partial(_named, do), missing):
         found[job] = result
         if keep is not None:
-            line = {"search": asdict(job), "commit": made_by, "found": asdict(result)}
+            line = {"job": asdict(job), "commit": made_by, "result": asdict(result)}
             with keep.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
     return found
 
 
-def _kept(file: Path, made_by: str) -> dict[Search, Found]:
+def _kept(
+    file: Path,
+    made_by: str,
+    read: Callable[[dict[str, Any], dict[str, Any]], tuple[KeptJob, KeptResult]],
+) -> dict[KeptJob, KeptResult]:
     """What a file holds of a commit; nothing of one that does not tell which code ran."""
-    found: dict[Search, Found] = {}
+    found: dict[KeptJob, KeptResult] = {}
     text = file.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
         try:
             kept = json.loads(line)
-            search = Search(**kept["search"])
-            result = Found(**{**kept["found"], "fresh": tuple(map(float, kept["found"]["fresh"]))})
+            job, result = read(kept["job"], kept["result"])
             by_commit = kept["commit"]
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"line {number} of {file} is no search that this command kept",
+                f"line {number} of {file} is none that this command kept",
                 "Delete that line, or name another file with --keep",
             ) from error
         if by_commit == made_by and not made_by.endswith(("-dirty", "unknown")):
-            found[search] = result
+            found[job] = result
     return found
+
+
+def _named(do: Callable[[Job], Result], job: Job) -> tuple[Job, Result]:
+    """A job with what it gave, as they end in any order."""
+    return job, do(job)
 
 
 def beside(do: Callable[[Job], Result], jobs: Sequence[Job]) -> Iterator[Result]:
@@ -217,11 +259,6 @@ def is_left_alone() -> bool:
     """Whether the command that started this process was killed; nobody waits for a result then."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
-
-
-def run_named(search: Search) -> tuple[Search, Found]:
-    """A search with what it found, as they end in any order."""
-    return search, run(search)
 
 
 def difference(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -241,18 +278,15 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=positive, default=8)
     parser.add_argument("--passes", type=positive, default=3_000_000)
-    parser.add_argument("--keep", type=Path, metavar="FILE", help="finished searches, JSON lines")
+    add_keep(parser)
     options = parser.parse_args()
-    if options.keep is not None:
-        check_directory(options.keep.parent, "--keep")
-        if options.keep.is_dir():
-            raise UserError(f"--keep {options.keep} is a folder", "Name a file")
+    check_keep(options.keep)
     jobs = [
         Search(kind=kind, seed=seed, passes=options.passes)
         for seed in range(options.seeds)
         for kind in KINDS
     ]
-    found = run_all(jobs, options.keep)
+    found = run_all(run, jobs, options.keep, read)
     by_kind = {kind: [found[job] for job in jobs if job.kind == kind] for kind in KINDS}
     print(f"{options.seeds} seeds; fresh seeds of what each search chose, by seed, %:")
     for kind, results in by_kind.items():

@@ -16,7 +16,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import search_quality
-from benchmarks.search_quality import Found, Search, difference, run_all
+from benchmarks.search_quality import Found, Search, difference, read, run, run_all
 from search.common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,11 +38,11 @@ def test_what_this_commit_kept_is_not_run_again(
     keep = tmp_path / "quality.jsonl"
     with keep.open("w") as file:
         for job in JOBS:
-            line = {"search": asdict(job), "commit": "abc", "found": asdict(FOUND)}
+            line = {"job": asdict(job), "commit": "abc", "result": asdict(FOUND)}
             file.write(json.dumps(line) + "\n")
     monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
     monkeypatch.setattr(search_quality, "beside", lambda do, jobs: iter(jobs))
-    assert run_all(JOBS, keep) == dict.fromkeys(JOBS, FOUND)
+    assert run_all(run, JOBS, keep, read) == dict.fromkeys(JOBS, FOUND)
     assert "2 of 2" in capsys.readouterr().out
 
 
@@ -51,7 +51,7 @@ def test_another_commit_or_changed_files_take_nothing(
     kept: str, made_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = tmp_path / "quality.jsonl"
-    line = {"search": asdict(JOBS[0]), "commit": kept, "found": asdict(FOUND)}
+    line = {"job": asdict(JOBS[0]), "commit": kept, "result": asdict(FOUND)}
     keep.write_text(json.dumps(line) + "\n")
     ran: list[Search] = []
     new = replace(FOUND, trials=4)
@@ -62,28 +62,28 @@ def test_another_commit_or_changed_files_take_nothing(
 
     monkeypatch.setattr(search_quality, "commit", lambda root: made_by)
     monkeypatch.setattr(search_quality, "beside", beside)
-    assert run_all(JOBS[:1], keep) == {JOBS[0]: new}
+    assert run_all(run, JOBS[:1], keep, read) == {JOBS[0]: new}
     assert ran == JOBS[:1]
     assert json.loads(keep.read_text().splitlines()[-1])["commit"] == made_by
 
 
-@pytest.mark.parametrize("torn", ['{"search": {"kind": "def', '{"commit": "abc"}', "[1]", "\xff"])
+@pytest.mark.parametrize("torn", ['{"job": {"kind": "def', '{"commit": "abc"}', "[1]", "\xff"])
 def test_a_line_that_was_not_kept_by_it_is_named(
     torn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = tmp_path / "quality.jsonl"
-    line = {"search": asdict(JOBS[0]), "commit": "abc", "found": asdict(FOUND)}
+    line = {"job": asdict(JOBS[0]), "commit": "abc", "result": asdict(FOUND)}
     keep.write_bytes(f"{json.dumps(line)}\n{torn}\n".encode("latin-1"))
     monkeypatch.setattr(search_quality, "commit", lambda root: "abc")
     with pytest.raises(UserError, match=r"line 2 of .*quality\.jsonl"):
-        run_all(JOBS, keep)
+        run_all(run, JOBS, keep, read)
 
 
 def test_a_folder_is_refused_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["search_quality.py", "--keep", str(tmp_path)])
-    monkeypatch.setattr(search_quality, "run_all", lambda jobs, keep: pytest.fail("it ran"))
+    monkeypatch.setattr(search_quality, "run_all", lambda *asked: pytest.fail("it ran"))
     with pytest.raises(UserError, match=r"is a folder\. Name a file"):
         search_quality.main()
 
