@@ -14,7 +14,7 @@ from search.common.errors import UserError
 from search.exporting.checks import TOLERATED
 from search.exporting.micro import latency
 from search.exporting.micro.c.program import Program, array_of, example_program, write_program
-from search.exporting.micro.c.steps import Unwritable
+from search.exporting.micro.c.writing import Unwritable
 from search.exporting.micro.converting import to_float32, to_int8
 from search.exporting.micro.graph import read_graph
 from search.exporting.micro.interpreter import Arena, MicroInterpreter, try_out

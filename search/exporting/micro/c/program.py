@@ -17,7 +17,8 @@ import numpy as np
 
 from search.common.text import one_line
 from search.exporting.micro.c.declarations import number_text
-from search.exporting.micro.c.steps import Steps
+from search.exporting.micro.c.steps import step
+from search.exporting.micro.c.writing import Writing
 
 if TYPE_CHECKING:
     from search.exporting.micro.graph import Graph
@@ -89,15 +90,15 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
     Raises:
         Unwritable: If it needs an operator that is not written here.
     """
-    writer = Steps(graph)
-    steps = "\n".join(writer.step(number) for number in range(len(graph.operators)))
+    writing = Writing(graph)
+    steps = "\n".join(step(writing, number) for number in range(len(graph.operators)))
     taken, given = graph.tensors[graph.input], graph.tensors[graph.output]
     channels, height, width = parts.problem.input_shape
     std = np.array(parts.problem.std, dtype=np.float32)
     scales = 1 / (255 * std)
     offsets = np.array(parts.problem.mean, dtype=np.float32) / std
-    is_int8 = writer.kind == "int8"
-    used = [*ALWAYS[writer.kind], *writer.declared.kernels]
+    is_int8 = writing.kind == "int8"
+    used = [*ALWAYS[writing.kind], *writing.declared.kernels]
     about = "Weights and activations are " + ("int8." if is_int8 else "float32.")
     settings: dict[str, Any] = {
         "title": in_comment(title),
@@ -110,15 +111,15 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
         "value": "int8_t" if is_int8 else "float",
         "lowest": "INT8_MIN" if is_int8 else "-INFINITY",
         "aligner": "int32_t" if is_int8 else "float",
-        "scaling": SCALING[writer.kind],
-        "binary": BINARY[writer.kind] if {"add", "multiply"} & set(used) else "",
-        "kernels": "\n\n".join(_kernels(writer.kind, used)),
-        "constants": "\n".join(writer.declared.constants),
-        "arena_bytes": writer.plan.bytes,
-        "arena_values": writer.plan.bytes // taken.type().itemsize,
+        "scaling": SCALING[writing.kind],
+        "binary": BINARY[writing.kind] if {"add", "multiply"} & set(used) else "",
+        "kernels": "\n\n".join(_kernels(writing.kind, used)),
+        "constants": "\n".join(writing.declared.constants),
+        "arena_bytes": writing.plan.bytes,
+        "arena_values": writing.plan.bytes // taken.type().itemsize,
         "steps": steps,
-        "input_at": writer.offset(graph.input),
-        "output_at": writer.offset(graph.output),
+        "input_at": writing.offset(graph.input),
+        "output_at": writing.offset(graph.output),
         "deskewed": parts.deskewed,
         "scales": _listed(scales),
         "offsets": _listed(offsets),
@@ -138,8 +139,8 @@ def write_program(graph: Graph, parts: Parts, *, name: str, title: str) -> Progr
     return Program(
         source=_rendered("program.c.jinja", settings),
         header=_rendered("program.h.jinja", settings),
-        ram=writer.plan.bytes,
-        flash=writer.declared.flash,
+        ram=writing.plan.bytes,
+        flash=writing.declared.flash,
     )
 
 
