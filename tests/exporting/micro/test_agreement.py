@@ -40,7 +40,8 @@ NETWORKS: dict[str, list[nn.Module]] = {
         *(nn.BatchNorm2d(16), nn.ReLU(), *head(16)),
     ],
     "average pooling, joined maps": [
-        *(nn.BatchNorm2d(1), nn.Conv2d(1, 8, 3), nn.AvgPool2d(3, 2, 1), Joined(), *head(16)),
+        *(nn.BatchNorm2d(1), nn.Conv2d(1, 8, 3), nn.Hardtanh(), nn.AvgPool2d(3, 2, 1), Joined()),
+        *head(16),
     ],
     "flattened": [
         *(nn.Conv2d(1, 8, 3), nn.LeakyReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten()),

@@ -43,7 +43,7 @@ static void multiply(const binary_t *p, const float *a, const float *b, float *o
 }
 
 /* kernel: relu */
-static float relu(float x, const float *p) { return x < 0 ? p[0] * x : x > p[1] ? p[1] : x; }
+static float relu(float x, const float *p) { return x < 0 ? 0 : x > p[0] ? p[0] : x; }
 
 /* kernel: logistic */
 static float logistic(float x, const float *p) { return (void)p, 1 / (1 + expf(-x)); }

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from search.exporting.micro.c.declarations import divided, multiplier_of, number_text
+from search.exporting.micro.c.declarations import divided, multiplier_of
 from search.exporting.micro.c.writing import Unwritable, Writing
 from search.exporting.micro.graph import Operator
 
@@ -23,9 +23,8 @@ FLOATS = {
     "LOGISTIC": ("logistic", ""),
     "TANH": ("hyperbolic_tangent", ""),
     "HARD_SWISH": ("hard_swish", ""),
-    "RELU": ("relu", "0.0f, INFINITY"),
-    "RELU6": ("relu", "0.0f, 6.0f"),
-    "LEAKY_RELU": ("relu", "{alpha}, INFINITY"),
+    "RELU": ("relu", "INFINITY"),
+    "RELU6": ("relu", "6.0f"),
 }
 
 
@@ -77,15 +76,13 @@ def binary(writing: Writing, operator: Operator, number: int) -> str:
 def each(writing: Writing, operator: Operator, number: int) -> str:
     """An activation function: a table of all 256 values in int8."""
     (source, target), given = writing.places(operator), operator.outputs[0]
-    alpha = float(operator.options.get("alpha", 0))
     n = writing.graph.tensors[given].values
     if not writing.is_int8:
         if operator.kind not in FLOATS:
             raise Unwritable(operator.kind)
         name, settings = FLOATS[operator.kind]
         writing.declared.use("each")
-        values = settings.format(alpha=number_text(alpha)) or "0"
-        writing.declared.struct("float", f"settings_{number}[]", values)
+        writing.declared.struct("float", f"settings_{number}[]", settings or "0")
         return f"each({source}, {target}, {n}, {writing.declared.use(name)}, settings_{number});"
     if operator.kind not in TABLES:
         raise Unwritable(operator.kind)

@@ -10,6 +10,10 @@ from search.exporting.micro.c.declarations import Declarations, number_text
 from search.exporting.micro.graph import Graph, Operator
 from search.exporting.micro.planning import Plan, plan
 
+# What a fused activation function lets through, by its number in TensorFlow Lite's schema
+# (ActivationFunctionType): none, RELU, RELU_N1_TO_1, RELU6.
+BOUNDS = {0: (-math.inf, math.inf), 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
+
 
 class Unwritable(ValueError):
     """The program would need an operator that is not written here; the message names it."""
@@ -66,14 +70,13 @@ class Writing:
     def limits(self, operator: Operator) -> tuple[str, str]:
         """The least and the most that an activation function lets through."""
         kind = operator.options.get("fusedActivationFunction", 0)
-        if kind not in (0, 1, 3):
+        if kind not in BOUNDS:
             raise Unwritable(f"{operator.kind} with an activation of kind {kind}")
-        low = -math.inf if kind == 0 else 0.0
-        high = 6.0 if kind == 3 else math.inf
+        low, high = BOUNDS[kind]
         if not self.is_int8:
             return number_text(low), number_text(high)
         out = self.graph.tensors[operator.outputs[0]]
-        least = -128 if low == -math.inf else max(-128, out.zero)
+        least = -128 if low == -math.inf else max(-128, out.zero + round(low / out.scale))
         most = 127 if high == math.inf else min(127, out.zero + round(high / out.scale))
         return str(least), str(most)
 
