@@ -25,6 +25,7 @@ from search.common.seeds import mix_seed
 from search.study.attributes import (
     CANDIDATE,
     COMMIT,
+    MACS,
     OVER_BUDGET,
     PARAMETERS,
     PARENT,
@@ -39,6 +40,7 @@ from search.study.settings import Settings
 
 if TYPE_CHECKING:
     from search.candidates.candidate import AnyCandidate
+    from search.candidates.costs import Costs
     from search.data.images import Images
     from search.training.epoch import Epoch
     from search.training.loop import TrainingRun
@@ -86,13 +88,14 @@ class Objective:
         settings, space = self.settings, self.settings.space
         text = CANDIDATE.of(trial) or USER_CANDIDATE.of(trial)
         candidate = space.read(text) if text else space.suggest(trial)
+        costs = space.costs(candidate) if OVER_BUDGET.of(trial) is None else None
         first = None
         if not text:
             text = space.write(candidate, trial.params)
-            first = _first_of(text, trial)
+            first = _first_of(text, costs, trial)
             text = (first and CANDIDATE.of(first)) or text  # of an older space that made the same
-        if OVER_BUDGET.of(trial) is None:
-            record_candidate(trial, candidate, text, space.costs(candidate), settings.limits)
+        if costs:
+            record_candidate(trial, candidate, text, costs, settings.limits)
         if OVER_BUDGET.of(trial):
             raise optuna.TrialPruned
         seed = mix_seed(settings.seed, "trial", trial.number)
@@ -138,12 +141,21 @@ class Objective:
         return load_images(settings.source, settings.device, train_images=settings.train_images)
 
 
-def _first_of(candidate: str, trial: optuna.Trial) -> optuna.trial.FrozenTrial | None:
-    """The first complete trial of a candidate, as another seed of which a trial counts."""
+def _first_of(
+    candidate: str, costs: Costs | None, trial: optuna.Trial
+) -> optuna.trial.FrozenTrial | None:
+    """The first complete trial of a candidate, as another seed of which a trial counts.
+
+    Equal parameters make another network under other limits, which is known by what it costs.
+    """
     complete = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     params = trial.params
-    same = (one for one in complete if CANDIDATE.of(one) == candidate or one.params == params)
-    return next(same, None)
+    counted = costs and (costs.parameters, costs.macs)
+    for one in complete:
+        alike = CANDIDATE.of(one) == candidate or one.params == params
+        if alike and (PARAMETERS.of(one), MACS.of(one)) == counted:
+            return one
+    return None
 
 
 def begin_training(

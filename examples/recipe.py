@@ -20,15 +20,14 @@ def suggest(trial, problem, limits):
             *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, problem.classes)),
         )
 
-    # Every rate is drawn in every trial: what some trials lack drops out of the sampler's model.
-    rates = {
-        name: trial.suggest_float(f"rate_{name}", low, high, log=True)
-        for name, (low, high) in RATES.items()
-    }
     optimizer = trial.suggest_categorical("optimizer", list(RATES))
+    # Where the rate lies in the optimizer's range. A parameter for each optimizer would be drawn in
+    # vain by the others, and what differs in it alone would be trained as two candidates.
+    low, high = RATES[optimizer]
+    rate = low * (high / low) ** trial.suggest_float("rate", 0.0, 1.0)
     recipe = Recipe(
         optimizer=optimizer,
-        learning_rate=rates[optimizer],
+        learning_rate=rate,
         weight_decay=trial.suggest_float("weight_decay", 1e-5, 1e-2, log=True),
         label_smoothing=trial.suggest_float("label_smoothing", 0.0, 0.2),
         schedule=trial.suggest_categorical("schedule", ["onecycle", "cosine"]),

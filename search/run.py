@@ -46,7 +46,7 @@ from search.console.arguments import (
     run_command,
 )
 from search.console.search_options import add_options
-from search.study.attributes import SETTINGS
+from search.study.attributes import CHANGES, SETTINGS
 from search.training.hardware import SEEDS_PER_RACE, default_stack
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
         checkpoints=folder_beside(options.storage, CHECKPOINTS),
         weights=weights,
         known=known_to(study, settings.space),
+        limits=settings.limits if CHANGES.of(study) else None,
         stopping=Stopping(
             stall=options.stop_after_stall,
             target=settings.problem.target if options.target_reached else None,

@@ -6,16 +6,20 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from objective import Limits, Objective, Settings
 from search.architecture.candidate import LayeredCandidate
 from search.architecture.counting import count_macs, count_parameters, peak_activation_bytes
+from search.architecture.feasibility import first_candidate
 from search.architecture.layers import Conv, Pool
+from search.architecture.spaces import read_space
 from search.common.errors import TrainingError
 from search.data.dataset import DataSource, fingerprint
 from search.study.attributes import ADJUSTED, USER_CANDIDATE
@@ -262,3 +266,25 @@ def test_a_recipe_that_is_not_followed_is_recorded(source: DataSource) -> None:
     usual = ask_small(study)
     Objective(Settings(source=source, space_file=SPACE, epochs=1))(usual)
     assert ADJUSTED.name not in usual.user_attrs
+
+
+def test_equal_parameters_under_other_limits_are_another_candidate(source: DataSource) -> None:
+    """The widths of the default space follow from the limits."""
+    study = optuna.create_study(direction="maximize", sampler=RandomSampler(seed=1))
+    made: list[dict[str, Any]] = []
+    for max_macs in (None, 200_000, None):
+        space_file = read_space()
+        limits = Limits(max_macs=max_macs)
+        settings = Settings(source=source, space_file=space_file, epochs=1, limits=limits)
+        objective = Objective(settings)
+        if made:
+            study.enqueue_trial(study.trials[0].params)
+        else:
+            study.enqueue_trial(first_candidate(settings.space))
+        trial = study.ask()
+        study.tell(trial, objective(trial))
+        made.append(study.trials[-1].user_attrs)
+    assert study.trials[0].params == study.trials[1].params == study.trials[2].params
+    assert made[0]["macs"] > made[1]["macs"]
+    assert [attrs.get("seed_of") for attrs in made] == [None, None, 0]
+    assert made[0]["candidate"] == made[2]["candidate"] != made[1]["candidate"]

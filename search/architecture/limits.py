@@ -101,6 +101,12 @@ def recorded_limits(settings: Mapping[str, Any]) -> dict[str, int]:
     return {field: limit for field, limit in found.items() if limit is not None}
 
 
-def excess(count: int, limit: int) -> float:
-    """How far over a limit a count is, as a share of it; far over it is all the same."""
-    return min(count, limit * 10**9) / limit - 1
+def excesses(limits: Limits, counts: Counts) -> dict[str, float]:
+    """How far over each limit a candidate is, by name: Optuna's constraints, at most 0 if not.
+
+    As a share of the limit; far over it is all the same, and what is not known is not over.
+    """
+    return {
+        f"{kind.units} over the limit": min(count or 0, limit * 10**9) / limit - 1
+        for kind, limit, count in demands(limits, counts)
+    }

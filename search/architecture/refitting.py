@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,10 +48,20 @@ class Refitted:
 
 
 def study_in_memory(sampler: BaseSampler) -> Study:
-    """A study for draws that nobody keeps, without the line that ``create_study`` logs."""
-    storage = InMemoryStorage()
-    name = storage.get_study_name_from_id(storage.create_new_study([StudyDirection.MAXIMIZE]))
+    """A study for draws that nobody keeps, without the line that Optuna logs of a new one."""
+    storage, study = storage_in_memory([StudyDirection.MAXIMIZE])
+    name = storage.get_study_name_from_id(study)
     return optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+
+
+def storage_in_memory(directions: Sequence[StudyDirection]) -> tuple[InMemoryStorage, int]:
+    """A storage with an empty study, and that study's number; nothing is logged of it."""
+    storage, verbosity = InMemoryStorage(), optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.WARNING))
+    try:
+        return storage, storage.create_new_study(directions)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def refit(

@@ -53,7 +53,9 @@ def architectures(valid: Iterable[TrialRecord]) -> list[Architecture]:
     groups: dict[tuple[object, ...], list[TrialRecord]] = {}
     for trial in sorted(valid, key=lambda trial: trial.number):
         alone = trial.by_user or trial.is_reference or not trial.candidate
-        key = (trial.by_user, trial.number) if alone else (trial.candidate,)
+        # What is drawn is written as its parameters, which make another network under other limits.
+        drawn = (trial.candidate, trial.parameters, trial.macs)
+        key = (trial.by_user, trial.number) if alone else drawn
         groups.setdefault(key, []).append(trial)
     values = [[trial.accuracy or 0.0 for trial in seeds] for seeds in groups.values()]
     found = [

@@ -74,7 +74,7 @@ def check_health(
     return (
         enough_complete(searched),
         gaps_above_noise(ties, len(ranked), limits),
-        better_than_startup(searched, ranked, startup, str(settings.get("sampler") or "")),
+        better_than_startup(searched, found, startup, str(settings.get("sampler") or "")),
         settled(searched, found),
         few_over_budget(searched),
         best_inside_ranges(ranked, dimensions),
@@ -110,31 +110,32 @@ def gaps_above_noise(ties: int, ranked: int, limits: StudyLimits) -> HealthCheck
         question="Is the winner's lead larger than the noise?",
         verdict=verdict,
         found=found,
-        rule="no other 95 % interval overlaps the first one's",
+        rule="the first one's 95 % interval lies wholly above all others",
     )
 
 
 def better_than_startup(
-    trials: Sequence[TrialRecord], ranked: Sequence[TrialRecord], startup: int, sampler: str
+    trials: Sequence[TrialRecord], found: Sequence[Entry], startup: int, sampler: str
 ) -> HealthCheck:
-    """Pass if a trial after the sampler's random startup beats the best one of the startup.
+    """Pass if what was found after the sampler's random startup ranks above all of the startup.
 
-    Needs a ranked trial on both sides. A random search has no startup to compare with.
+    Needs an architecture on both sides. A random search has no startup to compare with.
     """
     first = {trial.number for trial in trials[:startup]}
-    early = [trial.accuracy or 0.0 for trial in ranked if trial.number in first]
-    late = [trial.accuracy or 0.0 for trial in ranked if trial.number not in first]
-    verdict, found = Health.UNKNOWN, f"{len(early)} ranked in the startup, {len(late)} after it"
+    early = [entry for entry in found if entry.trial.number in first]
+    late = [entry for entry in found if entry.trial.number not in first]
+    verdict, words = Health.UNKNOWN, f"{len(early)} ranked in the startup, {len(late)} after it"
     if "random" in sampler.lower():
-        found = "a random search has no startup to compare with"
+        words = "a random search has no startup to compare with"
     elif early and late:
-        verdict = Health.PASS if max(late) > max(early) else Health.WARNING
-        found = f"best {100 * max(late):.2f} % after it, {100 * max(early):.2f} % in it"
+        verdict = Health.PASS if late[0].rank < early[0].rank else Health.WARNING
+        words = f"best {100 * late[0].accuracy:.2f} % after it, "
+        words += f"{100 * early[0].accuracy:.2f} % in it"
     return HealthCheck(
         question="Is the search better than its random startup?",
         verdict=verdict,
-        found=found,
-        rule=f"the best after the first {startup} trials beats the best of them",
+        found=words,
+        rule=f"the best after the first {startup} trials ranks above the best of them",
     )
 
 

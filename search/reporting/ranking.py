@@ -19,7 +19,7 @@ class Entry:
     """One valid architecture with its place."""
 
     rank: int
-    tie: int  # entries with one number are ties: their intervals overlap that of the first of them
+    tie: int  # rank of the first of those from which it cannot be told apart
     tied: bool  # whether another entry has the same number
     on_front: bool  # no other entry is both as small and more accurate
     trial: TrialRecord  # the first of its seeds
@@ -44,7 +44,7 @@ class Entry:
 class Verdict:
     """Whether the target was met, and by whom; candidates of users do not count: not found."""
 
-    met: bool | None  # None: there is no valid architecture to judge, or no target
+    met: bool | None  # by the best; None: there is no valid architecture to judge, or no target
     certain: bool  # the whole interval of the best lies at or above the target
     best: Entry | None
     reaching: int | None  # how many valid architectures reach the target; None without one
@@ -54,7 +54,6 @@ def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]
     """Rank valid trials by architecture; mark ties and the front of accuracy and parameters."""
     entries: list[Entry] = []
     smallest = None  # of the entries so far: a later one is on the front only if it is smaller
-    first_of_tie: Entry | None = None
     for place, one in enumerate(architectures(valid), start=1):
         trial, accuracy = one.first, one.mean
         parameters = trial.parameters or 0
@@ -77,14 +76,14 @@ def rank(valid: Sequence[TrialRecord], limits: StudyLimits) -> tuple[Entry, ...]
             checks=constraint_checks(replace(trial, accuracy=accuracy), description, limits),
             layers=tuple(layers_of(trial.candidate, trial.layers)),
         )
-        if first_of_tie is not None and _same_place(first_of_tie, entry):
-            entry = replace(entry, tie=first_of_tie.tie)
-        else:
-            first_of_tie = entry
         smallest = parameters if smallest is None else min(smallest, parameters)
         entries.append(entry)
-    sizes = Counter(entry.tie for entry in entries)
-    return tuple(replace(entry, tied=sizes[entry.tie] > 1) for entry in entries)
+    ties = _ties(entries)
+    sizes = Counter(ties)
+    return tuple(
+        replace(entry, tie=tie, tied=sizes[tie] > 1)
+        for entry, tie in zip(entries, ties, strict=True)
+    )
 
 
 def judge(entries: Sequence[Entry], limits: StudyLimits) -> Verdict:
@@ -97,10 +96,26 @@ def judge(entries: Sequence[Entry], limits: StudyLimits) -> Verdict:
         return Verdict(met=None, certain=False, best=None, reaching=0)
     reaching = sum(entry.accuracy >= limits.target for entry in found)
     certain = best.interval is not None and best.interval.low >= limits.target
-    return Verdict(met=reaching > 0, certain=certain, best=best, reaching=reaching)
+    met = best.accuracy >= limits.target
+    return Verdict(met=met, certain=certain, best=best, reaching=reaching)
 
 
-def _same_place(first: Entry, other: Entry) -> bool:
-    if first.interval is None or other.interval is None:
-        return first.accuracy == other.accuracy
-    return first.interval.overlaps(other.interval)
+def _ties(entries: Sequence[Entry]) -> list[int]:
+    """For each entry the rank of the first of its tie.
+
+    A tie has all down to the last one whose interval the first's is not wholly above: one that has
+    had few seeds may stand below another and yet have the higher mean.
+    """
+    reach: list[float] = []  # the highest end of an interval from an entry on
+    for entry in reversed(entries):
+        high = entry.interval.high if entry.interval else entry.accuracy
+        reach.append(max([high, *reach[-1:]]))
+    reach.reverse()
+    ties: list[int] = []
+    first = 0
+    for at in range(len(entries)):
+        of = entries[first]
+        if reach[at] < (of.interval.low if of.interval else of.accuracy):
+            first = at
+        ties.append(entries[first].rank)
+    return ties

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from search.architecture.candidate import LayeredCandidate
-from search.architecture.limits import demands, excess
+from search.architecture.limits import demands, excesses
 from search.study import attributes
 
 if TYPE_CHECKING:
@@ -39,12 +39,13 @@ def record_candidate(
         costs: Of its network.
         limits: Of the search.
     """
-    reasons = []
-    for kind, limit, count in demands(limits, costs):
-        over = excess(count or 0, limit)
-        trial.set_constraint(f"{kind.units} over the limit", over)
-        if over > 0:
-            reasons.append(f"{kind.words(count or 0)} > {limit:,}")
+    for name, over in excesses(limits, costs).items():
+        trial.set_constraint(name, over)
+    reasons = [
+        f"{kind.words(count)} > {limit:,}"
+        for kind, limit, count in demands(limits, costs)
+        if count is not None and count > limit
+    ]
     attributes.ARCHITECTURE.set(trial, candidate.name)
     attributes.PARAMETERS.set(trial, costs.parameters)
     attributes.MACS.set(trial, costs.macs)

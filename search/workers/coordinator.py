@@ -81,7 +81,7 @@ def coordinate(
     study = SharedStudy(
         job.storage,
         job.study,
-        make_sampler(job.sampler, job.seed, job.known, stack=job.stack),
+        make_sampler(job.sampler, job.seed, job.known, limits=job.limits, stack=job.stack),
         make_pruner(job.pruner, job.epochs, job.validation_images),
     )
     vanishing = Vanishing(job.storage, job.study, study.find)

@@ -12,6 +12,7 @@ from search.workers.stopping import Stopping
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from search.architecture.limits import Limits
     from search.data.dataset import DataSource
     from search.study.judge import Judge
     from search.workers.messages import MakeTraining
@@ -34,6 +35,7 @@ class Job:
     make_training: MakeTraining  # and in the workers
     stopping: Stopping = field(default_factory=Stopping)  # what ends it before it has all trials
     known: Sequence[FrozenTrial] = ()  # trials of other studies for the sampler to learn from
+    limits: Limits | None = None  # where they have changed: for the sampler to judge trials anew
     stack: int = 1  # seeds of a candidate that a worker trains as one network
     queue_only: bool = False  # start what is queued; the sampler draws nothing
     checkpoints: Path | None = None  # folder of the states of running trials; None: in memory

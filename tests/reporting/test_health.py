@@ -101,7 +101,7 @@ def test_gaps_above_noise(ties: int, ranked: int, limits: StudyLimits, verdict: 
 def test_better_than_startup(accuracies: list[float], sampler: str, verdict: Health) -> None:
     trials = records(*(complete(accuracy=accuracy) for accuracy in accuracies))
 
-    check = health.better_than_startup(trials, best_first(trials), 2, sampler)
+    check = health.better_than_startup(trials, rank(trials, LIMITS), 2, sampler)
 
     assert check.verdict is verdict
 

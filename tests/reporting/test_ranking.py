@@ -211,3 +211,48 @@ def test_a_trial_without_epochs_is_not_valid() -> None:
     assert "maximise" in why_not_valid(
         read_trials([complete()], LIMITS)[0], LIMITS, maximizes=False
     )
+
+
+def seeds_of(width: int, *values: float) -> list[FrozenTrial]:
+    candidate = LayeredCandidate(layers=(Conv(width=width), Pool()))
+    return [complete(accuracy=value, candidate=candidate) for value in values]
+
+
+SCATTERED = [  # the second has the higher mean, of one seed that may be luck
+    *seeds_of(4, *(0.90, 0.80, 0.90, 0.80, 0.90, 0.80)),
+    *seeds_of(5, 0.88),
+    *seeds_of(6, *(0.60, 0.80, 0.60, 0.80)),
+    *seeds_of(7, *(0.50, 0.70, 0.50)),
+]
+
+
+def test_one_that_may_be_luckier_ties_and_the_target_is_the_best_one_s() -> None:
+    limits = StudyLimits(target=0.87, validation_images=10_000)
+    entries = ranked(*SCATTERED, limits=limits)
+    assert [len(entry.seeds) for entry in entries] == [6, 1, 4, 3]
+    assert entries[1].accuracy > entries[0].accuracy
+    assert [entry.tie for entry in entries] == [1, 1, 3, 4]
+    verdict = judge(entries, limits)
+    assert (verdict.met, verdict.certain, verdict.reaching) == (False, False, 1)
+
+
+def test_a_tie_has_all_down_to_the_last_that_the_first_is_not_surely_above() -> None:
+    """Between them stands one that by its own interval would not tie."""
+    entries = ranked(
+        *seeds_of(4, *(0.970, 0.870) * 4),
+        *seeds_of(5, *(0.955, 0.860) * 4),
+        *seeds_of(6, 0.911),
+        *seeds_of(7, 0.85),
+    )
+    assert [entry.accuracy for entry in entries] == pytest.approx([0.92, 0.9075, 0.911, 0.85])
+    first, second, third = (entry.interval for entry in entries[:3])
+    assert first and second and third and second.high < first.low <= third.high
+    assert [entry.tie for entry in entries] == [1, 1, 1, 4]
+
+
+def test_the_same_draws_under_other_limits_are_another_architecture() -> None:
+    trials = [complete(accuracy=0.9, parameters=size) for size in (80, 80, 90)]
+    for trial in trials:
+        trial.set_user_attr("candidate", '{"space": {}, "params": {"width": 3}}')
+    entries = ranked(*trials)
+    assert sorted(len(entry.seeds) for entry in entries) == [1, 2]

@@ -150,6 +150,9 @@ def verdict_sentence(summary: Summary) -> str:
     if best is None:
         return _nothing_yet(summary)
     sure = f" (95 % interval {interval(best.interval)})" if best.interval else ""
+    if best.interval and best.over_seeds:
+        sure = f" (95 % intervals: images {interval(best.interval)}, seeds "
+        sure += f"{interval(best.over_seeds)})"
     seeds = f" over {len(best.seeds)} seeds" if len(best.seeds) > 1 else ""
     text = f"The best is {named(best)}: {percent(best.accuracy)}{seeds}{sure}"
     if best.balanced is not None:
@@ -169,8 +172,12 @@ def verdict_sentence(summary: Summary) -> str:
         text += " Its whole interval lies at or above the target."
     elif best.interval.high >= limits.target:
         text += " Its interval includes the target, so it may be that good."
+    reaching = counted(verdict.reaching or 0, "valid architecture")
     if verdict.met and (verdict.reaching or 0) > 1:
-        text += f" In all, {verdict.reaching:,} valid architectures reach {target}."
+        text += f" In all, {reaching} reach {target}."
+    elif verdict.reaching and not verdict.met:
+        verb = "reaches" if verdict.reaching == 1 else "reach"
+        text += f" {reaching} below it {verb} {target}, by luck as it seems."
     elif verdict.met:
         text += " No other valid architecture reaches it."
     return text
@@ -201,8 +208,8 @@ def noise_sentence(summary: Summary) -> str:
     ties = summary.tied_with_first
     if ties > 1:
         text += (
-            f" Ranks marked “=” are ties: their intervals overlap. The first {ties:,} cannot be "
-            "told apart."
+            " Ranks marked “=” are ties: the interval of the first of them is not wholly above the "
+            f"others'. The first {ties:,} cannot be told apart."
         )
     return text
 

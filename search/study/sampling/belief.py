@@ -46,7 +46,12 @@ def posteriors(
     """
     if not values:
         return []
-    searched = searched or values
+    largest = max(abs(value) for seeds in (*values, *searched) for value in seeds)
+    unit = math.frexp(largest)[1]  # the square of what is very large is infinite
+    values, searched = (
+        [[math.ldexp(value, -unit) for value in seeds] for seeds in of]
+        for of in (values, searched or values)
+    )
     middle = statistics.median(statistics.fmean(seeds) for seeds in searched)
     lowest = 2 * middle - max(max(seeds) for seeds in searched)
     clipped = [[max(value, lowest) for value in seeds] for seeds in searched]
@@ -57,8 +62,8 @@ def posteriors(
         trust = ratio / (ratio + 1 / len(seeds)) if luck > 0 else 1.0
         found.append(
             Posterior(
-                expected=prior + trust * (mean - prior),
-                deviation=math.sqrt(trust * luck / len(seeds)),
+                expected=math.ldexp(prior + trust * (mean - prior), unit),
+                deviation=math.ldexp(math.sqrt(trust * luck / len(seeds)), unit),
             )
         )
     return found

@@ -9,6 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from search.architecture.limits import Limits
 from search.common.seeds import mix_seed
 from search.study.sampling.informed import InformedSampler
 from search.study.sampling.median import MedianPruner
@@ -61,7 +62,12 @@ class SamplerByTrial(WrappedSampler):
 
 
 def make_sampler(
-    name: str, seed: int, known: Sequence[FrozenTrial] = (), *, stack: int = 1
+    name: str,
+    seed: int,
+    known: Sequence[FrozenTrial] = (),
+    *,
+    limits: Limits | None = None,
+    stack: int = 1,
 ) -> BaseSampler:
     """The sampler of a name in ``SAMPLERS``.
 
@@ -69,10 +75,11 @@ def make_sampler(
         name: As the command line gives it.
         seed: The study's.
         known: Trials of other studies to learn from too.
+        limits: By which the study's trials are judged anew, where some were made under others.
         stack: Seeds of a candidate that is raced that whoever asks trains at once.
     """
     sampler = SamplerByTrial(seed, lambda trial_seed: SAMPLERS[name](trial_seed, stack))
-    return InformedSampler(sampler, known) if known else sampler
+    return InformedSampler(sampler, known, limits) if known or limits else sampler
 
 
 def make_pruner(name: str, epochs: int, images: int) -> BasePruner:

@@ -1,4 +1,4 @@
-"""A sampler that also learns from trials of other studies."""
+"""A sampler that also learns from trials of other studies, or made under other limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import copy
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler
-from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.architecture.limits import Limits, excesses
+from search.architecture.refitting import storage_in_memory
+from search.study.attributes import FLASH_BYTES, MACS, PARAMETERS, PEAK_BYTES, SEED_OF
 from search.study.sampling.wrapped import WrappedSampler
 
 LEAST_ERROR = 1e-4  # so that the ratio of two errors is one
@@ -29,11 +32,14 @@ class InformedSampler(WrappedSampler):
     Args:
         sampler: Does the work.
         known: Complete trials of the study's space whose values are accuracies in [0, 1].
+        limits: By which the study's own trials are judged anew; None: as they were.
     """
 
-    def __init__(self, sampler: BaseSampler, known: Sequence[FrozenTrial]) -> None:
+    def __init__(
+        self, sampler: BaseSampler, known: Sequence[FrozenTrial], limits: Limits | None = None
+    ) -> None:
         super().__init__(sampler)
-        self._known = known
+        self._known, self._limits = known, limits
         self._joined: Study | None = None  # what the trial that begins is drawn from
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -45,9 +51,9 @@ class InformedSampler(WrappedSampler):
         """A study with all trials, and in it the one that begins, under its number."""
         if self._joined is None:
             own = study.get_trials(deepcopy=False)
-            storage = InMemoryStorage()
-            there = storage.create_new_study(study.directions)
-            for one in (*map(_bare, own), *rescaled(self._known, own)):
+            storage, there = storage_in_memory(study.directions)
+            bare = (_bare(trial, self._limits) for trial in own)
+            for one in (*bare, *rescaled(self._known, own)):
                 storage.create_new_trial(there, one)
             name = storage.get_study_name_from_id(there)
             self._joined = optuna.load_study(study_name=name, storage=storage)
@@ -76,6 +82,7 @@ def rescaled(known: Sequence[FrozenTrial], own: Sequence[FrozenTrial]) -> list[F
             value=1 - min(1.0, factor * (1 - (trial.value or 0.0))),
             params=trial.params,
             distributions=trial.distributions,
+            constraints=trial.constraints,
         )
         for trial in known
     ]
@@ -85,8 +92,29 @@ def _log_error(trial: FrozenTrial) -> float:
     return math.log(max(LEAST_ERROR, 1 - (trial.value or 0.0)))
 
 
-def _bare(trial: FrozenTrial) -> FrozenTrial:
+@dataclass(frozen=True, kw_only=True)
+class _Counts:
+    """What a trial records of its network's costs."""
+
+    parameters: int | None
+    macs: int | None
+    peak_activation_bytes: int | None
+    flash_bytes: int | None
+
+
+def _bare(trial: FrozenTrial, limits: Limits | None) -> FrozenTrial:
     """A trial with what a sampler looks at alone: user attributes would be copied for each draw."""
     bare = copy.copy(trial)
-    bare.user_attrs = {}
+    first = SEED_OF.of(trial)
+    bare.user_attrs = {} if first is None else {SEED_OF.name: first}
+    if limits is not None and trial.state.is_finished():
+        bare.system_attrs = {}  # a constraint that is set stays as it is
+        counts = _Counts(
+            parameters=PARAMETERS.of(trial),
+            macs=MACS.of(trial),
+            peak_activation_bytes=PEAK_BYTES.of(trial),
+            flash_bytes=FLASH_BYTES.of(trial),
+        )
+        for name, over in excesses(limits, counts).items():
+            bare.set_constraint(name, over)
     return bare

@@ -38,7 +38,7 @@ Params = Mapping[str, Any]
 class Trained:
     """A candidate and all of its trainings so far."""
 
-    seeds: tuple[FrozenTrial, ...]  # with the same parameters
+    seeds: tuple[FrozenTrial, ...]  # its trials
     scores: tuple[float, ...]  # one a seed, of which large ones are good
     posterior: Posterior  # of these scores
 
@@ -86,7 +86,7 @@ class RacingSampler(BaseSampler):
         self._race = race / (stack - race * (stack - 1))
         self._local, self._startup = local, n_startup_trials
         self._random = RandomSampler(seed=self._draw.getrandbits(32))
-        self._plan: Params = {}  # what the trial that begins shall be
+        self._plans: dict[int, Params] = {}  # by number: what the trials that begin shall be
 
     def reseed_rng(self) -> None:
         """Draw anew from now on, where several processes began with one seed."""
@@ -99,7 +99,6 @@ class RacingSampler(BaseSampler):
         """Decide what the trial shall be, but for parameters that not all earlier ones have."""
         if len(study.directions) > 1:
             raise ValueError("RacingSampler is for studies of one objective")
-        self._plan = {}
         trials = [one for one in study.get_trials(deepcopy=False) if one.params]
         if sum(one.state in ENDED for one in trials) < self._startup:
             return {}
@@ -107,14 +106,15 @@ class RacingSampler(BaseSampler):
         many = len(found) >= self._startup  # or what is over a limit would be tried near the few
         if many and self._draw.random() < self._race:
             chosen = self._contender(found).first
-            self._plan = chosen.params
+            self._plans[trial.number] = chosen.params
             return dict(chosen.distributions)
         if many and self._draw.random() < self._local:
             parent = self._contender(found).first
             for _ in range(TRIES):
-                self._plan = changed(parent.distributions, parent.params, self._draw)
-                if all(self._plan != one.params for one in trials):
+                plan = changed(parent.distributions, parent.params, self._draw)
+                if all(plan != one.params for one in trials):
                     break
+            self._plans[trial.number] = plan
             return dict(parent.distributions)
         space = intersection_search_space(trials, include_pruned=not found)
         known = [
@@ -128,14 +128,15 @@ class RacingSampler(BaseSampler):
             if one.state == TrialState.RUNNING and one.params.keys() >= space.keys()
         ]
         if space and known:
-            self._plan = propose(space, known, running, self._draw)
+            self._plans[trial.number] = propose(space, known, running, self._draw)
         return space
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The parameters that were decided on."""
-        return dict(self._plan)
+        """The parameters that were decided on, as far as they are asked for."""
+        plan = self._plans.pop(trial.number, {})
+        return {name: value for name, value in plan.items() if name in search_space}
 
     def sample_independent(
         self,
@@ -165,6 +166,8 @@ class RacingSampler(BaseSampler):
 def trained(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Trained]:
     """The candidates that have been trained to the end, in the order of their first trials.
 
+    What violates a constraint is none of them.
+
     Args:
         trials: Of a study of one objective.
         direction: Its.
@@ -174,6 +177,7 @@ def trained(trials: Sequence[FrozenTrial], direction: StudyDirection) -> list[Tr
         trial
         for trial in trials
         if trial.state == TrialState.COMPLETE and trial.params and math.isfinite(trial.value or 0)
+        if _violation(trial) == 0
     ]
     groups = by_candidate(complete)
     scores = [tuple(sign * (trial.value or 0.0) for trial in seeds) for seeds in groups]
@@ -189,9 +193,9 @@ def told(
     """Parameters and scores of all that a model shall learn from; large scores are good.
 
     A seed of a candidate has its own score, a trial that was pruned in training that of the rank
-    which it had among the complete ones when it ended, and one over a limit is below all of them,
-    the further the more it is over. What is far below the others counts by its logarithm, or they
-    would all look alike.
+    which it had among the complete ones when it ended, and one that violates a constraint is below
+    all of them, the further the more it does. What is far below the others counts by its logarithm,
+    or they would all look alike.
 
     Args:
         trials: Of a study.
@@ -213,10 +217,10 @@ def told(
     lowest = tamed(scores[0])
     known: list[tuple[Params, float]] = []
     for trial in trials:
-        over = max([0.0, *trial.constraints.values()])
+        over = _violation(trial)
         if trial.number in complete:
             score = tamed(complete[trial.number][0])
-        elif trial.state == TrialState.PRUNED and over > 0:
+        elif trial.state in ENDED and over > 0:
             score = lowest - min(over, 1.0) * span
         elif trial.state == TrialState.PRUNED and trial.intermediate_values:
             score = max(lowest, tamed(_by_rank(trial, complete.values(), direction)))
@@ -244,6 +248,11 @@ def _by_rank(
     scores = sorted(score for _, score in there)
     rank = bisect.bisect_left(sorted(value for value, _ in there), reached)
     return scores[min(rank, len(scores) - 1)]
+
+
+def _violation(trial: FrozenTrial) -> float:
+    """How far a trial is over the constraint that it violates most; 0 if over none."""
+    return max([0.0, *trial.constraints.values()])
 
 
 def _sign(direction: StudyDirection) -> int:

@@ -122,10 +122,12 @@ def changed(space: Space, params: Params, draw: random.Random) -> dict[str, Any]
 def _moved(value: Any, kind: BaseDistribution, draw: random.Random) -> Any:
     if isinstance(kind, CategoricalDistribution):
         return draw.choice([other for other in kind.choices if other != value])
+    assert isinstance(kind, FloatDistribution | IntDistribution)
+    value = min(max(value, kind.low), kind.high)
     if isinstance(kind, IntDistribution) and not kind.log:
+        value -= (value - kind.low) % kind.step
         below, above = value - kind.step, value + kind.step
         return draw.choice([v for v in (below, above) if kind.low <= v <= kind.high])
-    assert isinstance(kind, FloatDistribution | IntDistribution)
     moved = value
     while moved == value:
         place = _place(value, kind) + draw.gauss(0, STEP)
@@ -134,7 +136,8 @@ def _moved(value: Any, kind: BaseDistribution, draw: random.Random) -> Any:
 
 
 def _place(value: float, kind: FloatDistribution | IntDistribution) -> float:
-    """Where a number lies in its range, from 0 to 1."""
+    """Where a number lies in its range, from 0 to 1; one that was queued may lie outside."""
+    value = min(max(value, kind.low), kind.high)
     low, high = (math.log(end) if kind.log else end for end in (kind.low, kind.high))
     return float(((math.log(value) if kind.log else value) - low) / (high - low))
 

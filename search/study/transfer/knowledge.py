@@ -17,7 +17,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.architecture.limits import is_within
+from search.architecture.limits import excesses, is_within
 from search.architecture.refitting import Refitted, in_range
 from search.common.errors import UserError
 from search.common.text import counted
@@ -180,9 +180,17 @@ def known_to(study: StoredStudy, space: Space) -> list[FrozenTrial]:
     for at in range(min(MOST, len(complete))):
         trial = complete[int(at * step)]
         fitted = space.refit(DRAWN.of(trial))
-        if not fitted.lost and fitted.candidate is not None:
-            params, ranges = dict(fitted.params), dict(fitted.ranges)
-            known.append(create_trial(value=trial.value, params=params, distributions=ranges))
+        if fitted.lost or fitted.candidate is None:
+            continue
+        try:
+            over = excesses(space.limits, space.costs(fitted.candidate))
+        except UserError:  # no network for these images
+            continue
+        params, ranges = dict(fitted.params), dict(fitted.ranges)
+        value = trial.value
+        known.append(
+            create_trial(value=value, params=params, distributions=ranges, constraints=over)
+        )
     return known
 
 

@@ -81,7 +81,10 @@ def test_seeds_are_said_where_there_are_several() -> None:
 
     assert words.over_seeds(best) == "3 (99.35–99.85 %)"
     assert words.over_seeds(summary.entries[1]) == "1"
-    assert "trial 0: 99.60 % over 3 seeds (95 %" in words.verdict_sentence(summary)
+    said = (
+        "trial 0: 99.60 % over 3 seeds (95 % intervals: images 99.46–99.71 %, seeds 99.35–99.85 %)"
+    )
+    assert said in words.verdict_sentence(summary)
     assert "They are ranked by the accuracy expected of another seed" in words.noise_sentence(
         summary
     )
@@ -124,3 +127,16 @@ def test_what_is_not_recorded_is_said() -> None:
     assert "No interval can be given" in words.verdict_sentence(summary)
     assert "assumed: 20,000 parameters, 20 epochs." in words.assumed_sentence(summary)
     assert words.unranked_sentence(summary).endswith("1 without a recorded parameter count.")
+
+
+def test_a_lucky_one_below_the_best_does_not_reach_the_target() -> None:
+    lucky, best = (LayeredCandidate(layers=(Conv(width=width), Pool())) for width in (4, 8))
+    summary = sum_up(
+        *(complete(accuracy=value, candidate=best) for value in (0.9941, 0.9937) * 4),
+        complete(accuracy=0.9941, candidate=lucky),
+        *(complete(accuracy=value) for value in (0.99, 0.991)),
+    )
+    assert summary.verdict.best and summary.verdict.best.accuracy == pytest.approx(0.9939)
+    assert words.headline(summary) == "Target of 99.4 % not reached"
+    said = words.verdict_sentence(summary)
+    assert "1 valid architecture below it reaches 99.4 %, by luck as it seems." in said

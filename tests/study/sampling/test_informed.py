@@ -8,8 +8,10 @@ import optuna
 import pytest
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.trial import FrozenTrial, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.architecture.limits import Limits
+from search.study import attributes
 from search.study.sampling.choice import make_sampler
 from search.study.sampling.informed import InformedSampler, rescaled
 
@@ -90,3 +92,56 @@ def test_it_works_where_numbers_are_not_ids_and_with_trials_out_of_range(tmp_pat
             x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
             study.tell(trial, accuracy(x, y))
     assert len(study.trials) == 9
+
+
+@pytest.mark.parametrize("name", ["racing", "tpe"])
+def test_trials_that_were_made_under_other_limits_are_judged_by_today_s(name: str) -> None:
+    """The best of 40 were within the limit of then: few of the next are drawn near them."""
+
+    def search(study: optuna.Study, count: int, limit: int) -> list[bool]:
+        over = []
+        for _ in range(count):
+            trial = study.ask()
+            size = trial.suggest_int("size", 1, 1_000)
+            attributes.PARAMETERS.set(trial, size)
+            trial.set_constraint("parameters over the limit", size / limit - 1)
+            over.append(size > limit)
+            if over[-1]:
+                study.tell(trial, state=TrialState.PRUNED)
+            else:
+                study.tell(trial, size / 1_000)
+        return over
+
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0))
+    search(study, 40, 800)
+    over = {}
+    for limits in (None, Limits(max_params=200)):
+        there = optuna.create_study(
+            direction="maximize", sampler=make_sampler(name, 0, limits=limits)
+        )
+        there.add_trials(study.trials)
+        over[limits] = sum(search(there, 20, 200))
+    assert over[Limits(max_params=200)] < over[None] - 4
+
+
+def test_what_was_over_a_narrower_limit_is_no_longer() -> None:
+    seen: list[FrozenTrial] = []
+
+    class Looks(TPESampler):
+        def infer_relative_search_space(
+            self, study: optuna.Study, trial: FrozenTrial
+        ) -> dict[str, BaseDistribution]:
+            seen.extend(study.get_trials(deepcopy=False)[:1])
+            return super().infer_relative_search_space(study, trial)
+
+    study = optuna.create_study(sampler=InformedSampler(Looks(seed=0), (), Limits(max_params=20)))
+    over = create_trial(
+        state=TrialState.PRUNED,
+        user_attrs={"parameters": 10, "seed_of": 7, "layers": []},
+        constraints={"parameters over the limit": 1.0},
+    )
+    study.add_trial(over)
+    study.ask(RANGES)
+    assert seen[0].constraints == {"parameters over the limit": -0.5}
+    assert seen[0].user_attrs == {"seed_of": 7}
+    assert study.trials[0].constraints == {"parameters over the limit": 1.0}, "it stays"

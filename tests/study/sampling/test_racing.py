@@ -209,3 +209,89 @@ def test_processes_that_begin_alike_draw_unalike() -> None:
     second.reseed_rng()
     a, b = (search(sampler, 3).trials for sampler in (first, second))
     assert [trial.params for trial in a] != [trial.params for trial in b]
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+def test_what_violates_a_constraint_is_neither_raced_nor_changed(state: TrialState) -> None:
+    """The more that is over, the better it looks where it is complete."""
+    study = optuna.create_study(direction="maximize", sampler=RacingSampler(seed=0))
+    over = []
+    for _ in range(60):
+        trial = study.ask()
+        x, y = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
+        trial.set_constraint("sum", x + y - 1)
+        over.append(x + y > 1)
+        if state == TrialState.PRUNED and over[-1]:
+            study.tell(trial, state=state)
+        else:
+            study.tell(trial, x + y)
+    assert sum(over[-40:]) < 20
+
+
+@pytest.mark.parametrize("race", [0.0, 1.0])
+@pytest.mark.parametrize("local", [0.0, 1.0])
+def test_parameters_that_are_fixed_by_another_sampler_stay_so(race: float, local: float) -> None:
+    sampler = RacingSampler(seed=1, race=race, local=local)
+    fixed = optuna.samplers.PartialFixedSampler({"x": 0.5}, sampler)
+    study = search(fixed, 20)
+    assert {trial.params["x"] for trial in study.trials} == {0.5}
+    assert len({trial.params["rate"] for trial in study.trials}) > 5
+
+
+@pytest.mark.parametrize(
+    "outside",
+    [{"depth": 9}, {"x": 70.0}, {"rate": 5.0}, {"wide": 100}, {"even": 5}, {"step": 0.3}],
+)
+@pytest.mark.filterwarnings("ignore:Fixed parameter")
+def test_what_was_queued_outside_its_range_does_no_harm(outside: dict[str, float]) -> None:
+    """Optuna takes such values, with a warning."""
+    study = optuna.create_study(
+        direction="maximize", sampler=RacingSampler(seed=1, race=0.1, local=0.6)
+    )
+    study.enqueue_trial(outside)
+    (name,) = outside
+    for number in range(40):
+        study.tell(study.ask(SPACE), 9.0 if number == 0 else 0.1 * number)
+    for trial in study.trials[1:]:
+        drawn = SPACE[name].to_internal_repr(trial.params[name])
+        again = trial.params[name] == outside[name]  # another seed of the queued one
+        assert again or SPACE[name]._contains(drawn)
+
+
+def test_trials_that_begin_at_once_do_not_get_each_other_s_parameters() -> None:
+    """As where several threads of one study draw."""
+
+    def drawn(*order: int) -> dict[int, dict[str, Any]]:
+        sampler = RacingSampler(seed=4, race=0.0, local=1.0)
+        study = search(sampler, 12)
+        trials = [study.ask(), study.ask()]
+        begun = [trial.study._storage.get_trial(trial._trial_id) for trial in trials]
+        spaces = [sampler.infer_relative_search_space(study, trial) for trial in begun]
+        return {at: sampler.sample_relative(study, begun[at], spaces[at]) for at in order}
+
+    assert drawn(0, 1) == drawn(1, 0)
+    assert drawn(0, 1)[0] != drawn(0, 1)[1]
+
+
+@pytest.mark.parametrize("unit", [1e160, 1e-160])
+def test_values_of_any_size_are_raced(unit: float) -> None:
+    study = optuna.create_study(direction="maximize", sampler=RacingSampler(seed=5, local=1.0))
+    usual = search(RacingSampler(seed=5, local=1.0), 40)
+    draw = random.Random(7)
+    for _ in range(40):
+        trial = study.ask(SPACE)
+        study.tell(trial, unit * (quality(trial.params) + draw.gauss(0, 0.05)))
+    agree = [a.params == b.params for a, b in zip(study.trials, usual.trials, strict=True)]
+    assert all(agree)
+
+
+def test_other_parameters_that_make_the_same_candidate_are_seeds_of_it() -> None:
+    """As widths that are rounded do; an attribute says so."""
+    study = search(RacingSampler(seed=1), 3)
+    trial = study.ask(SPACE)
+    trial.set_user_attr("seed_of", 1)
+    study.tell(trial, 0.7)
+    groups = [[one.number for one in seeds] for seeds in by_candidate(study.trials)]
+    assert groups == [[0], [1, 3], [2]]
+    first, *_ = [one for one in trained(study.trials, study.direction) if one.first.number == 1]
+    assert len(first.scores) == 2

@@ -158,3 +158,17 @@ def test_what_is_over_a_limit_is_not_queued(tmp_path: Path) -> None:
     widths = [attributes.DRAWN.of(trial)["width"] for trial in study.trials]
     assert len(widths) > 0
     assert max(widths) <= 8
+
+
+def test_known_candidates_over_the_limit_are_known_to_be_so(tmp_path: Path) -> None:
+    searched(tmp_path / "other.db", space_of(tmp_path), 20)
+    small = space_of(tmp_path, max_params=200)
+    study = empty(tmp_path / "s.db")
+    begun(study, tmp_path / "s.db", small, str(tmp_path / "other.db"))
+    known = known_to(study, small)
+    over = [max(trial.constraints.values()) > 0 for trial in known]
+    assert 0 < sum(over) < len(known) == 20
+    for trial, is_over in zip(known, over, strict=True):
+        candidate = small.refit(trial.params).candidate
+        assert candidate is not None
+        assert (small.costs(candidate).parameters > 200) == is_over
