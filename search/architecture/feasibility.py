@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -29,9 +30,23 @@ Params = dict[str, Any]
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Every parameter that a space draws, with its range."""
+    """Every parameter that a space draws, with its range.
+
+    Raises:
+        UserError: If the space raises, or draws from choices that no study can record.
+    """
     trial = study_in_memory(optuna.samplers.RandomSampler(seed=0)).ask()
-    space.suggest(trial)
+    with contextlib.suppress(optuna.TrialPruned):  # this draw alone
+        space.suggest(trial)
+    for name, kind in trial.distributions.items():
+        choices = kind.choices if isinstance(kind, CategoricalDistribution) else ()
+        for choice in choices:
+            if not isinstance(choice, None | bool | int | float | str):
+                raise space.file.error(
+                    f"a choice of {name} is {choice!r}, but a study records texts, numbers, True, "
+                    "False and None alone",
+                    space.file.line,
+                )
     return trial.distributions
 
 
@@ -127,8 +142,10 @@ def _draws(space: Space) -> Iterator[tuple[Params, Costs]]:
             continue
         any_drawn = True
         yield trial.params, costs
-    if error and not any_drawn:
+    if isinstance(error, UserError) and not any_drawn:
         raise error
+    if not any_drawn:
+        raise space.file.error("whatever is drawn, suggest raises TrialPruned", space.file.line)
 
 
 def _low_ends(space: Space) -> Params:

@@ -7,6 +7,7 @@ import traceback
 from search.common.text import one_line
 
 LONGEST_TRACEBACK = 8_000  # characters, the last ones
+LONGEST_LINE = 200  # characters of an error of a library
 
 
 class UserError(Exception):
@@ -37,7 +38,15 @@ class InterruptedTraining(Exception):
 
 def reason_of(error: Exception) -> str:
     """Why a trial failed, from the error of its candidate."""
-    return f"failed: {error or type(error).__name__}"
+    return f"failed: {str(error) or type(error).__name__}"
+
+
+def root_of(error: BaseException) -> str:
+    """What an error came from, in a line: libraries wrap theirs in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = next(iter(str(error).strip().splitlines()), "")
+    return one_line(text)[:LONGEST_LINE] or type(error).__name__
 
 
 def traceback_of(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from search.common.output import say
+from search.common.seeds import mix_seed, seed_all
 from search.finals.repeating import repeat
 from search.study.weights import unpack_weights, weights_files
 from search.training.hardware import resolve_device
@@ -27,6 +28,7 @@ def kept_network(
     weights = unpack_weights(packed, study.get_trials(deepcopy=False)[trial.number])
     if weights is None:
         return None
+    seed_all(mix_seed(trial.seed, "weights"))  # as in training: not all is in a state_dict
     network = candidate.build()
     network.load_state_dict(weights)
     return network

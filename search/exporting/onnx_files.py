@@ -7,12 +7,15 @@ import copy
 import io
 import logging
 import warnings
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from search.common.errors import UserError, root_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +27,24 @@ BATCH = 500  # images that are predicted or calibrated on at once
 
 Pixels = npt.NDArray[np.uint8]  # [N, C, H, W]
 Logits = npt.NDArray[np.float32]  # [N, classes]
+
+
+@contextlib.contextmanager
+def errors() -> Iterator[None]:
+    """Turn what the exporter and the runtime raise of a network into one line.
+
+    Raises:
+        UserError: If they do.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the network cannot be written as ONNX ({root_of(error)})",
+            "Use other layers: everything but the export works with these",
+        ) from error
 
 
 def write_onnx(network: nn.Module, file: Path, input_shape: tuple[int, int, int]) -> None:

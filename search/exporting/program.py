@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from search.common.errors import UserError
+from search.common.errors import UserError, root_of
 from search.data.problem import Problem
 from search.exporting.standalone import MODEL, WEIGHTS, first_line, write_weights
 
@@ -95,7 +95,7 @@ def write_program(folder: Path, network: Ready, problem: Problem, *, title: str)
             )
     except Exception as error:
         raise UserError(
-            f"torch.export cannot follow the network: {type(error).__name__}: {error}",
+            f"torch.export cannot follow the network: {type(error).__name__}: {root_of(error)}",
             "Write its forward without decisions that depend on the images' values or number",
         ) from None
     for node in program.graph.nodes:

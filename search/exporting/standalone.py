@@ -109,18 +109,19 @@ def _is_known(layer: nn.Module) -> bool:
         return False
     try:
         source(layer)
-    except (SyntaxError, ValueError, KeyError, AssertionError):
+    except Exception:  # whatever a repr that is no call of its class leads to
         return False
     return True
 
 
 def write_weights(file: Path, network: nn.Module, prefix: str = "") -> None:
     """Write all that a network holds into a safetensors file; what is shared is there once."""
+    import torch
     from safetensors.torch import save
 
     tensors, seen = {}, set()
     for name, tensor in network.state_dict(keep_vars=True).items():
-        if id(tensor) not in seen:
+        if isinstance(tensor, torch.Tensor) and id(tensor) not in seen:
             seen.add(id(tensor))
             tensors[prefix + name] = tensor.detach().cpu().contiguous()
     file.write_bytes(save(tensors))
@@ -173,7 +174,11 @@ def source(layer: nn.Module) -> str:
     """A layer as the Python that makes it, without what is torch's default anyway.
 
     Read off the layer's ``repr``, which for torch's own layers is a call of its class: other torch
-    versions then need not know a setting that only this one names.
+    versions then need not know a setting that only this one names. What the ``repr`` leaves out,
+    as ``AvgPool2d`` does ``count_include_pad``, is added.
+
+    Raises:
+        ValueError: If what the Python makes is not as the layer is.
     """
     call = ast.parse(repr(layer), mode="eval").body
     assert isinstance(call, ast.Call)
@@ -181,13 +186,37 @@ def source(layer: nn.Module) -> str:
     written = [ast.unparse(argument) for argument in call.args]
     for keyword in call.keywords:
         value = ast.literal_eval(keyword.value)
-        if isinstance(value, tuple) and len(set(value)) == 1:  # (3, 3): a square kernel
-            value = value[0]
+        if isinstance(value, tuple) and len(set(value)) == 1 and len(value) > 1:
+            value = value[0]  # (3, 3): a square kernel
         if value != defaults[keyword.arg or ""].default:
             written.append(f"{keyword.arg}={value!r}")
     kind = type(layer)
+    settings = _settings(layer)
+    made = _settings(_made(kind, written))
+    left_out = [name for name in defaults if made.get(name) != settings.get(name)]
+    written += [f"{name}={settings[name]!r}" for name in left_out]
+    if _settings(_made(kind, written)) != settings:
+        raise ValueError(f"the repr of {kind.__name__} does not make it again")
     prefix = "nn." if kind.__module__.startswith("torch.") else ""  # ours is in the file itself
     return f"{prefix}{kind.__name__}({', '.join(written)})"
+
+
+def _made(kind: type[nn.Module], written: list[str]) -> nn.Module:
+    """A layer that was written so, without values."""
+    import torch
+
+    with torch.device("meta"):
+        made: nn.Module = eval(f"kind({', '.join(written)})", {"kind": kind, "__builtins__": {}})
+    return made
+
+
+def _settings(layer: nn.Module) -> dict[str, object]:
+    """What a layer was made with, as it keeps that."""
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if not name.startswith("_") and name != "training"
+    }
 
 
 def load_standalone(folder: Path) -> nn.Module:

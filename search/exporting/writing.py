@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from search.candidates.candidate import AnyCandidate
     from search.data.dataset import Split
+    from search.data.problem import Problem
     from search.exporting.card import Origin
     from search.exporting.micro.making import Micro
     from search.exporting.onnx_files import Pixels
     from search.finals.repeating import Recorded
     from search.study.settings import Settings
 
+COMPARED = 64  # images on which the written network must compute what the trained one does
 CALIBRATION_IMAGES = 1_000  # 100 to 3,000 gave 9,811 to 9,817 of 10,000 right, for one network
 
 
@@ -63,18 +65,18 @@ def write(
         folder = Path(name)
         problem = settings.problem
         title = f"{candidate.name}: trial {trial.number} of {text(origin.study)}."
-        if standalone.is_writable(network):
-            standalone.write_standalone(folder, network, problem, title=title)
-            ready = standalone.load_standalone(folder)
-        else:
-            ready = program.Ready(network, problem.mean, problem.std).eval()
-            program.write_program(folder, ready, problem, title=title)
-        onnx_files.write_onnx(ready, folder / onnx_files.FLOAT32, problem.input_shape)
-        onnx_files.write_int8(
-            folder / onnx_files.FLOAT32,
-            folder / onnx_files.INT8,
-            calibration,
-        )
+        trained = program.Ready(network, problem.mean, problem.std).eval()
+        ready = _standalone(folder, network, trained, problem, calibration, title=title)
+        if ready is None:
+            ready = trained
+            program.write_program(folder, trained, problem, title=title)
+        with onnx_files.errors():
+            onnx_files.write_onnx(ready, folder / onnx_files.FLOAT32, problem.input_shape)
+            onnx_files.write_int8(
+                folder / onnx_files.FLOAT32,
+                folder / onnx_files.INT8,
+                calibration,
+            )
         (folder / "candidate.json").write_text(trial.candidate + "\n", encoding="utf-8")
         measured = checks.measure(
             folder,
@@ -103,6 +105,27 @@ def write(
     if made and noted_in:
         note(made, noted_in, text(origin.study), trial.number)
     return 0 if measured.acceptable and (made is None or made.acceptable) else 1
+
+
+def _standalone(
+    folder: Path,
+    network: nn.Module,
+    trained: nn.Module,
+    problem: Problem,
+    images: Pixels,
+    *,
+    title: str,
+) -> nn.Module | None:
+    """The network as its file of source makes it; None where that computes anything else."""
+    import torch
+
+    if not standalone.is_writable(network):
+        return None
+    standalone.write_standalone(folder, network, problem, title=title)
+    ready = standalone.load_standalone(folder)
+    pixels = torch.from_numpy(images[:COMPARED])
+    given, wanted = (standalone.logits(one, pixels) for one in (ready, trained))
+    return ready if torch.allclose(given, wanted, rtol=1e-3, atol=1e-3) else None
 
 
 def write_micro(

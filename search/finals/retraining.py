@@ -93,7 +93,7 @@ class Retraining(ABC):
         from search.training.network import make_network
 
         settings, (_, held_out) = self.settings, self.images
-        network = make_network(run.model, settings.arithmetic, torch.device(settings.device))
+        network = make_network(run.model, run.arithmetic, torch.device(settings.device))
         found = evaluate(network, held_out)
         facts = {
             f"{self.judged_on}_accuracy": found.accuracy,

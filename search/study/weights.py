@@ -31,8 +31,10 @@ def pack_weights(model: nn.Module, task: Task) -> bytes:
     from search.training.checkpoint import pack
 
     kept = {  # cloned: a view would be written with all that it is a view of
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        if isinstance(value, torch.Tensor)
+        else value
+        for name, value in model.state_dict().items()
     }
     return pack(_identity(task.candidate, task.seed), {"weights": kept})
 

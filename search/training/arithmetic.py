@@ -13,12 +13,14 @@ class Arithmetic:
     fused: bool = True  # compiled kernels on a CPU, where they can be had
     compile: bool = False  # torch.compile; not with fused kernels
     stacked: bool = False  # seeds of one architecture as one network; not with fused kernels
+    channels_last: bool = True  # memory order of maps; the other one not with fused kernels
 
     def __str__(self) -> str:
         """For instance ``bfloat16, fused``."""
         words = ["bfloat16" if self.bfloat16 else "float32"]
         words += ["fused"] * self.fused + ["compiled"] * self.compile
-        return ", ".join(words + ["stacked"] * self.stacked)
+        words += ["stacked"] * self.stacked + ["channels first"] * (not self.channels_last)
+        return ", ".join(words)
 
     @classmethod
     def parse(cls, text: str) -> Arithmetic:
@@ -28,6 +30,7 @@ class Arithmetic:
             fused="fused" in text,
             compile="compiled" in text,
             stacked="stacked" in text,
+            channels_last="channels first" not in text,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import time
@@ -16,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from torch.profiler import record_function
 
 from search.common.errors import TrainingError
-from search.common.seeds import mix_seed
+from search.common.seeds import mix_seed, seed_all
 from search.data.images import Images
 from search.layers.deskew import Deskew
 from search.layers.test_time_augmentation import MeanOfCopies, ShiftedCopies
@@ -24,7 +25,7 @@ from search.training.arithmetic import FLOAT32, Arithmetic
 from search.training.epoch import Epoch
 from search.training.evaluation import Evaluation, evaluate
 from search.training.exact import has_hooks, is_exactly
-from search.training.network import Network, make_network
+from search.training.network import Network, make_network, memory_order
 from search.training.recipe import Recipe
 from search.training.stacked.trial_step import can_be_stacked
 from search.training.trainer import Trainer
@@ -74,13 +75,16 @@ class TrainingRun:
         self.curve: list[Epoch] = []
         self.length = epochs
         self.seed = seed
-        self._recipe, self._arithmetic = recipe, arithmetic
+        self._recipe = recipe
         self._training, self._validation = training, validation
-        torch.manual_seed(mix_seed(seed, "weights"))
+        seed_all(mix_seed(seed, "weights"))
         device = training.pixels.device
         model = build().to(device)
         _make_lazy_layers(model, training)
-        self.model = model.to(memory_format=torch.channels_last)
+        if _needs_channels_first(model, training):
+            arithmetic = dataclasses.replace(arithmetic, channels_last=False)
+        self.arithmetic = arithmetic
+        self.model = model.to(memory_format=memory_order(arithmetic))
         self.trained, self._upright = without_surroundings(self.model)
         self._at = 0  # among the networks of its trainer
 
@@ -90,10 +94,10 @@ class TrainingRun:
 
     @cached_property
     def _judged(self) -> Network:
-        alone = not self._arithmetic.stacked
+        alone = not self.arithmetic.stacked
         if alone and self.trained is self.model:
             return self._trainer.network
-        return make_network(self.model, self._arithmetic, self._training.pixels.device)
+        return make_network(self.model, self.arithmetic, self._training.pixels.device)
 
     def epochs(self, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Epoch]:
         """Train the epochs that are left; after the last the model has its averaged weights.
@@ -102,7 +106,7 @@ class TrainingRun:
             should_stop: Asked before every step.
 
         Raises:
-            TrainingError: If the mean loss of an epoch is not finite.
+            TrainingError: If the mean loss of an epoch is not finite, in training or validation.
             InterruptedTraining: If ``should_stop`` said so.
         """
         for (found,) in _train(self._trainer, [self], should_stop):
@@ -172,7 +176,7 @@ def _make_trainer(runs: Sequence[TrainingRun]) -> Trainer:
         one._recipe,
         one._training,
         epochs=one.length,
-        arithmetic=one._arithmetic,
+        arithmetic=one.arithmetic,
         upright=one._upright,
     )
 
@@ -196,8 +200,14 @@ def _train(
         if validation is not None:
             with trainer.averaged_weights(), record_function("validation"):
                 validated = {run: evaluate(run._judged, validation) for run in going}
+            for run, evaluation in validated.items():
+                if not math.isfinite(evaluation.loss):
+                    why = f"validation loss is not finite at epoch {number}"
+                    ended.setdefault(run, TrainingError(why))
         seconds = (time.perf_counter() - started) / len(going)
         for run, loss in going.items():
+            if run in ended:
+                continue
             figures = validated[run]._asdict()
             run.curve.append(Epoch(number=number, **figures, training_loss=loss, seconds=seconds))
         yield [ended.get(run) or run.curve[-1] for run in runs]
@@ -259,6 +269,24 @@ def without_surroundings(model: nn.Module) -> tuple[nn.Module, bool]:
     ):
         inner = inner[1:-1]
     return (nn.Sequential(*inner), deskews) if len(inner) < len(layers) else (model, False)
+
+
+def _needs_channels_first(model: nn.Module, images: Images) -> bool:
+    """Whether a network flattens maps by ``view``, which needs them in torch's own order.
+
+    Tried on a copy of what has modules of others in it. Training in the other order is faster.
+    """
+    kinds = {type(module).__module__ for module in model.modules()}
+    if all(kind.startswith(("torch.nn.modules.", "search.layers.")) for kind in kinds):
+        return False
+    try:
+        with torch.no_grad(), torch.random.fork_rng():
+            tried = copy.deepcopy(model).to(memory_format=torch.channels_last).eval()
+            pixels = images.normalised(images.pixels[:2])
+            tried(pixels.to(memory_format=torch.channels_last))
+    except Exception as error:  # any other comes again, where it is told
+        return "view size is not compatible" in str(error)
+    return False
 
 
 def _make_lazy_layers(model: nn.Module, images: Images) -> None:

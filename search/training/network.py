@@ -30,16 +30,22 @@ class PlainNetwork:
         self._model = model
         self._called = torch.compile(model) if arithmetic.compile else model
         self._bfloat16 = arithmetic.bfloat16
+        self._order = memory_order(arithmetic)
         self._device = device.type
 
     def __call__(self, images: Tensor, seed: int = 0, *, training: bool = True) -> Tensor:
         """See ``Network``."""
         self._model.train(training)
-        x = images.to(memory_format=torch.channels_last)
+        x = images.to(memory_format=self._order)
         low = self._bfloat16 and training
         with torch.autocast(self._device, torch.bfloat16) if low else nullcontext():
             logits: Tensor = self._called(x)
         return logits.float()
+
+
+def memory_order(arithmetic: Arithmetic) -> torch.memory_format:
+    """The order in memory of maps, and of the weights of convolutions."""
+    return torch.channels_last if arithmetic.channels_last else torch.contiguous_format
 
 
 def make_network(model: nn.Module, arithmetic: Arithmetic, device: torch.device) -> Network:
@@ -51,6 +57,6 @@ def make_network(model: nn.Module, arithmetic: Arithmetic, device: torch.device)
 
 def uses_fused(arithmetic: Arithmetic, device: torch.device) -> bool:
     """Whether computing on a device runs through compiled kernels."""
-    plain = arithmetic.compile or arithmetic.stacked
+    plain = arithmetic.compile or arithmetic.stacked or not arithmetic.channels_last
     wanted = arithmetic.fused and not plain and device.type == "cpu"
     return wanted and fused.available(bfloat16=arithmetic.bfloat16)

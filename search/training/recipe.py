@@ -15,8 +15,16 @@ SCHEDULES = ("onecycle", "cosine", "step", "constant")
 
 
 def _within(name: str, value: float, low: float, high: float) -> None:
-    if not (isinstance(value, (int, float)) and low <= value <= high):
+    if not isinstance(value, int | float):
+        raise ValueError(f"{name} must be an int or a float, but got {reprlib.repr(value)}")
+    if not low <= value <= high:
         raise ValueError(f"{name} must lie in [{low:g}, {high:g}], but got {reprlib.repr(value)}")
+
+
+def _whole(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number, but got {reprlib.repr(value)}")
+    _within(name, value, low, high)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -104,15 +112,15 @@ class Recipe:
         _within("learning_rate", self.learning_rate, 1e-8, 100.0)
         _within("momentum", self.momentum, 0.0, 0.9999)
         _within("weight_decay", self.weight_decay, 0.0, 1.0)
-        _within("batch_size", self.batch_size, 1, 60_000)
+        _whole("batch_size", self.batch_size, 1, 60_000)
         _within("warmup", self.warmup, 0.0, 1.0)
         _within("gamma", self.gamma, 0.0, 1.0)
         _within("label_smoothing", self.label_smoothing, 0.0, 0.9)
         _within("average_decay", self.average_decay, 0.0, 0.99999)
         if self.epochs is not None:
-            _within("epochs", self.epochs, 1, MOST_EPOCHS)
+            _whole("epochs", self.epochs, 1, MOST_EPOCHS)
         for milestone in self.milestones:
-            _within("milestones", milestone, 1, MOST_EPOCHS)
+            _whole("milestones", milestone, 1, MOST_EPOCHS)
         if self.nesterov and self.optimizer == "sgd" and self.momentum == 0.0:
             raise ValueError("nesterov needs a momentum above 0, but got 0.0")
 

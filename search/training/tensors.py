@@ -69,9 +69,10 @@ def _layers(model: nn.Module) -> Iterator[nn.Module]:
 def _is_known(layer: nn.Module) -> bool:
     """Whether a layer has no others in it, and is torch's or one of ours."""
     module = type(layer).__module__
-    known = module.startswith("torch.nn.modules.") or module == "search.layers.rotated"
+    known = module.startswith(("torch.nn.modules.", "search.layers."))
     alone = next(layer.children(), None) is None
-    return alone and (known or next(layer.parameters(), None) is None)
+    holds_nothing = next(layer.parameters(), None) is None and next(layer.buffers(), None) is None
+    return alone and (known or holds_nothing)
 
 
 def is_dense(tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.profiler import record_function
 
 from search.common.errors import InterruptedTraining
-from search.common.seeds import mix_seed
+from search.common.seeds import mix_seed, seed_all
 from search.data.images import Images
 from search.layers.deskew import moments
 from search.training.arithmetic import Arithmetic
@@ -89,7 +89,7 @@ class Trainer:
         Raises:
             InterruptedTraining: If ``should_stop`` said so.
         """
-        torch.manual_seed(mix_seed(seeds[0], number, "dropout"))
+        seed_all(mix_seed(seeds[0], number, "dropout"))
         if self._stacked:
             self._stacked.draw_from([mix_seed(seed, number, "dropout") for seed in seeds])
         generators = [

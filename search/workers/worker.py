@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
-from search.common.errors import InterruptedTraining, reason_of, traceback_of
+from search.common.errors import (
+    InterruptedTraining,
+    TrainingError,
+    reason_of,
+    traceback_of,
+)
 from search.study.judge import Task
 from search.workers.messages import Ended, Event, Failed, Ready, Stop, Stopped, Tell, Training
 
@@ -81,4 +86,5 @@ def attempt(train: Callable[[Tell], None], numbers: Collection[int], tell: Tell)
 
 def failed(number: int, error: Exception) -> Failed:
     """That a candidate raised an error."""
-    return Failed(number=number, reason=reason_of(error), traceback=traceback_of(error))
+    traceback = "" if isinstance(error, TrainingError) else traceback_of(error)
+    return Failed(number=number, reason=reason_of(error), traceback=traceback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ from search.architecture.spaces import Space, SpaceFile
 from search.common.errors import UserError
 from search.data.problem import MNIST_PROBLEM
 from tests.helpers.draws import simplest, space_of
+from tests.study.transfer.spaces import FIRST
+from tests.study.transfer.spaces import space_of as space_in
 
 
 def below(limits: Limits) -> Space:
@@ -115,3 +118,26 @@ def test_a_space_that_always_raises_is_told_and_one_that_sometimes_does_is_searc
 
     with pytest.raises(UserError, match="x.py:6: ValueError: too small"):
         refuse_unreachable(mine(10))
+
+
+def written(tmp_path: Path, draws: str) -> Space:
+    return space_in(tmp_path, FIRST + draws)
+
+
+def test_a_space_may_prune_a_draw(tmp_path: Path) -> None:
+    """Optuna's own idiom, also where it meets the draw by which the space is described."""
+    prune = "    import optuna\n    if width %s 10:\n        raise optuna.TrialPruned\n"
+    for wrong in (prune % "<", prune % ">"):
+        space = written(tmp_path, wrong)
+        assert {"width", "activation", "rate"} <= describe_space(space).keys()
+        refuse_unreachable(space)
+    space = written(tmp_path, prune % "!=" + prune % "==")
+    with pytest.raises(UserError, match=r"mine\.py:\d+: whatever is drawn, suggest raises"):
+        refuse_unreachable(space)
+
+
+@pytest.mark.filterwarnings("ignore:Choices for a categorical")
+def test_choices_that_a_study_cannot_record_are_named(tmp_path: Path) -> None:
+    space = written(tmp_path, '    trial.suggest_categorical("act", [nn.ReLU, nn.GELU])\n')
+    with pytest.raises(UserError, match=r"mine\.py:\d+: a choice of act is <class .*ReLU"):
+        describe_space(space)

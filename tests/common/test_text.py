@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.common.errors import UserError
+from search.common.errors import UserError, reason_of, root_of
 from search.common.text import clean, counted, one_line
 
 
@@ -20,3 +20,15 @@ def test_a_message_is_one_line_and_keeps_its_spaces() -> None:
 
 def test_numbers_have_their_nouns() -> None:
     assert [counted(n, "trial") for n in (0, 1, 1_200)] == ["0 trials", "1 trial", "1,200 trials"]
+
+
+def test_an_error_s_root_is_one_line() -> None:
+    try:
+        try:
+            raise ValueError("what is wrong\nand a page on it")
+        except ValueError as error:
+            raise RuntimeError("Next steps: ...") from error
+    except RuntimeError as error:
+        assert root_of(error) == "what is wrong"
+    assert root_of(KeyError()) == "KeyError"
+    assert reason_of(AssertionError()) == "failed: AssertionError"

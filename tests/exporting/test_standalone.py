@@ -19,6 +19,7 @@ from search.architecture.layers import TTA, Conv, Deskew
 from search.architecture.references import REFERENCES
 from search.data.images import on_device
 from search.data.problem import MNIST_PROBLEM
+from search.exporting.program import Ready
 from search.exporting.standalone import (
     is_writable,
     load_standalone,
@@ -26,6 +27,7 @@ from search.exporting.standalone import (
     source,
     write_standalone,
 )
+from search.exporting.writing import _standalone
 from search.layers.rotated import RotatedConv2d
 
 PROBLEM = replace(MNIST_PROBLEM, mean=(0.13066,), std=(0.30811,))
@@ -140,3 +142,51 @@ def test_the_source_is_written_of_what_is_exactly_a_sequence_of_known_layers(
     network: nn.Module, can: bool
 ) -> None:
     assert is_writable(network) == can
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+        nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
+        nn.Conv2d(2, 4, (3, 1), padding=(1, 0), dilation=2, groups=2),
+        nn.BatchNorm2d(2, momentum=None, affine=False),
+        nn.LeakyReLU(0.3),
+        nn.Hardtanh(-2, 2),
+        nn.PixelShuffle(1),
+        nn.Dropout2d(0.25),
+    ],
+)
+def test_a_layer_is_written_with_all_of_its_settings(layer: nn.Module) -> None:
+    """Also those that torch's repr leaves out."""
+    assert is_writable(nn.Sequential(layer))
+    made = eval(source(layer), {"nn": nn})
+    made.load_state_dict(layer.state_dict())
+    images = torch.rand((2, 2, 9, 7), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(made.eval()(images), layer.eval()(images))
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.FractionalMaxPool2d(2, output_size=3),  # whose repr tells nothing
+        nn.TransformerEncoderLayer(4, 2),
+    ],
+)
+def test_a_layer_that_its_repr_does_not_make_again_is_not_written(layer: nn.Module) -> None:
+    assert not is_writable(nn.Sequential(layer))
+
+
+def test_a_file_that_computes_anything_else_is_not_kept(
+    tmp_path: Path, mnist_1200: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images = mnist_1200[0][:80, None]
+    network = disturbed(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    other = disturbed(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)))
+    for trained, is_kept in ((network, True), (other, False)):
+        ready = Ready(trained, PROBLEM.mean, PROBLEM.std).eval()
+        found = _standalone(tmp_path, network, ready, PROBLEM, images, title="a test's")
+        assert (found is not None) == is_kept

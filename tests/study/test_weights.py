@@ -52,3 +52,25 @@ def test_those_of_another_candidate_or_seed_are_not_used() -> None:
         assert unpack_weights(packed, trial(other)) is None
     assert unpack_weights(packed[:-1], trial()) is None
     assert unpack_weights(None, trial()) is None
+
+
+class Counting(nn.Linear):
+    """With a state beside its tensors, by torch's own interface."""
+
+    steps = 0
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"steps": self.steps}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.steps = state["steps"]
+
+
+def test_a_state_that_is_no_tensor_comes_back_too() -> None:
+    network = Counting(2, 2)
+    network.steps = 7
+    found = unpack_weights(pack_weights(network, TASK), trial())
+    assert found is not None
+    again = Counting(2, 2)
+    again.load_state_dict(found)
+    assert again.steps == 7

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import random
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search.common.errors import TrainingError
 from search.data.images import Images
 from search.training.arithmetic import Arithmetic
+from search.training.epoch import Epoch
+from search.training.loop import TrainingRun
 from search.training.network import make_network
 from search.training.recipe import Recipe
 from search.training.trainer import Trainer
@@ -193,3 +201,124 @@ def test_lazy_layers_take_their_shapes_from_the_images() -> None:
 
     done = fit(build, replace(RECIPE, batch_size=4), images(), images(), epochs=1, seed=0)
     assert done.model[4].weight.shape == (CLASSES, 4 * (SIDE - 2) ** 2)  # type: ignore[index]
+
+
+def trained(build: Callable[[], nn.Module], seed: int = 1, **changes: Any) -> list[Epoch]:
+    run = TrainingRun(
+        build, RECIPE, images(), images(), epochs=2, seed=seed, arithmetic=Arithmetic(**changes)
+    )
+    return [replace(epoch, seconds=0.0) for epoch in run.epochs()]
+
+
+class Viewing(nn.Module):
+    """As people flatten: what it sees must lie in torch's own order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3)
+        self.last = nn.Linear(6 * (SIDE - 2) ** 2, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.conv(x))
+        return self.last(x.view(x.size(0), -1))  # type: ignore[no-any-return]
+
+
+def flattened() -> nn.Module:
+    class View(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(len(x), -1)
+
+    size = 6 * (SIDE - 2) ** 2
+    return nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), View(), nn.Linear(size, CLASSES))
+
+
+def reshaped() -> nn.Module:
+    network = Viewing()
+    network.forward = lambda x: network.last(torch.relu(network.conv(x)).flatten(1))  # type: ignore[method-assign]
+    return network
+
+
+@pytest.mark.parametrize("build", [Viewing, flattened])
+def test_maps_may_be_flattened_by_view(build: Callable[[], nn.Module]) -> None:
+    for stacked in (False, True):
+        found, other = trained(build, stacked=stacked), trained(reshaped)
+        for one, same in zip(found, other, strict=True):
+            assert one.training_loss == pytest.approx(same.training_loss, rel=1e-4)
+            assert one.loss == pytest.approx(same.loss, rel=1e-4)
+
+
+class Drawing(nn.Module):
+    """Draws from Python's and NumPy's generators, for weights and in every step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weight = np.random.normal(size=(CLASSES, SIDE * SIDE)) * random.uniform(0.01, 0.02)
+        self.weight = nn.Parameter(torch.tensor(weight, dtype=torch.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            x = x * random.random() + float(np.random.random())
+        return functional.linear(x.flatten(1), self.weight)
+
+
+def test_what_draws_from_other_generators_repeats_and_goes_on_from_a_state() -> None:
+    random.seed()
+    np.random.seed()
+    assert trained(Drawing) == trained(Drawing)
+    assert trained(Drawing) != trained(Drawing, seed=2)
+    first, second = (
+        TrainingRun(Drawing, RECIPE, images(), images(), epochs=2, seed=1) for _ in range(2)
+    )
+    whole = [epoch.loss for epoch in first.epochs()]
+    going = second.epochs()
+    next(going)
+    third = TrainingRun(Drawing, RECIPE, images(), images(), epochs=2, seed=1)
+    third.load_state(second.state())
+    random.random()
+    assert [epoch.loss for epoch in third.epochs()] == whole[1:]
+
+
+class Counted(nn.Module):
+    """Holds no parameter, but buffers that are no running statistics."""
+
+    steps: Tensor
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("scale", torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.steps += 1
+        return x * self.scale.float()
+
+
+def test_buffers_of_ones_own_stay_what_they_are() -> None:
+    """In a plain sequence as anywhere else: not averaged, and of their type."""
+
+    def build() -> nn.Module:
+        layers = (nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), Counted(), nn.AdaptiveAvgPool2d(1))
+        return nn.Sequential(*layers, nn.Flatten(), nn.Linear(6, CLASSES))
+
+    run = TrainingRun(build, RECIPE, images(), images(), epochs=4, seed=1)
+    list(run.epochs())
+    buffers = dict(run.model.named_buffers())
+    assert buffers["2.steps"].item() == 4
+    assert buffers["2.scale"].dtype == torch.float64
+
+
+class Overflowing(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        return y if self.training else y * math.nan
+
+
+def test_a_network_that_gives_no_numbers_in_validation_fails() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Flatten(), Overflowing(SIDE * SIDE, CLASSES))
+
+    for changes in ({}, {"stacked": True}):
+        with pytest.raises(TrainingError, match="validation loss is not finite at epoch 1"):
+            trained(build, **changes)

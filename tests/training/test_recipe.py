@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from search.training.recipe import Augmentation, Recipe
@@ -41,6 +42,11 @@ def test_steps_fall_after_their_epochs() -> None:
         {"momentum": 1.0},
         {"momentum": 0.0},
         {"batch_size": 0},
+        {"batch_size": 32.5},
+        {"epochs": 1.5},
+        {"milestones": (1.5,), "schedule": "step"},
+        {"learning_rate": np.float32(0.01)},  # which a study cannot record
+        {"momentum": "0.9"},
         {"epochs": 0},
         {"milestones": (0,)},
         {"label_smoothing": 1.0},

@@ -6,10 +6,10 @@ import queue
 import threading
 from collections.abc import Sequence
 
-from search.common.errors import InterruptedTraining
+from search.common.errors import InterruptedTraining, TrainingError
 from search.study.judge import Task
 from search.workers.messages import Begun, Event, Ready, Stop, Stops, Tell, Trained
-from search.workers.worker import Inbox, Message, serve
+from search.workers.worker import Inbox, Message, failed, serve
 
 
 class Recorder:
@@ -88,3 +88,9 @@ def test_an_error_is_told_of_all_that_had_not_ended() -> None:
     desk.give(7, 8, 9, candidate="breaks")
     assert desk.heard(5)[4:] == [("Trained", 7)]
     assert desk.heard(3) == [("Failed", 8), ("Failed", 9), ("Ready", None)]
+
+
+def test_what_the_training_finds_itself_is_told_without_a_traceback() -> None:
+    told = failed(3, TrainingError("loss is not finite at epoch 1"))
+    assert (told.reason, told.traceback) == ("failed: loss is not finite at epoch 1", "")
+    assert "ValueError: odd" in failed(3, ValueError("odd")).traceback

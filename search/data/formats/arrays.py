@@ -29,8 +29,9 @@ from search.data.splits import MOST_CLASSES
 
 PAIRS: tuple[tuple[str, str], ...] = (("x_{}", "y_{}"), ("{}_images", "{}_labels"))
 CLASS_NAMES = "class_names"
-CONVERT = "Convert the images to whole numbers from 0 to 255: images.astype('uint8')"
-NUMBER = "Give each image one whole number from 0: for one-hot rows labels.argmax(axis=1)"
+CONVERT = "Scale the images to whole numbers from 0 to 255, or to fractions from 0 to 1"
+NUMBER = "Give each image one whole number from 0: numpy.unique(labels, return_inverse=True)[1]"
+ONE = "Give each image one whole number from 0: for one-hot rows labels.argmax(axis=1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +188,7 @@ class ArraySet:
                 "Save images and labels that belong together",
             )
         shape = f"the shape {_times(found.shape)}" if found.shape else "a single value"
-        return UserError(f"{where} has {shape}: one label for each image is wanted", NUMBER)
+        return UserError(f"{where} has {shape}: one label for each image is wanted", ONE)
 
     def _class_names(self) -> tuple[str, ...] | None:
         if CLASS_NAMES not in members(self.file):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +131,14 @@ def listing(place: Path, known: tuple[str, ...] | None = None) -> Listing:
             f"{place} holds {_some(pictures, 'image')} beside the class folders", SHAPE_OF_IT
         )
     names = tuple(_in_order(folders))
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise UserError(
+                f"the name of the class folder {place}/{shown} is not UTF-8", "Rename the folder"
+            ) from None
     if known is None and len(names) == 1:
         raise UserError(
             f"{place} holds only one class folder, {names[0]}: there is nothing to tell apart",
@@ -189,10 +199,18 @@ def _entries(directory: Path) -> tuple[list[str], list[str]]:
         with os.scandir(directory) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.name.casefold() not in CLUTTER:
-                    (folders if entry.is_dir() else files).append(entry.name)
+                    (folders if entry.is_dir() else files).append(_usable(entry))
     except OSError as error:
         raise UserError(
             f"{directory} cannot be read ({error.strerror or error})",
             "Make this directory readable, or name another",
         ) from None
     return sorted(files), sorted(folders)
+
+
+def _usable(entry: os.DirEntry[str]) -> str:
+    """An entry's name; refused is what would be waited for without end."""
+    with contextlib.suppress(OSError):  # a link to nothing: reading it says so
+        if stat.S_IFMT(entry.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+            raise UserError(f"{entry.path} is neither a file nor a folder", "Move it away")
+    return entry.name

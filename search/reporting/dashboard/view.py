@@ -182,7 +182,8 @@ class DashboardView:
             files = [picture]
             if weights is not None:
                 files.append(Path(temporary) / f"{name}.safetensors")
-                save_file(weights, files[-1])
+                tensors = {n: value for n, value in weights.items() if hasattr(value, "shape")}
+                save_file(tensors, files[-1])
             for file in files:
                 upload_artifact(
                     artifact_store=store, file_path=str(file), study_or_trial=self._study

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,6 +80,14 @@ def _gone(directory: Path) -> None:
     (directory / "train" / "cat" / "007.png").symlink_to("nowhere")
 
 
+def _pipe(directory: Path) -> None:
+    os.mkfifo(directory / "train" / "cat" / "z.png")
+
+
+def _no_utf8(directory: Path) -> None:
+    fill(directory / "train", {os.fsdecode(b"e\xffu"): 1})
+
+
 def _two_validations(directory: Path) -> None:
     for name in ("val", "valid"):
         fill(directory / name, {"cat": 1})
@@ -103,6 +112,8 @@ def _strange_validation(directory: Path) -> None:
         (_deep, "train/cat/007.tif", "has grey values from"),
         (_one_class, "train", "holds only one class folder, dog"),
         (_gone, "train/cat/007.png", "cannot be read (No such file or directory)"),
+        (_pipe, "train/cat/z.png", "is neither a file nor a folder"),
+        (_no_utf8, "train/e\\xffu", "is not UTF-8"),
         (_two_validations, "", "holds val and valid, which both stand for val"),
         (_strange_validation, "val", "holds 1 class folder (emu) that no training image"),
     ],
