@@ -137,15 +137,16 @@ def _draws(space: Space) -> Iterator[tuple[Params, Costs]]:
         trial = study.ask()
         try:
             costs = space.costs(space.suggest(trial))
-        except (UserError, optuna.TrialPruned) as raised:  # a draw that is no network
+        except optuna.TrialPruned:
+            continue
+        except UserError as raised:  # a draw that is no network
             error = raised
             continue
         any_drawn = True
         yield trial.params, costs
-    if isinstance(error, UserError) and not any_drawn:
-        raise error
     if not any_drawn:
-        raise space.file.error("whatever is drawn, suggest raises TrialPruned", space.file.line)
+        pruned = "whatever is drawn, suggest raises TrialPruned"
+        raise error or space.file.error(pruned, space.file.line)
 
 
 def _low_ends(space: Space) -> Params:
