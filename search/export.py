@@ -41,6 +41,7 @@ from search.console.arguments import (
     path_name,
     positive,
     run_command,
+    some_name,
 )
 from search.study.storages.opening import DEFAULT_STORAGE
 
@@ -63,7 +64,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add_storage(parser)
-    add("--study", metavar="NAME", help="name within the storage; default: the search's")
+    add(
+        "--study",
+        type=some_name,
+        metavar="NAME",
+        help="name within the storage; default: the search's",
+    )
     add(
         "--output",
         type=path_name,

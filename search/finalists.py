@@ -41,6 +41,7 @@ from search.console.arguments import (
     path_name,
     run_command,
     seed_count,
+    some_name,
     whole,
 )
 from search.study import attributes
@@ -92,7 +93,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add_space(parser, of_study=True)
     add_data(parser)
     add_storage(parser)
-    add("--study", metavar="NAME", help="name within the storage; default: the only one")
+    add(
+        "--study",
+        type=some_name,
+        metavar="NAME",
+        help="name within the storage; default: the only one",
+    )
     add(
         "--reports",
         type=path_name,

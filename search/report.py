@@ -34,6 +34,7 @@ from search.console.arguments import (
     check_directory,
     path_name,
     run_command,
+    some_name,
     storage_name,
     study_name,
     trial_count,
@@ -65,7 +66,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="URL|FILE",
         help="where the study is; default: study.db in the project's root",
     )
-    add("--study", metavar="NAME", help="which study, where the storage holds several")
+    add(
+        "--study",
+        type=some_name,
+        metavar="NAME",
+        help="which study, where the storage holds several",
+    )
     add(
         "--reports",
         type=path_name,

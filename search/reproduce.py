@@ -36,6 +36,7 @@ from search.console.arguments import (
     add_storage,
     natural,
     run_command,
+    some_name,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +51,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("trial", type=natural, metavar="TRIAL", help="number of the trial")
     add_storage(parser)
-    add("--study", metavar="NAME", help="name within the storage; default: the only one")
+    add(
+        "--study",
+        type=some_name,
+        metavar="NAME",
+        help="name within the storage; default: the only one",
+    )
     add_space(parser, of_study=True)
     add_data(parser)
     return parser.parse_args(arguments)

@@ -245,7 +245,10 @@ class Space:
                     return _of_classes(by_formula(), self.problem.classes)
                 from search.candidates.measuring import measure  # imports torch
 
-                return measure(candidate.build, self.problem.input_shape, self.problem.classes)
+                costs = measure(candidate.build, self.problem.input_shape, self.problem.classes)
+                if costs.parameters == 0:
+                    raise WrongOutput("the network has no parameter that could be trained")
+                return costs
             except WrongOutput as error:
                 raise self.file.error(str(error), line) from None
 

@@ -112,6 +112,13 @@ def study_name(text: str) -> str:
     return text
 
 
+def some_name(text: str) -> str:
+    """An argument type: a study's name within its storage."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"a name is needed, but got {text!r}")
+    return text
+
+
 def whole(low: int, high: int, *, or_auto: bool = False) -> Callable[[str], int | None]:
     """An argument type: a whole number, also written 20_000 or 20,000.
 

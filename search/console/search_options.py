@@ -18,6 +18,7 @@ from search.console.arguments import (
     path_name,
     percentage,
     positive,
+    some_name,
     study_name,
     trial_count,
     whole,
@@ -164,7 +165,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     # Study
     add_storage(parser)
-    add("--study", default=DEFAULT_STUDY, metavar="NAME", help="name within the storage")
+    add(
+        "--study",
+        type=some_name,
+        default=DEFAULT_STUDY,
+        metavar="NAME",
+        help="name within the storage",
+    )
     add(
         "--continue-anyway",
         action="store_true",

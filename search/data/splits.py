@@ -97,7 +97,8 @@ def class_names(train: Labelled, validation: Labelled | None) -> tuple[str, ...]
         return numbered(most + 1)
     if most >= len(train.class_names):
         raise UserError(
-            f"{train.where} has the label {most:,}, but names {len(train.class_names):,} classes",
+            f"{train.where} has the label {most:,}, but there are names for "
+            f"{len(train.class_names):,} classes",
             "Name every class",
         )
     return train.class_names

@@ -17,7 +17,7 @@ from search.architecture.feasibility import (
     first_candidate,
     refuse_unreachable,
 )
-from search.architecture.spaces import Space, SpaceFile
+from search.architecture.spaces import Space, SpaceFile, read_space
 from search.common.errors import UserError
 from search.data.problem import MNIST_PROBLEM
 from tests.helpers.draws import simplest, space_of
@@ -141,3 +141,12 @@ def test_choices_that_a_study_cannot_record_are_named(tmp_path: Path) -> None:
     space = written(tmp_path, '    trial.suggest_categorical("act", [nn.ReLU, nn.GELU])\n')
     with pytest.raises(UserError, match=r"mine\.py:\d+: a choice of act is <class .*ReLU"):
         describe_space(space)
+
+
+def test_a_network_without_a_parameter_is_refused_before_the_first_trial(tmp_path: Path) -> None:
+    space = written(tmp_path, "")
+    text = space.file.path.read_text().replace("nn.Linear(width, problem.classes)", "nn.Identity()")
+    text = text.replace("nn.Linear(16, width), activation()", "nn.AdaptiveAvgPool1d(10)")
+    space.file.path.write_text(text)
+    with pytest.raises(UserError, match="the network has no parameter that could be trained"):
+        refuse_unreachable(replace(space, file=read_space(space.file.path)))

@@ -12,7 +12,7 @@ import pytest
 
 from search import dashboard
 from search.common.errors import UserError
-from search.console.arguments import LARGEST, Parser, whole
+from search.console.arguments import LARGEST, Parser, some_name, whole
 from search.study.storages.opening import create_study
 
 # Every numeric option of every command, with its floor and its ceiling.
@@ -116,3 +116,13 @@ def test_an_option_that_there_is_not_is_named_with_what_is_like_it(
         parser.parse_args(given)
     assert ended.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_study_has_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = Parser(prog="x.py")
+    parser.add_argument("--study", type=some_name)
+    for given in ("", "  "):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--study", given])
+        assert f"a name is needed, but got {given!r}" in capsys.readouterr().err
+    assert parser.parse_args(["--study", "mine"]).study == "mine"

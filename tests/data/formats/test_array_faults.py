@@ -36,7 +36,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (np.array(["a", "", "b", "c"]), "an empty name"),
         (np.array([["a", "b", "c", "d"]]), "is no list of names"),
         (np.arange(4), "is no list of names"),
-        (np.array(["a", "b", "c"]), "has the label 3, but names 3 classes"),
+        (np.array(["a", "b", "c"]), "has the label 3, but there are names for 3 classes"),
         (np.array(["a", "b", "c", "d"], dtype=object), "class_names in"),
     ],
 )
