@@ -280,7 +280,7 @@ def _needs_channels_first(model: nn.Module, images: Images) -> bool:
     if all(kind.startswith(("torch.nn.modules.", "search.layers.")) for kind in kinds):
         return False
     try:
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             tried = copy.deepcopy(model).to(memory_format=torch.channels_last).eval()
             pixels = images.normalised(images.pixels[:2])
             tried(pixels.to(memory_format=torch.channels_last))
