@@ -123,7 +123,7 @@ def _standalone(
         return None
     standalone.write_standalone(folder, network, problem, title=title)
     ready = standalone.load_standalone(folder)
-    pixels = torch.from_numpy(images[:COMPARED])
+    pixels = torch.from_numpy(images[:COMPARED].copy())
     given, wanted = (standalone.logits(one, pixels) for one in (ready, trained))
     return ready if torch.allclose(given, wanted, rtol=1e-3, atol=1e-3) else None
 
