@@ -204,4 +204,5 @@ def begin_training(
             f"{task.parameters:,} parameters were counted, but its network has {has:,}: what a "
             "space returns must follow from the trial alone"
         )
+    settings = replace(settings, arithmetic=run.arithmetic)  # as this network needs it
     return run, where_trained(settings, recipe, images=len(training))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from tests.faults.processes import check_whole
+from tests.faults.processes import check_whole, start
 from tests.helpers.commands import load, trials_so_far, wait_until
 
 pytestmark = pytest.mark.processes
@@ -26,17 +25,6 @@ def group_alive(group: int) -> bool:
     return True
 
 
-def begin(command: list[str], *more: str) -> subprocess.Popen[str]:
-    """The command in a process group of its own, as in a terminal."""
-    return subprocess.Popen(
-        [*command, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def count_training(tmp_path: Path) -> int:
     return sum(bool(trial.intermediate_values) for trial in trials_so_far(tmp_path))
 
@@ -45,7 +33,7 @@ def count_training(tmp_path: Path) -> int:
 def test_a_signal_stops_all_and_the_same_command_goes_on(
     command: list[str], tmp_path: Path, how: signal.Signals
 ) -> None:
-    process = begin(
+    process = start(
         command, "--trials", "3", "--epochs", "2000", "--workers", "2", "--pruner", "none"
     )
     wait_until(lambda: count_training(tmp_path) >= 2, process)
@@ -65,7 +53,7 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(
 
 
 def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path: Path) -> None:
-    process = begin(command, "--trials", "3", "--epochs", "2000", "--workers", "2")
+    process = start(command, "--trials", "3", "--epochs", "2000", "--workers", "2")
     wait_until(lambda: bool(psutil.Process(process.pid).children()), process)
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
@@ -79,7 +67,7 @@ def test_a_signal_while_the_workers_start_is_quiet(command: list[str], tmp_path:
 def test_a_killed_worker_is_replaced_and_its_trial_goes_on(
     command: list[str], tmp_path: Path
 ) -> None:
-    process = begin(
+    process = start(
         command, "--trials", "1", "--workers", "1", "--epochs", "60", "--pruner", "none"
     )
     wait_until(lambda: count_training(tmp_path) >= 1, process)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,16 @@ from hypothesis import given, settings
 from torch import Tensor, nn
 from torch.nn import functional
 
+from objective import Settings, begin_training
+from search.candidates.candidate import Candidate
 from search.common.errors import TrainingError
+from search.data.dataset import DataSource
 from search.data.images import Images
+from search.study.judge import Task
 from search.training.arithmetic import Arithmetic
 from search.training.epoch import Epoch
 from search.training.loop import TrainingRun
-from search.training.network import make_network
+from search.training.network import make_network, uses_fused
 from search.training.recipe import Recipe
 from search.training.trainer import Trainer
 from tests.helpers.networks import CLASSES, IDIOMS, SIDE, network_of, networks
@@ -322,3 +327,19 @@ def test_a_network_that_gives_no_numbers_in_validation_fails() -> None:
     for changes in ({}, {"stacked": True}):
         with pytest.raises(TrainingError, match="validation loss is not finite at epoch 1"):
             trained(build, **changes)
+
+
+@pytest.mark.parametrize(("build", "order"), [(Viewing, ", channels first"), (Drawing, "")])
+def test_a_trial_records_the_memory_order_that_its_network_needed(
+    build: Callable[[], nn.Module], order: str, tmp_path: Path
+) -> None:
+    source = DataSource(
+        folder=tmp_path, name="", description="", fingerprint="", mean=(0.5,), std=(0.3,)
+    )
+    settings = Settings(source=source, epochs=1)
+    candidate = Candidate(build=build, recipe=RECIPE, name="")
+    task = Task(number=0, seed=1, candidate="")
+    run, facts = begin_training(candidate, task, settings, images(), None)
+    assert facts["device"].endswith(f"{order})")
+    assert ("fused" in facts["device"]) == uses_fused(run.arithmetic, CPU)
+    assert Arithmetic.parse(facts["device"]).channels_last == (not order)

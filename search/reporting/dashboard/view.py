@@ -168,6 +168,7 @@ class DashboardView:
     def _upload(self, best: FrozenTrial, name: str, folder: Path) -> None:
         from optuna.artifacts import FileSystemArtifactStore, upload_artifact
         from safetensors.torch import save_file
+        from torch import Tensor
 
         folder.mkdir(exist_ok=True)
         store = FileSystemArtifactStore(folder)
@@ -182,7 +183,7 @@ class DashboardView:
             files = [picture]
             if weights is not None:
                 files.append(Path(temporary) / f"{name}.safetensors")
-                tensors = {n: value for n, value in weights.items() if hasattr(value, "shape")}
+                tensors = {n: value for n, value in weights.items() if isinstance(value, Tensor)}
                 save_file(tensors, files[-1])
             for file in files:
                 upload_artifact(
